@@ -1,0 +1,69 @@
+"""Device, precision and memory layout: switches that are on where they help and off where they hurt."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from sscl.config import ComputeConfig
+from sscl.errors import ConfigError
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A ``ComputeConfig`` resolved on this machine."""
+
+    device: torch.device
+    bf16: bool
+    channels_last: bool
+    compile: bool
+
+    @classmethod
+    def resolve(cls, config: ComputeConfig) -> Compute:
+        """Pick the device and the switches; sets the thread count and deterministic algorithms for the process.
+
+        Raises:
+            ConfigError: the named device does not exist here.
+        """
+        name = config.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError):
+            raise ConfigError(f"compute.device: {config.device!r} is not usable here; use auto or cpu") from None
+        gpu = device.type == "cuda"
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+
+        def switch(value: bool | str) -> bool:
+            return gpu if value == "auto" else bool(value)
+
+        return cls(device, switch(config.bf16), switch(config.channels_last), switch(config.compile))
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bf16 autocast where it is on; it is 20 times slower than fp32 on CPUs without AMX."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def place(self, model: M) -> M:
+        """Move a model to the device and layout."""
+        model = model.to(self.device)
+        return model.to(memory_format=torch.channels_last) if self.channels_last else model
+
+    def faster(self, model: M) -> M:
+        """The model to run: compiled where that is on (it shares its parameters with ``model``)."""
+        return torch.compile(model) if self.compile else model  # type: ignore[return-value]
+
+    def floats(self, images: Tensor) -> Tensor:
+        """uint8 (N, C, H, W) to float32 in [0, 1] in the wanted layout."""
+        x = images.to(self.device, torch.float32, non_blocking=True).div_(255)
+        return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x

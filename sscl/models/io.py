@@ -1,0 +1,44 @@
+"""Classifiers on disk: safetensors with the architecture in the metadata; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sscl.artifacts import load_tensors, save_tensors
+from sscl.errors import InputError
+from sscl.models.base import CLASSIFIERS, Classifier, build
+
+
+def save_classifier(path: Path, model: Classifier, **metadata: Any) -> None:
+    """Write weights, architecture and ``metadata`` (JSON values) to a safetensors file."""
+    shape = {"model": model.name, "channels": model.channels, "size": model.size, "classes": model.classes}
+    save_tensors(path, model.state_dict(), {**shape, **metadata})
+
+
+def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier, dict[str, Any]]:
+    """The model in evaluation mode, and the file's metadata.
+
+    Args:
+        path: a file of ``save_classifier``.
+        classes: the number of classes that is expected; ``None`` to take any.
+
+    Raises:
+        InputError: not such a file, NaN weights, or another number of classes.
+    """
+    tensors, metadata = load_tensors(path)
+    missing = {"model", "channels", "size", "classes"} - set(metadata)
+    if missing or metadata["model"] not in CLASSIFIERS:
+        raise InputError(f"{path}: not a classifier of sscl; expected one of {', '.join(CLASSIFIERS)}")
+    if classes is not None and metadata["classes"] != classes:
+        raise InputError(
+            f"{path}: a model of {metadata['classes']} classes, but the dataset has {classes}; train it on this dataset"
+        )
+    model = build(metadata["model"], metadata["channels"], metadata["size"], metadata["classes"])
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: weights do not fit a {metadata['model']} ({str(error).splitlines()[-1].strip()})"
+        ) from None
+    return model.eval(), metadata

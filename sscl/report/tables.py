@@ -1,0 +1,66 @@
+"""The result table, once as plain cells for the terminal, Prefect and the HTML page alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TITLES = {
+    "malicious": "Malicious (trained on the release)",
+    "independent_model": "Ind-M (clean model)",
+    "independent_watermark": "Ind-W (another watermark)",
+}
+
+
+def percent(value: float | None) -> str:
+    """A share in [0, 1] as a percentage with two decimals."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def decimals(value: float | None) -> str:
+    """Four decimals."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def p_text(value: float) -> str:
+    """A p-value for people: an underflow is not a zero."""
+    return "< 1e-300" if value < 1e-300 else f"{value:.3g}"
+
+
+def scenario_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
+    """One row a scenario: BA, WSR, delta_P, p, and what the published test says, its mistakes named."""
+    rows = []
+    for scenario, title in TITLES.items():
+        verdict = metrics["verification"][scenario]
+        guilty = scenario == "malicious"
+        says = "trained on it" if verdict["rejected"] else "no evidence"
+        flaw = "" if verdict["rejected"] == guilty else " (missed)" if guilty else " (FALSE ACCUSATION)"
+        rows.append(
+            {
+                "Suspicious model": title,
+                "BA": percent(metrics["benign_accuracy"][scenario]),
+                "WSR": percent(verdict["wsr"]),
+                "delta_P": decimals(verdict["delta_p"]),
+                "p": p_text(verdict["p_value"]),
+                "Published test says": says + flaw,
+            }
+        )
+    return rows
+
+
+def comparison_rows(metrics: dict[str, Any], published: dict[str, float]) -> list[dict[str, str]]:
+    """Ours beside the paper's."""
+    malicious = metrics["verification"]["malicious"]
+    ours = [
+        ("BA, clean model", percent(metrics["benign_accuracy_clean"]), percent(published.get("ba_clean"))),
+        ("BA, watermarked model", percent(metrics["benign_accuracy_watermarked"]), percent(published.get("ba"))),
+        ("WSR", percent(metrics["watermark_success_rate"]), percent(published.get("wsr"))),
+        ("delta_P", decimals(malicious["delta_p"]), decimals(published.get("delta_p"))),
+        ("LPIPS, native size", decimals(metrics["lpips"]), decimals(published.get("lpips"))),
+        ("LPIPS, resized to 64 px", decimals(metrics["lpips_64"]), "-"),
+    ]
+    return [{"Figure": name, "This run": value, "Paper": paper} for name, value, paper in ours]
+
+
+def false_accusations(metrics: dict[str, Any]) -> list[str]:
+    """Titles of the innocent scenarios that the test accuses."""
+    return [TITLES[s] for s in TITLES if s != "malicious" and metrics["verification"][s]["rejected"]]

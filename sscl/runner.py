@@ -1,0 +1,71 @@
+"""Runs stages in an output root: reuse by content key, build atomically, resume after a kill."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sscl.artifacts import STATE, Slot, building, digest, key_of
+from sscl.checkpoint import Checkpoint
+from sscl.config import Config
+from sscl.params import dump
+from sscl.provenance import code_digest
+from sscl.stages import STAGES, Stage
+from sscl.stages.table import EVERYTHING
+
+
+def slot_of(stage: Stage, config: Config, root: Path) -> Slot:
+    """The stage's outputs under ``root`` with their key: config sections, digests of the inputs, digest of the code.
+
+    Raises:
+        InputError: an input is missing.
+    """
+    raw = dump(config)
+    key = key_of(
+        stage=stage.name,
+        config={section: raw[section] for section in stage.sections},
+        inputs={name: digest(root / path) for name, path in stage.inputs.items()},
+        code=code_digest(f"sscl.stages.{stage.verb}"),
+    )
+    return Slot(stage.name, tuple(root / path for path in stage.outputs.values()), key, root / STATE)
+
+
+def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False) -> bool:
+    """Build one stage's outputs unless they are there; whether it computed anything.
+
+    Raises:
+        InputError: a missing input, or outputs of another config without ``overwrite``.
+        SSCLError: it failed; what was there before still is.
+    """
+    slot = slot_of(stage, config, root)
+    function: Callable[..., None] = importlib.import_module(f"sscl.stages.{stage.verb}").run
+    with building(slot, overwrite) as temporaries:
+        if temporaries is None:
+            return False
+        checkpoint = Checkpoint(slot.checkpoints)
+        available: dict[str, Any] = {section: getattr(config, section) for section in stage.sections}
+        available |= {name: root / path for name, path in stage.inputs.items()}
+        available |= dict(zip(stage.outputs, temporaries, strict=True))
+        available |= {"variant": stage.variant, "checkpoint": checkpoint}
+        if stage.sections == EVERYTHING:
+            available["config"] = config
+        available |= {"refusals": slot.state / "refused.csv", "state": slot.state}
+        function(**{name: available[name] for name in inspect.signature(function).parameters})
+    checkpoint.discard()
+    return True
+
+
+def run_all(
+    config: Config, root: Path, overwrite: bool = False, before: Callable[[Stage], None] | None = None
+) -> list[str]:
+    """Every stage in order; the names of those that computed something. ``before`` is called ahead of each stage."""
+    computed = []
+    for stage in STAGES.values():
+        if before:
+            before(stage)
+        if run_stage(stage, config, root, overwrite):
+            computed.append(stage.name)
+    return computed

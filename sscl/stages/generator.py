@@ -1,0 +1,46 @@
+"""Stage ``generator``: train the watermark's secret, for our release or for a stranger's (Ind-W)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from sscl.artifacts import write_json
+from sscl.checkpoint import Checkpoint
+from sscl.compute import Compute
+from sscl.config import ComputeConfig, GeneratorConfig, IndependentConfig
+from sscl.data.store import load_split
+from sscl.models.io import load_classifier
+from sscl.stages.names import HISTORY, MODEL
+from sscl.watermarks import create
+from sscl.watermarks.base import FitContext
+from sscl.watermarks.io import GENERATOR, save_watermark
+
+
+def run(
+    generator: GeneratorConfig,
+    target_class: int,
+    independent: IndependentConfig,
+    compute: ComputeConfig,
+    seed: int,
+    data: Path,
+    surrogate: Path,
+    out: Path,
+    variant: str,
+    checkpoint: Checkpoint,
+) -> None:
+    """Train the generator against the surrogate; writes it with its target class to ``out`` (private).
+
+    Raises:
+        ConfigError: the target class does not exist.
+    """
+    if variant == "independent":
+        seed, target_class = independent.seed, independent.target_class
+    resolved = Compute.resolve(compute)
+    train = load_split(data, "train")
+    watermark = create(generator.method, generator.options, target_class, train.classes, resolved)
+    model, _ = load_classifier(surrogate / MODEL, train.classes)
+    state = watermark.fit(train, resolved.place(model), FitContext(resolved, seed, "generator", checkpoint))
+    out.mkdir(parents=True)
+    save_watermark(out / GENERATOR, generator.method, asdict(generator.options), target_class, state)
+    write_json(out / HISTORY, state.history)

@@ -1,0 +1,144 @@
+"""Stage ``prepare``: validate a dataset and write it once, clean and named by its content."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from sscl import progress, seeds
+from sscl.artifacts import write_atomically
+from sscl.config import DataConfig
+from sscl.data.base import SPLITS, Dataset, Record
+from sscl.data.codec import RefusedImageError, decode, encode_png, resize
+from sscl.data.sources import SOURCES
+from sscl.data.store import Card, writing
+from sscl.errors import InputError
+
+
+@dataclass
+class _Census:
+    """What is learnt while images stream by."""
+
+    size: int | None
+    resizes: bool
+    channels: int = 1
+    counts: dict[str, Counter[int]] = field(default_factory=lambda: {split: Counter() for split in SPLITS})
+    content: dict[str, str] = field(default_factory=dict)
+    test_pixels: set[bytes] = field(default_factory=set)
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def run(data: DataConfig, seed: int, out: Path, refusals: Path) -> None:
+    """Write the validated dataset to ``out`` in the source's own format.
+
+    Images that need no resize keep their bytes. What is refused is listed by file and reason: with
+    ``data.refused: drop`` in ``out/refused.csv``, with ``stop`` in ``refusals``, and nothing else is written.
+
+    Raises:
+        InputError: refused images (with ``stop``), one-class data, a class without training images, or content that is
+            not the published dataset's.
+    """
+    source = SOURCES[data.source](data)
+    census = _Census(size=data.image_size, resizes=data.image_size is not None)
+    with writing(out, source.format, source.class_names, dict(source.layout)) as writer:
+        for split in reversed(SPLITS):  # test first, so that training images can be held against it
+            for record in _accepted(source, split, data, seed, census):
+                writer.write(split, record)
+    _check(source, data, census, refusals)
+    name = f"{data.source}-{hashlib.sha256(''.join(census.content[s] for s in SPLITS).encode()).hexdigest()[:12]}"
+    counts = {split: sum(census.counts[split].values()) for split in SPLITS}
+    assert census.size is not None
+    Card(name, source.format, source.class_names, census.channels, census.size, counts, dict(source.layout)).write(out)
+    write_atomically(out / "refused.csv", _listing(census))
+
+
+def _accepted(source: Dataset, split: str, data: DataConfig, seed: int, census: _Census) -> Iterator[Record]:
+    total = source.count(split)
+    wanted = data.train_images if split == "train" else data.test_images
+    chosen = _subset(total, wanted, seed, split)
+    content = hashlib.sha256()
+    with progress.step(f"prepare {split}", total) as step:
+        for number, record in enumerate(source.records(split)):
+            step.advance()
+            if chosen is not None and not chosen[number]:
+                continue
+            try:
+                record, pixels = _examine(record, source, split, census)
+            except RefusedImageError as reason:
+                census.refused.append((split, record.name, str(reason)))
+                continue
+            census.counts[split][record.label] += 1
+            content.update(pixels + bytes([record.label % 256]))
+            yield record
+    census.content[split] = content.hexdigest()
+
+
+def _examine(record: Record, source: Dataset, split: str, census: _Census) -> tuple[Record, bytes]:
+    """The record as it will be kept, and the digest of its pixels; raises ``RefusedImageError``."""
+    if not 0 <= record.label < len(source.class_names):
+        raise RefusedImageError(f"label {record.label}, expected 0 to {len(source.class_names) - 1}")
+    pixels = decode(record.data)
+    height, width = pixels.shape[:2]
+    if census.size is None:
+        census.size = height
+    if (height, width) != (census.size, census.size):
+        if not census.resizes:
+            raise RefusedImageError(
+                f"{width}x{height} px, expected {census.size}x{census.size}: set data.image_size to resize"
+            )
+        pixels = resize(pixels, census.size)
+        record = Record(record.name, encode_png(pixels), record.label)
+    digest = hashlib.sha256(pixels.tobytes()).digest()
+    if split == "test":
+        census.test_pixels.add(digest)
+    elif digest in census.test_pixels:
+        raise RefusedImageError("the same image is in the test split")
+    census.channels = max(census.channels, pixels.shape[2] if pixels.ndim == 3 else 1)
+    return record, digest
+
+
+def _subset(total: int, wanted: int | None, seed: int, split: str) -> torch.Tensor | None:
+    """bool (total,): a random subset in the original order; ``None`` for all."""
+    if wanted is None or wanted >= total:
+        return None
+    chosen = torch.zeros(total, dtype=torch.bool)
+    chosen[torch.randperm(total, generator=seeds.generator(seed, "prepare", split))[:wanted]] = True
+    return chosen
+
+
+def _check(source: Dataset, data: DataConfig, census: _Census, refusals: Path) -> None:
+    if census.refused and data.refused == "stop":
+        refusals.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(refusals, _listing(census))
+        split, name, reason = census.refused[0]
+        more = f" and {len(census.refused) - 1} more" if len(census.refused) > 1 else ""
+        raise InputError(f"{split}/{name}: {reason}{more}; all are in {refusals}: mend them, or set data.refused: drop")
+    for split in SPLITS:
+        if not census.counts[split]:
+            raise InputError(f"{data.source}: no usable image in the {split} split; every reason is in {refusals}")
+    if len(source.class_names) < 2 or len(census.counts["train"]) < 2:
+        raise InputError(f"{data.source}: only one class; a watermark needs a target class and at least one other")
+    empty = [n for i, n in enumerate(source.class_names) if not census.counts["train"][i]]
+    if empty:
+        raise InputError(
+            f"{data.source}: class {empty[0]!r} has no training images; raise data.train_images or drop the class"
+        )
+    for split, expected in source.pinned.items():
+        complete = sum(census.counts[split].values()) == source.count(split)
+        if complete and data.image_size is None and census.content[split] != expected:
+            raise InputError(f"{data.source}: the {split} split is not the published one (checksum); replace the copy")
+
+
+def _listing(census: _Census) -> bytes:
+    buffer = io.StringIO()
+    rows = csv.writer(buffer, lineterminator="\n")
+    rows.writerow(("split", "file", "reason"))
+    rows.writerows(census.refused)
+    return buffer.getvalue().encode()

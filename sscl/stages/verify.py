@@ -1,0 +1,132 @@
+"""Stage ``verify``: query the three scenarios' models and test ownership."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sscl import progress, seeds
+from sscl.artifacts import load_tensors, save_tensors, write_json
+from sscl.compute import Compute
+from sscl.config import ComputeConfig, VerifyConfig
+from sscl.data.codec import decode, to_tensor
+from sscl.data.store import load_split, open_dataset
+from sscl.perceptual import LPIPS, lpips_at
+from sscl.stages.names import EXAMPLES, INDICES, MODEL, RESPONSES, RESULTS
+from sscl.types import ImageSet, Responses
+from sscl.verify import TESTS
+from sscl.verify.oracle import LocalModel
+from sscl.watermarks.io import GENERATOR, load_watermark
+
+LPIPS_IMAGES = 2000  # released images over which LPIPS is averaged
+EXAMPLE_IMAGES = 32
+
+
+def run(
+    verify: VerifyConfig,
+    compute: ComputeConfig,
+    seed: int,
+    data: Path,
+    public: Path,
+    watermark: Path,
+    malicious: Path,
+    independent_model: Path,
+    independent_watermark: Path,
+    out: Path,
+) -> None:
+    """Query every scenario's model with benign and marked test images; writes responses, verdicts and image quality.
+
+    Marked images are queried as uint8. Benign accuracy is over the whole test split; the test itself over its
+    non-target images (``verify.images`` of them, drawn at random). Image quality is that of the released files.
+    """
+    resolved = Compute.resolve(compute)
+    test_split = load_split(data, "test")
+    mark, state = load_watermark(watermark / GENERATOR, test_split.classes, resolved)
+    chosen = _verification_images(test_split, mark.target_class, verify.images, seed)
+    images = test_split.images[chosen]
+    marked = mark.trigger(images, state)
+    scenarios = {
+        "malicious": malicious,
+        "independent_model": independent_model,
+        "independent_watermark": independent_watermark,
+    }
+    verdicts, accuracies, responses = {}, {}, []
+    test = TESTS[verify.test](verify.tau, verify.alpha)
+    with progress.step("verify", len(scenarios) * (len(test_split) + len(marked))) as step:
+        for scenario, folder in scenarios.items():
+            oracle = LocalModel(folder / MODEL, test_split.classes, resolved)
+            everything = oracle.query(_nhwc(test_split.images))
+            answers = oracle.query(_nhwc(marked))
+            step.advance(len(test_split) + len(marked))
+            benign = Responses(everything.probabilities[chosen.numpy()])
+            accuracies[scenario] = float((everything.predictions == test_split.labels.numpy()).mean())
+            verdicts[scenario] = asdict(test.run(benign, answers, mark.target_class))
+            responses.append(_table(scenario, chosen, benign, answers, mark.target_class))
+    out.mkdir(parents=True)
+    pd.concat(responses).to_parquet(out / RESPONSES, index=False)
+    quality = _quality(data, public, watermark, resolved, out / EXAMPLES)
+    write_json(out / RESULTS, {"verdicts": verdicts, "benign_accuracy": accuracies, "quality": quality})
+
+
+def _verification_images(data: ImageSet, target_class: int, wanted: int | None, seed: int) -> Tensor:
+    candidates = torch.nonzero(data.labels != target_class).flatten()
+    order = torch.randperm(len(candidates), generator=seeds.generator(seed, "verify", "images"))
+    return candidates[order[: wanted or len(candidates)]].sort().values
+
+
+def _nhwc(images: Tensor) -> np.ndarray:
+    return images.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _table(scenario: str, chosen: Tensor, benign: Responses, marked: Responses, target: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "scenario": scenario,
+            "image": chosen.numpy(),
+            "p_benign": benign.probabilities[:, target],
+            "p_marked": marked.probabilities[:, target],
+            "predicted_benign": benign.predictions,
+            "predicted_marked": marked.predictions,
+        }
+    )
+
+
+def _quality(data: Path, public: Path, watermark: Path, compute: Compute, examples: Path) -> dict[str, float]:
+    """How visible the released marks are, after the encoder; keeps a few pairs for the report."""
+    everything = load_tensors(watermark / INDICES)[0]["indices"]
+    indices = everything[:LPIPS_IMAGES]
+    clean, released = (torch.stack(list(_pick(folder, indices))) for folder in (data, public))
+    save_tensors(examples, {"clean": clean[:EXAMPLE_IMAGES], "released": released[:EXAMPLE_IMAGES]}, {})
+    metric = LPIPS().to(compute.device)
+    change = (released.float() - clean.float()).div(255)
+    return {
+        "marked": len(everything),
+        "lpips": float(lpips_at(metric, clean, released).mean()),
+        "lpips_64": float(lpips_at(metric, clean, released, size=64).mean()),
+        "psnr": float(-10 * change.square().mean(dim=(1, 2, 3)).clamp_min(1e-10).log10().mean()),
+        "linf": float(change.abs().max()),
+        "residual_cosine": _mean_pairwise_cosine(change[:500]),
+    }
+
+
+def _pick(folder: Path, indices: Tensor) -> Iterator[Tensor]:
+    card, dataset = open_dataset(folder)
+    wanted = set(indices.tolist())
+    for number, record in enumerate(dataset.records("train")):
+        if number in wanted:
+            yield to_tensor(decode(record.data), card.channels)
+
+
+def _mean_pairwise_cosine(change: Tensor) -> float:
+    """Mean cosine between different images' residuals: 1 is one pattern for all, 0 is sample-specific."""
+    unit = torch.nn.functional.normalize(change.flatten(1), dim=1)
+    count = len(unit)
+    if count < 2:
+        return 1.0
+    return float((unit @ unit.T).sum().sub(count) / (count * (count - 1)))

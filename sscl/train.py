@@ -1,0 +1,139 @@
+"""The one classifier loop: surrogate, simulated user and every later model are trained by it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sscl import progress, seeds
+from sscl.checkpoint import Checkpoint
+from sscl.compute import Compute
+from sscl.config import TrainConfig
+from sscl.data.augment import AUGMENTATIONS
+from sscl.errors import SSCLError
+from sscl.models import Classifier, build
+from sscl.types import ImageSet
+
+Optimizers = dict[str, Callable[[list[Tensor], TrainConfig], torch.optim.Optimizer]]
+OPTIMIZERS: Optimizers = {
+    "adam": lambda p, c: torch.optim.Adam(p, lr=c.learning_rate, weight_decay=c.weight_decay),
+    "sgd": lambda p, c: torch.optim.SGD(
+        p, lr=c.learning_rate, momentum=0.9, nesterov=True, weight_decay=c.weight_decay
+    ),
+}
+WARM_UP = 0.2  # share of the steps in which the one-cycle schedule rises
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained classifier and its mean loss an epoch."""
+
+    model: Classifier
+    losses: list[float]
+
+
+def train_classifier(
+    data: ImageSet,
+    config: TrainConfig,
+    compute: Compute,
+    seed: int,
+    use: str,
+    checkpoint: Checkpoint | None = None,
+) -> Trained:
+    """Train a fresh classifier with cross-entropy.
+
+    The images stay on the device as uint8; an epoch's order and augmentation are drawn at its start.
+
+    Args:
+        data: training images.
+        config: architecture, optimiser, schedule, augmentation.
+        compute: device and precision.
+        seed: the run's seed.
+        use: names this model's random numbers, e.g. ``"surrogate"``.
+        checkpoint: where to resume from after a kill; ``None`` for no checkpoints.
+
+    Raises:
+        SSCLError: the loss is not finite.
+    """
+    model = build(config.model, data.channels, data.size, data.classes, seeds.generator(seed, use, "weights"))
+    model.normalise_as(data.images)
+    model = compute.place(model)
+    optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
+    order = seeds.generator(seed, use, "order")
+    losses: list[float] = []
+    if checkpoint:
+        losses = checkpoint.resume(model, optimizer, order)
+    resident = data.to(compute.device)
+    with progress.step(f"train {use}", config.epochs * len(data)) as step:
+        step.advance(len(losses) * len(data))
+        for epoch in range(len(losses), config.epochs):
+            losses.append(_epoch(model, optimizer, resident, config, compute, order, epoch, step))
+            if not math.isfinite(losses[-1]):
+                raise SSCLError(f"training of {use} diverged in epoch {epoch + 1}: lower its learning_rate")
+            if checkpoint:
+                checkpoint.save(model, optimizer, order, losses)
+    return Trained(model.eval(), losses)
+
+
+def _epoch(
+    model: Classifier,
+    optimizer: torch.optim.Optimizer,
+    data: ImageSet,
+    config: TrainConfig,
+    compute: Compute,
+    order: torch.Generator,
+    epoch: int,
+    step: progress.Step,
+) -> float:
+    model.train()
+    run = compute.faster(model)
+    augmentation = AUGMENTATIONS[config.augment]()
+    permutation = torch.randperm(len(data), generator=order).to(compute.device)
+    choices = augmentation.draw(len(data), order).to(compute.device)
+    batches = math.ceil(len(data) / config.batch_size)
+    total = torch.zeros((), device=compute.device)
+    for number, batch in enumerate(torch.split(permutation, config.batch_size)):
+        progressed = (epoch * batches + number) / (config.epochs * batches)
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * schedule(config.schedule, progressed)
+        images = augmentation.apply(data.images[batch], choices[batch])
+        optimizer.zero_grad(set_to_none=True)
+        with compute.autocast():
+            loss = F.cross_entropy(run(compute.floats(images)), data.labels[batch])
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        total += loss.detach().float() * len(batch)
+        step.advance(len(batch))
+    return float(total) / len(data)
+
+
+def schedule(name: str, progressed: float) -> float:
+    """Factor on the learning rate after the share ``progressed`` in [0, 1) of the steps.
+
+    ``onecycle`` rises linearly over the first fifth and falls linearly to zero (Smith 2018); ``constant`` is 1.
+    """
+    if name == "constant":
+        return 1.0
+    return min((progressed + 1e-3) / WARM_UP, (1 - progressed) / (1 - WARM_UP))
+
+
+@torch.no_grad()
+def predict(model: Classifier, images: Tensor, compute: Compute, batch_size: int = 1000) -> Tensor:
+    """Probabilities, float64 (N, K) on the CPU, of uint8 images (N, C, H, W)."""
+    model.eval()
+    outputs = []
+    for batch in torch.split(images, batch_size):
+        with compute.autocast():
+            outputs.append(model(compute.floats(batch)).double().softmax(dim=1).cpu())
+    return torch.cat(outputs)
+
+
+def benign_accuracy(model: Classifier, data: ImageSet, compute: Compute) -> float:
+    """Share of clean images answered with their own label, in [0, 1]."""
+    predicted = predict(model, data.images, compute).argmax(dim=1)
+    return float((predicted == data.labels.cpu()).double().mean())

@@ -1,0 +1,126 @@
+"""The values that rooms hand to each other: frozen, and checked at construction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Decoded, labelled images of one split.
+
+    Attributes:
+        images: uint8, (N, C, H, W), C in {1, 3}.
+        labels: int64, (N,), each in ``range(len(class_names))``.
+        class_names: one name per class.
+    """
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
+            raise ValueError(
+                f"images must be uint8 (N, 1 or 3, H, W), got {self.images.dtype} {tuple(self.images.shape)}"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.images),):
+            raise ValueError(
+                f"labels must be int64 ({len(self.images)},), got {self.labels.dtype} {tuple(self.labels.shape)}"
+            )
+        if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() < len(self.class_names)):
+            raise ValueError(f"labels must lie in [0, {len(self.class_names)})")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def channels(self) -> int:
+        return int(self.images.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Height of the (square) images in pixels."""
+        return int(self.images.shape[2])
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    def subset(self, indices: Tensor) -> ImageSet:
+        return ImageSet(self.images[indices], self.labels[indices], self.class_names)
+
+    def to(self, device: torch.device) -> ImageSet:
+        return ImageSet(self.images.to(device), self.labels.to(device), self.class_names)
+
+
+@dataclass(frozen=True)
+class MarkedSet:
+    """A watermarked set: ``data`` is what is released; ``indices`` (int64, (M,), sorted) is the owner's secret."""
+
+    data: ImageSet
+    indices: Tensor
+
+    def __post_init__(self) -> None:
+        if self.indices.dtype != torch.int64 or self.indices.ndim != 1:
+            raise ValueError("indices must be int64 (M,)")
+        if len(torch.unique(self.indices)) != len(self.indices):
+            raise ValueError("indices must be distinct")
+
+
+@dataclass(frozen=True)
+class Responses:
+    """What a suspicious model answered: probabilities, float64 (N, K), rows summing to one within 1e-3."""
+
+    probabilities: np.ndarray
+
+    def __post_init__(self) -> None:
+        p = self.probabilities
+        if p.ndim != 2 or p.dtype != np.float64:
+            raise ValueError(f"probabilities must be float64 (N, K), got {p.dtype} {p.shape}")
+        if not np.isfinite(p).all() or (p < 0).any() or np.abs(p.sum(axis=1) - 1).max(initial=0.0) > 1e-3:
+            raise ValueError("probabilities must be finite, non-negative and sum to one in every row")
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """int64 (N,): the most probable class of each image."""
+        classes: np.ndarray = np.argmax(self.probabilities, axis=1)
+        return classes
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one verification test on one suspicious model.
+
+    Attributes:
+        test: the test's registered name.
+        delta_p: mean of ``p(y_t | x_w) - p(y_t | x)``, in [-1, 1].
+        wsr: watermark success rate, share of marked non-target images answered ``y_t``, in [0, 1].
+        statistic: the test statistic.
+        p_value: under the test's null hypothesis.
+        rejected: whether the null hypothesis is rejected at ``alpha``.
+        alpha: significance level.
+        images: number of verification images.
+    """
+
+    test: str
+    delta_p: float
+    wsr: float
+    statistic: float
+    p_value: float
+    rejected: bool
+    alpha: float
+    images: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p_value <= 1:
+            raise ValueError(f"p_value must lie in [0, 1], got {self.p_value}")
+        if self.images < 1:
+            raise ValueError("a verdict needs at least one image")

@@ -1,0 +1,144 @@
+"""What every watermark method promises, and the checks that hold it to that."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar, final
+
+import torch
+from torch import Tensor
+
+from sscl.checkpoint import Checkpoint
+from sscl.compute import Compute
+from sscl.config import EmbedConfig
+from sscl.errors import ConfigError
+from sscl.models import Classifier
+from sscl.registry import Registry
+from sscl.types import ImageSet, MarkedSet
+
+O = TypeVar("O")  # noqa: E741
+
+
+@dataclass(frozen=True)
+class State:
+    """A method's secret: tensors (a generator's weights; empty for a fixed trigger) and how its training went."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What ``fit`` may use besides the data: the device, the seed of its random numbers, where to resume from."""
+
+    compute: Compute
+    seed: int
+    use: str
+    checkpoint: Checkpoint | None = None
+
+
+class Watermark(ABC, Generic[O]):
+    """A dataset watermark. Abstract methods are overridden, final ones never.
+
+    Args:
+        options: the method's own options, an instance of ``Options``.
+        target_class: index of the class ``y_t`` that marked images point to.
+        compute: device and precision.
+    """
+
+    Options: ClassVar[type]
+    clean_label: ClassVar[bool] = True
+
+    def __init__(self, options: O, target_class: int, compute: Compute) -> None:
+        self.options = options
+        self.target_class = target_class
+        self.compute = compute
+
+    @property
+    @abstractmethod
+    def eps(self) -> float:
+        """Largest change of a pixel, in [0, 1]; 1 for methods without a bound."""
+
+    @abstractmethod
+    def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
+        """Train the secret on clean data against a surrogate."""
+
+    @abstractmethod
+    def candidates(self, labels: Tensor) -> Tensor:
+        """int64 (M,): which images may carry the mark."""
+
+    @abstractmethod
+    def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Marked uint8 images and their labels, at release time."""
+
+    @abstractmethod
+    def trigger(self, images: Tensor, state: State) -> Tensor:
+        """uint8 images as they are sent to a suspicious model at verification time."""
+
+    @final
+    def select(self, labels: Tensor, config: EmbedConfig, rng: torch.Generator) -> Tensor:
+        """Draw which images are marked: int64 (M,), sorted.
+
+        Raises:
+            ConfigError: the class cannot supply the rate.
+        """
+        candidates = self.candidates(labels)
+        basis = len(labels) if config.rate_basis == "dataset" else len(candidates)
+        wanted = round(config.rate * basis)
+        if wanted > len(candidates):
+            most = math.floor(10_000 * len(candidates) / len(labels)) / 10_000
+            raise ConfigError(
+                f"embed.rate: {config.rate} of the dataset is {wanted} images, but only {len(candidates)} may be "
+                f"marked; use at most {most}, or rate_basis: target_class"
+            )
+        if wanted == 0:
+            raise ConfigError(f"embed.rate: {config.rate} of {basis} images is none; raise it")
+        chosen = torch.randperm(len(candidates), generator=rng)[:wanted]
+        return candidates[chosen].sort().values
+
+    @final
+    def apply(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """``mark`` a batch and hold it to the contract.
+
+        Raises:
+            ValueError: the method broke its promise (type, shape, eps bound, labels).
+        """
+        marked, new_labels = self.mark(images, labels, state, rng)
+        if marked.dtype != torch.uint8 or marked.shape != images.shape:
+            raise ValueError(f"mark returned {marked.dtype} {tuple(marked.shape)} for uint8 {tuple(images.shape)}")
+        change = (marked.int() - images.int()).abs().max().item() if len(images) else 0
+        if change > budget(self.eps):
+            raise ValueError(f"mark changed a pixel by {change}/255, more than eps allows ({budget(self.eps)}/255)")
+        if self.clean_label and not torch.equal(new_labels, labels):
+            raise ValueError("a clean-label method changed labels")
+        return marked, new_labels
+
+    @final
+    def embed(self, data: ImageSet, config: EmbedConfig, state: State, rng: torch.Generator) -> MarkedSet:
+        """Mark a dataset that fits in memory; the streaming form of this is the ``embed`` stage."""
+        indices = self.select(data.labels, config, rng)
+        images, labels = data.images.clone(), data.labels.clone()
+        images[indices], labels[indices] = self.apply(images[indices], labels[indices], state, rng)
+        return MarkedSet(ImageSet(images, labels, data.class_names), indices)
+
+
+AnyWatermark = Watermark[Any]
+WATERMARKS: Registry[type[AnyWatermark]] = Registry("watermark", "sscl.watermarks")
+
+
+def budget(eps: float) -> int:
+    """The largest change of a uint8 pixel that ``eps`` allows: rounding never exceeds the bound."""
+    return math.floor(eps * 255 + 1e-6)
+
+
+def create(method: str, options: Any, target_class: int, classes: int, compute: Compute) -> AnyWatermark:
+    """The named method for a dataset of ``classes`` classes.
+
+    Raises:
+        ConfigError: unknown method, or the target class does not exist.
+    """
+    if target_class >= classes:
+        raise ConfigError(f"target_class: {target_class} does not exist, the dataset has classes 0 to {classes - 1}")
+    return WATERMARKS[method](options, target_class, compute)

@@ -1,0 +1,36 @@
+"""A watermark's secret on disk: one safetensors file with method, options and target class in its metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sscl.artifacts import load_tensors, save_tensors
+from sscl.compute import Compute
+from sscl.errors import InputError
+from sscl.params import parse
+from sscl.watermarks.base import WATERMARKS, AnyWatermark, State, create
+
+GENERATOR = "generator.safetensors"
+
+
+def save_watermark(path: Path, method: str, options: dict[str, Any], target_class: int, state: State) -> None:
+    """Write the secret."""
+    save_tensors(path, state.tensors, {"method": method, "options": options, "target_class": target_class})
+
+
+def load_watermark(path: Path, classes: int, compute: Compute) -> tuple[AnyWatermark, State]:
+    """The method and its secret.
+
+    Raises:
+        InputError: not such a file, or NaN weights.
+        ConfigError: its target class does not exist among ``classes``.
+    """
+    tensors, metadata = load_tensors(path)
+    missing = {"method", "options", "target_class"} - set(metadata)
+    if missing:
+        raise InputError(
+            f"{path}: not a watermark of sscl (no {', '.join(sorted(missing))}); run `sscl generator` again"
+        )
+    options: object = parse(WATERMARKS[metadata["method"]].Options, metadata["options"], str(path))
+    return create(metadata["method"], options, metadata["target_class"], classes, compute), State(tensors)
