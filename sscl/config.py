@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from sscl.errors import ConfigError
@@ -144,3 +144,11 @@ class Config:
             self.independent.seed,
             "another seed or target_class than the release's: it stands for a stranger's watermark",
         )
+
+
+def dump(config: Config) -> dict[str, Any]:
+    """Plain mappings, as ``params.yaml`` has them: ``sscl.params.build`` is the inverse."""
+    raw = asdict(config)
+    options = raw["generator"].pop("options")
+    raw["generator"].update(options)
+    return raw

@@ -10,8 +10,7 @@ from typing import Any
 
 from sscl.artifacts import STATE, Slot, building, digest, key_of
 from sscl.checkpoint import Checkpoint
-from sscl.config import Config
-from sscl.params import dump
+from sscl.config import Config, dump
 from sscl.provenance import code_digest
 from sscl.stages import STAGES, Stage
 from sscl.stages.table import EVERYTHING

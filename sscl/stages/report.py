@@ -12,9 +12,8 @@ import yaml
 from markupsafe import Markup, escape
 
 from sscl.artifacts import load_tensors, read_json, write_atomically, write_json
-from sscl.config import Config
+from sscl.config import Config, dump
 from sscl.data.store import Card
-from sscl.params import dump
 from sscl.provenance import machine, versions
 from sscl.report import figures, tables
 from sscl.report.published import PUBLISHED

@@ -8,7 +8,7 @@ from typing import Any
 from sscl.artifacts import load_tensors, save_tensors
 from sscl.compute import Compute
 from sscl.errors import InputError
-from sscl.params import parse
+from sscl.parsing import parse
 from sscl.watermarks.base import WATERMARKS, AnyWatermark, State, create
 
 GENERATOR = "generator.safetensors"

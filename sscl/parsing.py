@@ -1,0 +1,82 @@
+"""Mappings to frozen dataclasses, strictly: every error names the key, what was expected and the remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, Literal, TypeVar
+
+from sscl.errors import ConfigError
+
+D = TypeVar("D")
+
+
+def parse(cls: type[D], raw: Mapping[str, Any], where: str) -> D:
+    """Build the dataclass ``cls`` from a mapping, strictly. ``where`` prefixes key names in errors."""
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{where}: expected a section with keys, got {raw!r}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    prefix = f"{where}." if where else ""
+    for key in raw:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
+            raise ConfigError(f"{prefix}{key}: unknown key; {hint}")
+    missing = [name for name in fields if name not in raw]
+    if missing:
+        raise ConfigError(f"{prefix}{missing[0]}: missing; params.yaml shows its usual value")
+    hints = typing.get_type_hints(cls)
+    values = {name: _convert(raw[name], hints[name], f"{prefix}{name}") for name in fields}
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from None
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return value if isinstance(value, hint) else parse(hint, value, where)
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _convert_union(value, typing.get_args(hint), where)
+    if origin is Literal:
+        if value in typing.get_args(hint) and not isinstance(value, bool):
+            return value
+        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(repr, typing.get_args(hint)))}")
+    if hint is float:
+        return _number(value, where)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint in (bool, str) and isinstance(value, hint):
+        return value
+    raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def _convert_union(value: Any, choices: tuple[Any, ...], where: str) -> Any:
+    if value is None and type(None) in choices:
+        return None
+    errors = []
+    for choice in choices:
+        if choice is not type(None):
+            try:
+                return _convert(value, choice, where)
+            except ConfigError as error:
+                errors.append(error)
+    raise errors[-1]
+
+
+def _number(value: Any, where: str) -> float:
+    """A float; a fraction such as ``16/255`` is welcome, because that is how budgets are written."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(Fraction(value)) if isinstance(value, str) and "/" in value else float(value)
+    except (ValueError, TypeError, ZeroDivisionError):
+        raise ConfigError(f"{where}: expected a number or a fraction such as 16/255, got {value!r}") from None
+    if number != number or number in (float("inf"), float("-inf")):
+        raise ConfigError(f"{where}: expected a finite number, got {value!r}")
+    return number
