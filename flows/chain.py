@@ -1,0 +1,31 @@
+"""Run stages in order, those that do not depend on each other at once as far as the task runner allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sscl.stages import STAGES
+from tasks.stages import stage_task
+
+
+def waves(names: Iterable[str]) -> list[list[str]]:
+    """Group stages so that each wave only needs outputs of earlier ones; inputs that no named stage makes are there."""
+    waiting = list(names)
+    made_by = {path: name for name in waiting for path in STAGES[name].outputs.values()}
+    found: list[list[str]] = []
+    while waiting:
+        ready = [n for n in waiting if not any(made_by.get(path) in waiting for path in STAGES[n].inputs.values())]
+        found.append(ready)
+        waiting = [n for n in waiting if n not in ready]
+    return found
+
+
+def run_chain(names: Iterable[str], root: Path) -> dict[str, Any]:
+    """Submit each wave and wait for it; the manifests by stage. The first failure ends the flow with its message."""
+    manifests: dict[str, Any] = {}
+    for wave in waves(names):
+        futures = {name: stage_task(name, root).submit(name, str(root)) for name in wave}
+        manifests |= {name: future.result() for name, future in futures.items()}
+    return manifests

@@ -1,0 +1,37 @@
+"""``python -m flows.<name>``: run a flow from the terminal."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sscl.artifacts import read_json
+from sscl.cli import Debug, Profile, Set, print_result, reporting
+from tasks.results import OUT
+
+
+def main(flow: Callable[..., Any]) -> None:
+    """Parse ``--profile``, ``--set`` and ``--root``, run the flow, and print the result table if there is one."""
+
+    def command(
+        profile: Profile = None,
+        set_: Set = None,
+        root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
+        debug: Debug = False,
+    ) -> None:
+        with reporting(debug):
+            if not debug:
+                for name in ("prefect.flow_runs", "prefect.task_runs"):
+                    logging.getLogger(name).addFilter(_without_traceback)
+            result = flow(profile=profile, overrides=list(set_ or ()), root=str(root))
+            if "watermark_success_rate" in result:
+                print_result(read_json(root / OUT / "metrics.json"), root / OUT)
+
+    typer.run(command)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    record.exc_info = None
+    return True

@@ -1,0 +1,45 @@
+"""Set parameters of the checkout's ``params.yaml``, as ``dvc exp run -S`` does: comments stay."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from sscl.artifacts import write_atomically
+from sscl.params import load, overlay, read
+
+
+def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) -> None:
+    """Make ``profile`` the one in force and write ``section.key=value`` overrides, so that DVC and the flow agree.
+
+    An override of another profile than ``demo`` goes into that profile's overlay, which would otherwise mask it.
+
+    Raises:
+        ConfigError: unknown profile or key, or an impossible value; nothing is written.
+    """
+    overrides = list(overrides)
+    load(path, profile, overrides)
+    if profile is None and not overrides:
+        return
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    raw = yaml.load(path.read_text())
+    raw["profile"] = profile or raw["profile"]
+    effective = overlay(read(path), profile, overrides)
+    for override in overrides:
+        keys = override.partition("=")[0].strip().split(".")
+        masked = raw["profiles"][raw["profile"]]
+        section: Any = masked if raw["profile"] != "demo" and len(keys) > 1 else raw
+        value: Any = effective
+        for key in keys[:-1]:
+            section, value = section[key], value[key]
+        section[keys[-1]] = value[keys[-1]]
+    buffer = io.StringIO()
+    yaml.dump(raw, buffer)
+    if buffer.getvalue() != path.read_text():
+        write_atomically(path, buffer.getvalue().encode())

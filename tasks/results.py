@@ -1,0 +1,30 @@
+"""Tasks that show results in the Prefect UI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from sscl.artifacts import read_json
+from sscl.report.figures import data_uri
+from sscl.report.tables import scenario_rows
+from sscl.stages import STAGES
+from sscl.stages.names import GRID
+
+OUT = "out"
+
+
+@task
+def publish_results(root: str) -> dict[str, Any]:
+    """The result table and the image grid as artifacts; returns the metrics without the config and the machine."""
+    outputs = STAGES["report"].outputs
+    metrics = read_json(Path(root) / OUT / outputs["metrics"])
+    create_table_artifact(scenario_rows(metrics), key="ownership-verification", description=metrics["dataset"])
+    grid = data_uri((Path(root) / OUT / outputs["out"] / GRID).read_bytes())
+    markdown = f"Clean, released, and the change amplified.\n\n![clean, released, change]({grid})\n"
+    create_markdown_artifact(markdown, key="image-grid", description=metrics["dataset"])
+    shown = ("dataset", "benign_accuracy_clean", "benign_accuracy_watermarked", "watermark_success_rate", "lpips")
+    return {name: metrics[name] for name in shown}

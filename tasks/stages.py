@@ -1,0 +1,92 @@
+"""One Prefect task for every stage: its cache key is DVC's, its retries are for what passes by itself."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from prefect import Task, get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.locking.filesystem import FileSystemLockManager
+from prefect.tasks import exponential_backoff
+from prefect.transactions import IsolationLevel
+
+from sscl.stages import STAGES
+from tasks.pipeline import BusyError, Pipeline
+
+TIMEOUT_SECONDS = {True: 48 * 3600, False: 4 * 3600}  # by Stage.gpu: a hung stage must not hold its slot for ever
+
+
+def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return Pipeline(Path(parameters["root"])).key(parameters["name"])
+
+
+def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Retry a busy lock or an I/O error; bad input and a failed training would fail again."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, BusyError | OSError)
+
+
+def stage_task(name: str, root: Path) -> Task[..., dict[str, Any]]:
+    """The task of one stage, ready to be called or submitted with ``(name, root)``.
+
+    Cached only while the outputs are there: a hit must not vouch for files that are gone.
+    """
+    stage = STAGES[name]
+    policy = CacheKeyFnPolicy(cache_key_fn=_key).configure(
+        isolation_level=IsolationLevel.SERIALIZABLE,
+        lock_manager=FileSystemLockManager(lock_files_directory=root / "out/.sscl/prefect-locks"),
+    )
+    return run_stage.with_options(
+        name=name,
+        tags=["gpu"] if stage.gpu else [],
+        cache_policy=policy,
+        refresh_cache=not Pipeline(root).is_current(name),
+    )
+
+
+@task(
+    retries=5,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_passes_by_itself,
+    persist_result=True,
+    result_serializer="json",
+    cache_expiration=timedelta(days=365),
+)
+def run_stage(name: str, root: str) -> dict[str, Any]:
+    """Have DVC reproduce one stage; shows progress as an artifact; returns hashes of what it made, never the data."""
+    logger = get_run_logger()
+    pipeline = Pipeline(Path(root))
+    progress = _Progress(name)
+    if not pipeline.is_current(name):
+        timeout = TIMEOUT_SECONDS[STAGES[name].gpu]
+        for line in pipeline.reproduce(name, timeout, progress.update).splitlines():
+            logger.debug(line)
+    progress.finish()
+    return pipeline.manifest(name)
+
+
+class _Progress:
+    """The stage's running step as a Prefect progress artifact."""
+
+    def __init__(self, name: str) -> None:
+        self._key = "progress-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
+        self._artifact = create_progress_artifact(0.0, key=self._key, description=name)
+        self._logged = 0
+
+    def update(self, state: dict[str, Any]) -> None:
+        share = 100 * state["done"] / max(1, state["total"])
+        text = f"{state['label']}: {share:.0f} %, {state['rate']:,.0f} {state['unit']}/s"
+        update_progress_artifact(self._artifact, share, description=text)
+        if int(share) // 25 > self._logged:
+            self._logged = int(share) // 25
+            get_run_logger().info(text)
+
+    def finish(self) -> None:
+        update_progress_artifact(self._artifact, 100.0)
