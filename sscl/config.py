@@ -21,12 +21,13 @@ class DataConfig:
     source: str
     path: str | None
     image_size: int | None
+    classes: int | None
     train_images: int | None
     test_images: int | None
     refused: Literal["stop", "drop"]
 
     def __post_init__(self) -> None:
-        for key in ("image_size", "train_images", "test_images"):
+        for key in ("image_size", "classes", "train_images", "test_images"):
             value = getattr(self, key)
             require(value is None or value >= 1, key, value, "a positive whole number or null")
 

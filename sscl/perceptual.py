@@ -39,7 +39,7 @@ class LPIPS(nn.Module):
         super().__init__()
         import lpips
 
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):  # its random start is thrown away
             warnings.simplefilter("ignore")  # lpips uses torchvision's older argument names
             net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
         state = net.state_dict()

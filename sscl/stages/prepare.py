@@ -19,7 +19,7 @@ from sscl.data.base import SPLITS, Dataset, Record
 from sscl.data.codec import RefusedImageError, decode, encode_png, resize
 from sscl.data.sources import SOURCES
 from sscl.data.store import Card, writing
-from sscl.errors import InputError
+from sscl.errors import ConfigError, InputError
 
 
 @dataclass
@@ -46,25 +46,25 @@ def run(data: DataConfig, seed: int, out: Path, refusals: Path) -> None:
             not the published dataset's.
     """
     source = SOURCES[data.source](data)
+    names = _class_names(source, data)
     census = _Census(size=data.image_size, resizes=data.image_size is not None)
-    with writing(out, source.format, source.class_names, dict(source.layout)) as writer:
+    with writing(out, source.format, names, dict(source.layout)) as writer:
         for split in reversed(SPLITS):  # test first, so that training images can be held against it
             for record in _accepted(source, split, data, seed, census):
                 writer.write(split, record)
-    _check(source, data, census, refusals)
+    _check(source, names, data, census, refusals)
     name = f"{data.source}-{hashlib.sha256(''.join(census.content[s] for s in SPLITS).encode()).hexdigest()[:12]}"
     counts = {split: sum(census.counts[split].values()) for split in SPLITS}
     assert census.size is not None
-    Card(name, source.format, source.class_names, census.channels, census.size, counts, dict(source.layout)).write(out)
+    Card(name, source.format, names, census.channels, census.size, counts, dict(source.layout)).write(out)
     write_atomically(out / "refused.csv", _listing(census))
 
 
 def _accepted(source: Dataset, split: str, data: DataConfig, seed: int, census: _Census) -> Iterator[Record]:
-    total = source.count(split)
     wanted = data.train_images if split == "train" else data.test_images
-    chosen = _subset(total, wanted, seed, split)
+    chosen = _subset(source, split, wanted, data.classes, seed)
     content = hashlib.sha256()
-    with progress.step(f"prepare {split}", total) as step:
+    with progress.step(f"prepare {split}", source.count(split)) as step:
         for number, record in enumerate(source.records(split)):
             step.advance()
             if chosen is not None and not chosen[number]:
@@ -104,16 +104,27 @@ def _examine(record: Record, source: Dataset, split: str, census: _Census) -> tu
     return record, digest
 
 
-def _subset(total: int, wanted: int | None, seed: int, split: str) -> torch.Tensor | None:
-    """bool (total,): a random subset in the original order; ``None`` for all."""
-    if wanted is None or wanted >= total:
+def _class_names(source: Dataset, data: DataConfig) -> tuple[str, ...]:
+    if data.classes is not None and data.classes > len(source.class_names):
+        raise ConfigError(f"data.classes: {data.classes}, but {data.source} has {len(source.class_names)}; lower it")
+    return source.class_names[: data.classes]
+
+
+def _subset(source: Dataset, split: str, wanted: int | None, classes: int | None, seed: int) -> torch.Tensor | None:
+    """bool (images,): a random subset of the kept classes; ``None`` for all."""
+    total = source.count(split)
+    if classes is None:
+        kept = torch.arange(total)
+    else:
+        kept = torch.tensor([i for i, record in enumerate(source.records(split)) if record.label < classes])
+    if len(kept) == total and (wanted is None or wanted >= total):
         return None
     chosen = torch.zeros(total, dtype=torch.bool)
-    chosen[torch.randperm(total, generator=seeds.generator(seed, "prepare", split))[:wanted]] = True
+    chosen[kept[torch.randperm(len(kept), generator=seeds.generator(seed, "prepare", split))[:wanted]]] = True
     return chosen
 
 
-def _check(source: Dataset, data: DataConfig, census: _Census, refusals: Path) -> None:
+def _check(source: Dataset, names: tuple[str, ...], data: DataConfig, census: _Census, refusals: Path) -> None:
     if census.refused and data.refused == "stop":
         refusals.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(refusals, _listing(census))
@@ -123,9 +134,9 @@ def _check(source: Dataset, data: DataConfig, census: _Census, refusals: Path) -
     for split in SPLITS:
         if not census.counts[split]:
             raise InputError(f"{data.source}: no usable image in the {split} split; every reason is in {refusals}")
-    if len(source.class_names) < 2 or len(census.counts["train"]) < 2:
+    if len(names) < 2 or len(census.counts["train"]) < 2:
         raise InputError(f"{data.source}: only one class; a watermark needs a target class and at least one other")
-    empty = [n for i, n in enumerate(source.class_names) if not census.counts["train"][i]]
+    empty = [n for i, n in enumerate(names) if not census.counts["train"][i]]
     if empty:
         raise InputError(
             f"{data.source}: class {empty[0]!r} has no training images; raise data.train_images or drop the class"

@@ -1,0 +1,106 @@
+"""The README's table: the whole main job over several seeds, with its spread.
+
+    python benchmarks/seeds.py --profile demo --profile cifar10-small --seeds 3
+
+Each run is `sscl run` in runs/seeds/PROFILE-SEED (finished ones are reused). Writes docs/results/main.json, one row a run,
+and prints the table that the README shows.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sscl.artifacts import read_json, write_json
+from sscl.params import load
+from sscl.runner import run_all
+
+RESULTS = Path("docs/results/main.json")
+
+
+def row(profile: str, seed: int, metrics: dict[str, Any]) -> dict[str, Any]:
+    """One run as a flat row."""
+    verification = metrics["verification"]
+    found: dict[str, Any] = {
+        "profile": profile,
+        "seed": seed,
+        "dataset": metrics["dataset"],
+        "rate": metrics["marked_images"] / metrics["train_images"],
+        "eps": metrics["config"]["generator"]["eps"],
+        "ba_clean": metrics["benign_accuracy_clean"],
+        "ba_watermarked": metrics["benign_accuracy_watermarked"],
+        "wsr": metrics["watermark_success_rate"],
+        "lpips": metrics["lpips"],
+        "lpips_64": metrics["lpips_64"],
+        "seconds": sum(metrics["timings"].values()),
+        "machine": metrics["machine"],
+        "versions": metrics["versions"],
+    }
+    for scenario, verdict in verification.items():
+        found |= {f"{scenario}_delta_p": verdict["delta_p"], f"{scenario}_p_value": verdict["p_value"]}
+    return found
+
+
+def cell(rows: list[dict[str, Any]], name: str, scale: float = 1.0, digits: int = 3) -> str:
+    """Mean and range over the seeds."""
+    values = [scale * r[name] for r in rows]
+    low, high = min(values), max(values)
+    return f"{statistics.mean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The README's table, one column a profile."""
+    profiles = list(dict.fromkeys(r["profile"] for r in rows))
+    groups = {p: [r for r in rows if r["profile"] == p] for p in profiles}
+    for group in groups.values():
+        for r in group:
+            r["ba_drop"] = r["ba_clean"] - r["ba_watermarked"]
+    lines = [
+        ("BA, clean model, %", "ba_clean", 100, 2),
+        ("BA, model trained on the release, %", "ba_watermarked", 100, 2),
+        ("BA lost, points", "ba_drop", 100, 2),
+        ("WSR, %", "wsr", 100, 2),
+        ("delta_P, malicious", "malicious_delta_p", 1, 3),
+        ("delta_P, Ind-M (innocent)", "independent_model_delta_p", 1, 3),
+        ("delta_P, Ind-W (innocent)", "independent_watermark_delta_p", 1, 3),
+        ("LPIPS at native size", "lpips", 1, 4),
+        ("LPIPS resized to 64 px", "lpips_64", 1, 3),
+    ]
+    text = ["| mean (range) | " + " | ".join(f"`{p}`, {len(g)} seeds" for p, g in groups.items()) + " |"]
+    text.append("|---|" + "---|" * len(groups))
+    for title, name, scale, digits in lines:
+        text.append(f"| {title} | " + " | ".join(cell(g, name, scale, digits) for g in groups.values()) + " |")
+    accused = [sum(r[f"{s}_p_value"] < 0.05 for r in g for s in INNOCENTS) for g in groups.values()]
+    tried = [len(INNOCENTS) * len(g) for g in groups.values()]
+    cells = " | ".join(f"{a} of {n}" for a, n in zip(accused, tried, strict=True))
+    text.append(f"| innocents that the published test accuses | {cells} |")
+    return "\n".join(text)
+
+
+INNOCENTS = ("independent_model", "independent_watermark")
+
+
+def main(
+    profile: Annotated[list[str], typer.Option(help="Profiles to run, in this order.")],
+    seeds: Annotated[int, typer.Option(help="Seeds 0 to this number less one.")] = 3,
+    root: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs/seeds"),
+) -> None:
+    """Run what is missing, then write the rows and print the table."""
+    kept = [r for r in json.loads(RESULTS.read_text()) if r["profile"] not in profile] if RESULTS.is_file() else []
+    rows = []
+    for name in profile:
+        for seed in range(seeds):
+            out = root / f"{name}-{seed}"
+            run_all(load(Path("params.yaml"), name, [f"seed={seed}"]), out, before=lambda stage: print(stage.name))
+            rows.append(row(name, seed, read_json(out / "metrics.json")))
+            print(f"{name} seed {seed}: {rows[-1]['seconds']:.0f} s")
+    write_json(RESULTS, kept + rows)
+    print(markdown(kept + rows))
+
+
+if __name__ == "__main__":
+    typer.run(main)

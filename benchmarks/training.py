@@ -1,0 +1,123 @@
+"""Throughput of the training loop: bare steps on a resident batch, our loop, and a plain DataLoader.
+
+    python benchmarks/training.py
+
+Three alternating rounds; the table shows images a second (median) and our loop's share of the bare one.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from sscl import progress, seeds
+from sscl.compute import Compute
+from sscl.config import TrainConfig
+from sscl.models import build
+from sscl.params import load
+from sscl.provenance import machine
+from sscl.train import OPTIMIZERS, train_classifier
+from sscl.types import ImageSet
+
+IMAGES = {"baseline_cnn": 60_000, "resnet8": 6_000}  # seconds of work each
+ROUNDS = 3
+
+
+def images(count: int, channels: int, size: int) -> ImageSet:
+    rng = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, channels, size, size), generator=rng, dtype=torch.uint8)
+    return ImageSet(pixels, torch.randint(0, 10, (count,), generator=rng), tuple("0123456789"))
+
+
+def bare(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
+    """Forward, backward and step on one float batch that is already there."""
+    model = compute.place(build(config.model, data.channels, data.size, data.classes, seeds.generator(0, "bench")))
+    optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
+    x, y = compute.floats(data.images[: config.batch_size]), data.labels[: config.batch_size].to(compute.device)
+    run, model = compute.faster(model), model.train()
+    batches = len(data) // config.batch_size
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with compute.autocast():
+            loss = F.cross_entropy(run(x), y)
+        loss.backward()
+        optimizer.step()
+
+    return rate(lambda: [step() for _ in range(batches)], batches * config.batch_size)
+
+
+def ours(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
+    return rate(lambda: train_classifier(data, config, compute, 0, "bench"), len(data))
+
+
+class PerImage(Dataset[tuple[torch.Tensor, int]]):
+    """What most research code does: a PIL image and per-image transforms."""
+
+    def __init__(self, data: ImageSet, augmented: bool) -> None:
+        self.arrays, self.labels = data.images.permute(0, 2, 3, 1).squeeze(-1).numpy(), data.labels.tolist()
+        crop = [transforms.RandomCrop(data.size, padding=4), transforms.RandomHorizontalFlip()] if augmented else []
+        steps = [transforms.ToPILImage(), *crop, transforms.ToTensor(), transforms.Normalize(0.5, 0.25)]
+        self.transform = transforms.Compose(steps)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(np.ascontiguousarray(self.arrays[index])), self.labels[index]
+
+
+def data_loader(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
+    model = compute.place(build(config.model, data.channels, data.size, data.classes, seeds.generator(0, "bench")))
+    optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
+    dataset = PerImage(data, config.augment == "crop_flip")
+    loader = DataLoader(dataset, config.batch_size, shuffle=True, generator=seeds.generator(0, "loader"))
+
+    def epoch() -> None:
+        for x, y in loader:
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(model(x.to(compute.device)), y.to(compute.device)).backward()
+            optimizer.step()
+
+    return rate(epoch, len(data))
+
+
+def rate(work: Callable[[], object], count: int) -> float:
+    start = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - start)
+
+
+def main() -> None:
+    progress.set_quiet(True)
+    table = Table("model", "bare step", "our loop", "share of bare", "DataLoader", "ours / DataLoader", box=None)
+    for profile, channels, size in (("demo", 1, 28), ("cifar10-small", 3, 32)):
+        config = load(profile=profile)
+        user = replace(config.user, epochs=1)
+        compute = Compute.resolve(config.compute)
+        data = images(IMAGES[user.model], channels, size)
+        kinds = {"bare": bare, "ours": ours, "loader": data_loader}
+        found: dict[str, list[float]] = {kind: [] for kind in kinds}
+        bare(data, user, compute)  # warm up
+        for _ in range(ROUNDS):
+            for kind, run in kinds.items():
+                found[kind].append(run(data, user, compute))
+        b, o, d = (statistics.median(found[kind]) for kind in kinds)
+        table.add_row(user.model, f"{b:,.0f}/s", f"{o:,.0f}/s", f"{o / b:.0%}", f"{d:,.0f}/s", f"{o / d:.1f}x")
+    console = Console(width=100)
+    console.print(table)
+    console.print(machine())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Shared fixtures: a tiny dataset that is learnt in seconds, and configurations for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from sscl.compute import Compute
+from sscl.config import Config
+from sscl.data.base import Record
+from sscl.data.codec import encode_png, to_pixels
+from sscl.data.store import writing
+from sscl.params import load
+from sscl.types import ImageSet
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+CLASSES = ("horizontal", "vertical", "square")
+TINY = (
+    "data.source=parquet",
+    "data.image_size=null",
+    "surrogate.epochs=2",
+    "surrogate.batch_size=32",
+    "user.epochs=2",
+    "user.batch_size=32",
+    "generator.epochs=2",
+    "generator.images=16",
+    "generator.batch_size=16",
+    "generator.width=4",
+    "embed.rate=0.1",
+    "independent.target_class=2",
+)
+
+
+def shapes(count: int, seed: int, size: int = 28, channels: int = 1) -> ImageSet:
+    """Noisy bars and squares at random places: three classes that a small CNN tells apart."""
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 60, (count, channels, size, size), generator=rng, dtype=torch.uint8)
+    labels = torch.arange(count) % len(CLASSES)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        row, column = torch.randint(4, size - 10, (2,), generator=rng).tolist()
+        height, width = ((3, 12), (12, 3), (6, 6))[label]
+        image[:, row : row + height, column : column + width] += 180
+    return ImageSet(images, labels, CLASSES)
+
+
+def store(folder: Path, train: ImageSet, test: ImageSet, format: str = "parquet") -> Path:
+    """Write a source dataset as PNG files."""
+    with writing(folder, format, CLASSES, {}) as writer:
+        for split, data in (("train", train), ("test", test)):
+            for number, (image, label) in enumerate(zip(data.images, data.labels.tolist(), strict=True)):
+                name = f"{CLASSES[label]}/{split}-{number:04d}.png"
+                writer.write(split, Record(name, encode_png(to_pixels(image)), label))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_global_randomness() -> Iterator[None]:
+    """No code of ours may draw from torch's global generator."""
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(before, torch.get_rng_state()), "the global random state was used"
+
+
+@pytest.fixture(scope="session")
+def compute() -> Compute:
+    return Compute(torch.device("cpu"), bf16=False, channels_last=False, compile=False)
+
+
+@pytest.fixture(scope="session")
+def train_set() -> ImageSet:
+    return shapes(240, seed=1)
+
+
+@pytest.fixture(scope="session")
+def test_set() -> ImageSet:
+    return shapes(90, seed=2)
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory, train_set: ImageSet, test_set: ImageSet) -> Path:
+    """The tiny dataset in parquet."""
+    return store(tmp_path_factory.mktemp("source"), train_set, test_set)
+
+
+@pytest.fixture(scope="session")
+def tiny(source: Path) -> tuple[str, ...]:
+    """Overrides that make the pipeline run on the tiny dataset in seconds."""
+    return (*TINY, f"data.path={source}")
+
+
+@pytest.fixture(scope="session")
+def config(tiny: tuple[str, ...]) -> Config:
+    return load(ROOT / "params.yaml", "demo", tiny)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
+    """An output root in which the whole tiny pipeline has run. Read only."""
+    from sscl.runner import run_all
+
+    root = tmp_path_factory.mktemp("finished")
+    run_all(config, root)
+    return root
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of ``finished`` to change at will."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 200 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting needs root")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """A quiet environment for subprocesses."""
+    return {**os.environ, "CI": "1", "DVC_NO_ANALYTICS": "1", **extra}

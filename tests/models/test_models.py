@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sscl import seeds
+from sscl.errors import InputError
+from sscl.models import CLASSIFIERS, build
+from sscl.models.io import load_classifier, save_classifier
+from sscl.models.unet import build_unet
+
+
+@pytest.mark.parametrize("name", list(CLASSIFIERS))
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32)])
+def test_every_classifier(name: str, channels: int, size: int, tmp_path: Path) -> None:
+    model = build(name, channels, size, 7, seeds.generator(0, name))
+    x = torch.rand(2, channels, size, size, generator=seeds.generator(0, "x"))
+    model.train()(x).sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+    logits = model.eval()(x)
+    assert logits.shape == (2, 7)
+    save_classifier(tmp_path / "m.safetensors", model, note="kept")
+    loaded, metadata = load_classifier(tmp_path / "m.safetensors", classes=7)
+    assert metadata["note"] == "kept"
+    assert torch.equal(loaded(x), logits)
+
+
+def test_initialisation_depends_on_its_generator_alone() -> None:
+    first, again, other = (build("resnet8", 3, 32, 10, seeds.generator(s, "w")) for s in (0, 0, 1))
+    pairs = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not torch.equal(first.backbone[0].weight, other.backbone[0].weight)
+
+
+def test_initialisation_is_pytorchs() -> None:
+    """Same distribution as ``nn.Linear``'s own: uniform in 1 / sqrt(fan_in)."""
+    weight = build("baseline_cnn", 1, 28, 10, seeds.generator(0, "w")).backbone[7].weight
+    bound = 512**-0.5
+    assert weight.abs().max() <= bound
+    assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("size", [28, 30, 33, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_unet_keeps_odd_sizes(size: int, channels: int) -> None:
+    model = build_unet(channels, 8, seeds.generator(0, "unet"))
+    x = torch.rand(2, channels, size, size, generator=seeds.generator(0, "x"))
+    assert model(x).shape == x.shape
+
+
+def test_unet_marks_each_image_on_its_own() -> None:
+    model = build_unet(3, 8, seeds.generator(0, "unet")).eval()
+    x = torch.rand(4, 3, 32, 32, generator=seeds.generator(0, "x"))
+    torch.testing.assert_close(model(x)[:1], model(x[:1]), atol=1e-5, rtol=1e-5)
+
+
+def test_wrong_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_classifier(path, build("baseline_cnn", 1, 28, 10, seeds.generator(0, "w")))
+    with pytest.raises(InputError, match="a model of 10 classes, but the dataset has 3"):
+        load_classifier(path, classes=3)
+    path.write_bytes(b"\x80\x04pickle")
+    with pytest.raises(InputError, match="not a readable safetensors file"):
+        load_classifier(path)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sscl.checkpoint import Checkpoint
+from sscl.compute import Compute
+from sscl.config import ComputeConfig, TrainConfig
+from sscl.errors import ConfigError, SSCLError
+from sscl.train import benign_accuracy, predict, schedule, train_classifier
+from sscl.types import ImageSet
+
+CONFIG = TrainConfig("baseline_cnn", 3, 32, "adam", 2e-3, 0.0, "onecycle", "shift")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_it_learns(optimizer: str, train_set: ImageSet, test_set: ImageSet, compute: Compute) -> None:
+    rate = {"adam": 2e-3, "sgd": 0.05}[optimizer]
+    config = replace(CONFIG, optimizer=optimizer, learning_rate=rate, epochs=6)
+    trained = train_classifier(train_set, config, compute, 0, "user")
+    assert trained.losses[-1] < 0.5 * trained.losses[0]
+    assert benign_accuracy(trained.model, test_set, compute) > 0.9
+
+
+@pytest.mark.parametrize("model", ["baseline_cnn", "resnet8"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_resumed_training_ends_with_the_same_weights(
+    model: str, optimizer: str, train_set: ImageSet, compute: Compute, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, model=model, optimizer=optimizer, learning_rate=0.01)
+    whole = train_classifier(train_set, config, compute, 0, "user")
+
+    class Interrupted(Checkpoint):
+        def save(self, *args: object) -> None:
+            super().save(*args)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(train_set, config, compute, 0, "user", Interrupted(tmp_path))
+    resumed = train_classifier(train_set, config, compute, 0, "user", Checkpoint(tmp_path))
+    assert resumed.losses == whole.losses
+    first, second = whole.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_a_damaged_checkpoint_starts_afresh(train_set: ImageSet, compute: Compute, tmp_path: Path) -> None:
+    (tmp_path / "last.safetensors").write_bytes(b"half a fi")
+    resumed = train_classifier(train_set, replace(CONFIG, epochs=1), compute, 0, "user", Checkpoint(tmp_path))
+    assert len(resumed.losses) == 1
+
+
+def test_channels_last_trains_the_same_network(train_set: ImageSet, compute: Compute) -> None:
+    config = replace(CONFIG, model="resnet8", epochs=1)
+    plain = train_classifier(train_set, config, compute, 0, "user")
+    other = train_classifier(train_set, config, replace(compute, channels_last=True), 0, "user")
+    assert other.losses == pytest.approx(plain.losses, rel=1e-2)
+
+
+def test_bf16_runs(train_set: ImageSet, compute: Compute) -> None:
+    low = replace(compute, bf16=True)
+    trained = train_classifier(train_set, replace(CONFIG, epochs=1), low, 0, "user")
+    assert predict(trained.model, train_set.images[:8], low).dtype == torch.float64
+
+
+def test_divergence_is_an_error(train_set: ImageSet, compute: Compute) -> None:
+    config = replace(CONFIG, optimizer="sgd", learning_rate=1e9, schedule="constant")
+    with pytest.raises(SSCLError, match="training of user diverged in epoch 1: lower its learning_rate"):
+        train_classifier(train_set, config, compute, 0, "user")
+
+
+def test_probabilities_are_probabilities(train_set: ImageSet, compute: Compute) -> None:
+    model = train_classifier(train_set, replace(CONFIG, epochs=0), compute, 0, "user").model
+    p = predict(model, train_set.images, compute, batch_size=7)
+    assert p.shape == (len(train_set), 3)
+    torch.testing.assert_close(p.sum(dim=1), torch.ones(len(p), dtype=torch.float64))
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    values = [schedule("onecycle", step / 1000) for step in range(1000)]
+    peak = values.index(max(values))
+    assert 190 <= peak <= 210
+    assert max(values) <= 1.0
+    assert 0 < values[-1] < 0.01
+    assert schedule("constant", 0.7) == 1.0
+
+
+def test_switches_are_off_on_a_cpu() -> None:
+    threads = torch.get_num_threads()
+    resolved = Compute.resolve(ComputeConfig("cpu", threads, "auto", "auto", "auto"))
+    assert (resolved.bf16, resolved.channels_last, resolved.compile) == (False, False, False)
+    with pytest.raises(ConfigError, match=r"compute\.device: 'cuda:99' is not usable here; use auto or cpu"):
+        Compute.resolve(ComputeConfig("cuda:99", None, "auto", "auto", "auto"))
