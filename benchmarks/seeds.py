@@ -2,8 +2,8 @@
 
     python benchmarks/seeds.py --profile demo --profile cifar10-small --seeds 3
 
-Each run is `sscl run` in runs/seeds/PROFILE-SEED (finished ones are reused). Writes docs/results/main.json, one row a run,
-and prints the table that the README shows.
+Each run is `sscl run` in runs/seeds/PROFILE-SEED; finished ones are reused. Writes docs/results/main.json, one row a
+run, and prints the table that the README shows.
 """
 
 from __future__ import annotations
