@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sscl.stages import STAGES
+from sscl.stages.table import STAGES
 from tasks.stages import stage_task
 
 

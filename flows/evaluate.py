@@ -10,7 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.chain import run_chain
 from flows.protect import protect
-from sscl.stages import STAGES
+from sscl.stages.table import STAGES
 from tasks.parameters import set_parameters
 from tasks.results import publish_results
 

@@ -32,17 +32,18 @@ REPORTED = (
 def modules_of(module: str) -> frozenset[Path]:
     """Files of ``sscl`` that ``module`` imports, directly or not, itself included. Read from the source, not run.
 
-    A package counts with all of its modules, because registries find members by listing their package.
+    A registry's package counts with all of its modules, because it finds its members by listing them.
     """
     seen: set[Path] = set()
-    waiting = [_file(module)]
+    waiting = _files(module)
     while waiting:
         path = waiting.pop()
-        if path is None or path in seen:
+        if path in seen:
             continue
         seen.add(path)
-        waiting += [_file(name) for name in _imports(path)]
-        waiting += list(_discovered(path))
+        for name in _imports(path):
+            waiting += _files(name)
+        waiting += _discovered(path)
     return frozenset(seen)
 
 
@@ -87,15 +88,14 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _file(module: str) -> Path | None:
-    parts = module.split(".")
+def _files(name: str) -> list[Path]:
+    """The file of a module of ours (or of the one that holds the name) and those of the packages above it."""
+    parts = name.split(".")
     if parts[0] != "sscl":
-        return None
-    path = PACKAGE.joinpath(*parts[1:])
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
+        return []
+    stems = [PACKAGE.joinpath(*parts[1:end]) for end in range(2, len(parts) + 1)]
+    candidates = [c for stem in stems for c in (stem.with_suffix(".py"), stem / "__init__.py")]
+    return [c for c in candidates if c.is_file()]
 
 
 @cache

@@ -12,8 +12,7 @@ from sscl.artifacts import STATE, Slot, building, digest, key_of
 from sscl.checkpoint import Checkpoint
 from sscl.config import Config, dump
 from sscl.provenance import code_digest
-from sscl.stages import STAGES, Stage
-from sscl.stages.table import EVERYTHING
+from sscl.stages.table import EVERYTHING, STAGES, Stage
 
 
 def slot_of(stage: Stage, config: Config, root: Path) -> Slot:

@@ -11,8 +11,8 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from sscl.artifacts import read_json
 from sscl.report.figures import data_uri
 from sscl.report.tables import scenario_rows
-from sscl.stages import STAGES
 from sscl.stages.names import GRID
+from sscl.stages.table import STAGES
 
 OUT = "out"
 

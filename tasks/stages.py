@@ -16,7 +16,7 @@ from prefect.locking.filesystem import FileSystemLockManager
 from prefect.tasks import exponential_backoff
 from prefect.transactions import IsolationLevel
 
-from sscl.stages import STAGES
+from sscl.stages.table import STAGES
 from tasks.pipeline import BusyError, Pipeline
 
 TIMEOUT_SECONDS = {True: 48 * 3600, False: 4 * 3600}  # by Stage.gpu: a hung stage must not hold its slot for ever

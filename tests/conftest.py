@@ -21,7 +21,7 @@ from sscl.types import ImageSet
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
-CLASSES = ("horizontal", "vertical", "square")
+CLASSES = ("across", "down", "square")  # in name order, as an image folder has them
 TINY = (
     "data.source=parquet",
     "data.image_size=null",

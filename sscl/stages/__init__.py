@@ -1,5 +1,1 @@
 """The pipeline's stages: one plain function each, (sections of the config, input paths, output paths) -> files."""
-
-from sscl.stages.table import STAGES, Stage
-
-__all__ = ["STAGES", "Stage"]

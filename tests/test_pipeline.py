@@ -1,0 +1,120 @@
+"""The table of stages, ``dvc.yaml`` and the imports say the same, and the rooms keep their order."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sscl.params import read
+from sscl.provenance import PACKAGE, modules_of
+from sscl.stages.table import STAGES
+from tests.conftest import ROOT
+
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def declared(name: str) -> dict[str, Any]:
+    """A stage of ``dvc.yaml`` with its variant filled in."""
+    verb, _, variant = name.partition("@")
+    entry = DVC[verb]
+    body = entry.get("do", entry)
+    known = entry["foreach"] if "foreach" in entry else dict.fromkeys(entry.get("matrix", {}).get("role", ()), "")
+    assert variant in known or not variant
+
+    def fill(text: str) -> str:
+        filled = text.replace("${key}", variant).replace("${item.role}", variant)
+        return filled.replace("${item}", known.get(variant, ""))
+
+    return {k: [fill(v) for v in found] if isinstance(found, list) else fill(str(found)) for k, found in body.items()}
+
+
+def test_dvc_has_exactly_the_tables_stages() -> None:
+    verbs = list(dict.fromkeys(stage.verb for stage in STAGES.values()))
+    assert list(DVC) == verbs
+    for verb in verbs:
+        variants = [s.variant for s in STAGES.values() if s.verb == verb and s.variant]
+        entry = DVC[verb]
+        assert list(entry.get("foreach", entry.get("matrix", {}).get("role", []))) == variants
+
+
+@pytest.mark.parametrize("name", list(STAGES))
+def test_dvc_declares_the_same(name: str) -> None:
+    stage, entry = STAGES[name], declared(name)
+    variant = f" {stage.variant}" if stage.variant else ""
+    assert entry["cmd"] == f"sscl {stage.verb}{variant} --out out"
+    outs = {*entry.get("outs", []), *entry.get("metrics", []), *entry.get("plots", [])}
+    assert outs == {f"out/{path}" for path in stage.outputs.values()}
+    data = {dep for dep in entry["deps"] if dep.startswith("out/")}
+    assert data == {f"out/{path}" for path in stage.inputs.values()}
+    overlays = set(read(ROOT / "params.yaml")["profiles"]["demo"])
+    wanted = {"profile", *stage.sections} | {f"profiles.${{profile}}.{s}" for s in stage.sections if s in overlays}
+    assert set(entry["params"]) == wanted
+
+
+@pytest.mark.parametrize("name", list(STAGES))
+def test_dvc_depends_on_every_module_and_no_other(name: str) -> None:
+    deps = [ROOT / dep for dep in declared(name)["deps"] if dep.startswith("sscl/")]
+    assert all(dep.exists() for dep in deps)
+    needed = {p for p in modules_of(f"sscl.stages.{STAGES[name].verb}") if p != PACKAGE / "__init__.py"}
+    uncovered = {p for p in needed if not any(p == d or d in p.parents for d in deps)}
+    assert uncovered == set()
+    assert [d for d in deps if not any(p == d or d in p.parents for p in needed)] == []
+
+
+@pytest.mark.parametrize("verb", sorted({stage.verb for stage in STAGES.values()}))
+def test_the_static_closure_covers_what_python_loads(verb: str) -> None:
+    """An independent view: import the stage for real and look at ``sys.modules``."""
+    code = (
+        f"import sys, sscl.stages.{verb}\n"
+        "print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'sscl' and m.__file__))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert {Path(line) for line in loaded.split()} - {PACKAGE / "__init__.py"} <= modules_of(f"sscl.stages.{verb}")
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return {name.partition(".")[0] for name in found}
+
+
+def test_the_library_knows_neither_driver() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        forbidden = imported(path) & {"prefect", "dvc", "tasks", "flows"}
+        assert not forbidden, f"{path} imports {forbidden}"
+
+
+def test_tasks_do_not_know_flows() -> None:
+    for path in (ROOT / "tasks").glob("*.py"):
+        assert "flows" not in imported(path), path
+
+
+def test_only_one_module_knows_dvc() -> None:
+    users = [p.name for room in ("tasks", "flows") for p in (ROOT / room).glob("*.py") if "dvc" in imported(p)]
+    assert users == ["pipeline.py"]
+
+
+def test_stages_come_in_an_order_that_works() -> None:
+    made: set[str] = set()
+    for stage in STAGES.values():
+        assert set(stage.inputs.values()) <= made
+        made |= set(stage.outputs.values())
+
+
+def test_public_and_private_never_share_a_directory() -> None:
+    paths = [p for stage in STAGES.values() for p in stage.outputs.values()]
+    public = [p for p in paths if p.startswith("public/")]
+    private = [p for p in paths if p.startswith("private/")]
+    assert len(public) == 2
+    assert len(private) == 5
+    assert not {p.partition("/")[0] for p in public} & {p.partition("/")[0] for p in private}
