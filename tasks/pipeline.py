@@ -54,7 +54,7 @@ class Pipeline:
             InputError: a dependency is missing: run the stages before it first.
         """
         with self._locked() as repo:
-            stage = repo.stage.load_one(name=name)
+            stage = repo.stage.load_one(str(self.root / "dvc.yaml"), name)
             missing = [dep.def_path for dep in stage.deps if not dep.exists]
             if missing:
                 raise InputError(f"{missing[0]}: missing, stage {name!r} needs it; run the stages before it first")
@@ -65,13 +65,13 @@ class Pipeline:
     def is_current(self, name: str) -> bool:
         """Whether DVC would skip the stage: outputs unchanged; command, dependencies and parameters as locked."""
         with self._locked() as repo:
-            stage = repo.stage.load_one(name=name)
+            stage = repo.stage.load_one(str(self.root / "dvc.yaml"), name)
             return not stage.status()
 
     def manifest(self, name: str) -> dict[str, Any]:
         """What the stage made, by path: content hash and size. Small and free of secrets."""
         with self._locked() as repo:
-            stage = repo.stage.load_one(name=name)
+            stage = repo.stage.load_one(str(self.root / "dvc.yaml"), name)
             outs = {o.def_path: {"md5": o.hash_info.value, "size": o.meta.size} for o in stage.outs}
             return {"stage": name, "outs": outs}
 

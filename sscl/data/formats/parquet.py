@@ -75,10 +75,14 @@ class ParquetWriter(Writer):
             self._flush(split)
 
     def close(self) -> None:
-        for split in list(self._pending):
-            self._flush(split)
-        for writer in self._writers.values():
-            writer.close()
+        try:
+            for split in list(self._pending):
+                self._flush(split)
+            for writer in self._writers.values():
+                writer.close()
+        finally:
+            for writer in self._writers.values():
+                writer.is_open = False  # else pyarrow tries again, loudly, when the object is collected
 
     def _flush(self, split: str) -> None:
         records = self._pending.pop(split)

@@ -1,0 +1,5 @@
+"""``python -m sscl``: the command line."""
+
+from sscl.cli import main
+
+main()

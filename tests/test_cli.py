@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sscl import seeds
+from sscl.artifacts import digest
+from sscl.cli import app
+from sscl.models import build
+from sscl.models.io import save_classifier
+from sscl.stages.table import STAGES
+from tests.conftest import ROOT, environment
+
+PARAMS = ["--params", str(ROOT / "params.yaml"), "--quiet"]
+
+
+def sscl(*arguments: str, tiny: tuple[str, ...] = ()) -> tuple[int, str, str]:
+    overrides = [argument for override in tiny for argument in ("--set", override)]
+    result = CliRunner().invoke(app, [*arguments, *overrides], env={"COLUMNS": "80"})
+    return result.exit_code, result.stdout, result.stderr
+
+
+def one_line(text: str) -> str:
+    assert text.startswith("error: ")
+    assert text.count("\n") == 1
+    assert "Traceback" not in text
+    return text
+
+
+def test_help_lists_the_verbs_in_pipeline_order_with_examples() -> None:
+    code, text, _ = sscl("--help")
+    verbs = ["run", *dict.fromkeys(stage.verb for stage in STAGES.values()), "doctor"]
+    places = [text.index(f"│ {verb} ") for verb in verbs]
+    assert code == 0
+    assert places == sorted(places)
+    flat = " ".join(text.replace("│", " ").split())
+    assert [verb for verb in verbs if f"sscl {verb}" not in flat] == []
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("verb", ["run", *{stage.verb for stage in STAGES.values()}, "doctor"])
+def test_every_verb_has_an_example(verb: str) -> None:
+    code, text, _ = sscl(verb, "--help")
+    assert code == 0
+    assert f"Example: sscl {verb}" in text
+
+
+def test_a_stage_by_hand(copy: Path, tiny: tuple[str, ...]) -> None:
+    shutil.rmtree(copy / "verification")
+    code, out, err = sscl("verify", "--out", str(copy), *PARAMS, tiny=tiny)
+    assert (code, out) == (0, "")
+    assert "verify: wrote" in err
+    code, out, _ = sscl("verify", "--out", str(copy), *PARAMS, "--json", tiny=tiny)
+    assert json.loads(out)["computed"] is False
+
+
+def test_run_prints_the_table_and_the_report(copy: Path, tiny: tuple[str, ...]) -> None:
+    code, out, _ = sscl("run", "--out", str(copy), *PARAMS, tiny=tiny)
+    assert code == 0
+    assert "Malicious" in out
+    assert out.rstrip().endswith(f"Report: {copy}/report/report.html")
+    code, out, _ = sscl("run", "--out", str(copy), *PARAMS, "--json", tiny=tiny)
+    assert json.loads(out)["computed"] == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("verify.tua=1", "verify.tua: unknown key; did you mean 'tau'?"),
+        ("generator.eps=0", "generator.eps: 0.0 is not possible"),
+        ("generator.eps=2", "generator.eps: 2.0 is not possible"),
+        ("target_class=9", "target_class: 9 does not exist, the dataset has classes 0 to 2"),
+        ("embed.rate=0.9", "embed.rate: 0.9 of the dataset is 216 images, but only 80 may be marked"),
+        ("surrogate.model=alexnet", "unknown model 'alexnet': choose one of"),
+        ("user.augment=mixup", "unknown augmentation 'mixup': choose one of"),
+        ("verify.test=guess", "unknown verification test 'guess': choose one of"),
+        ("data.source=ftp", "unknown data source 'ftp': choose one of"),
+        ("compute.device=tpu", "compute.device: 'tpu' is not usable here"),
+    ],
+)
+def test_bad_values_exit_with_2_and_lose_nothing(
+    override: str, message: str, copy: Path, tiny: tuple[str, ...]
+) -> None:
+    before = digest(copy)
+    code, _, err = sscl("run", "--out", str(copy), "--overwrite", *PARAMS, tiny=(*tiny, override))
+    assert code == 2
+    assert message in one_line(err)
+    kept = {"target_class": "public", "embed": "public", "verify.test": "verification"}
+    for key, path in kept.items():
+        if override.startswith(key):
+            assert (copy / path).is_dir()
+    if override.startswith(("verify.tua", "generator.eps")):
+        assert digest(copy) == before
+    assert not list(copy.rglob("*.tmp-*"))
+
+
+def test_another_config_in_the_directory(copy: Path, tiny: tuple[str, ...]) -> None:
+    before = digest(copy / "clean")
+    code, _, err = sscl("run", "--out", str(copy), *PARAMS, tiny=(*tiny, "data.train_images=60"))
+    assert code == 2
+    assert "clean: made by another config; choose another --out, or replace it with --overwrite" in one_line(err)
+    assert digest(copy / "clean") == before
+
+
+def test_nan_weights(copy: Path, tiny: tuple[str, ...]) -> None:
+    model = build("baseline_cnn", 1, 28, 3, seeds.generator(0, "w"))
+    with torch.no_grad():
+        model.backbone[0].weight[0] = float("nan")
+    save_classifier(copy / "models/malicious/model.safetensors", model)
+    code, _, err = sscl("verify", "--out", str(copy), "--overwrite", *PARAMS, tiny=tiny)
+    assert code == 2
+    assert "model.safetensors: backbone.0.weight has NaN or infinite values" in one_line(err)
+
+
+def test_wrong_number_of_classes(copy: Path, tiny: tuple[str, ...]) -> None:
+    model = build("baseline_cnn", 1, 28, 10, seeds.generator(0, "w"))
+    save_classifier(copy / "models/malicious/model.safetensors", model)
+    code, _, err = sscl("verify", "--out", str(copy), "--overwrite", *PARAMS, tiny=tiny)
+    assert code == 2
+    assert "a model of 10 classes, but the dataset has 3" in one_line(err)
+
+
+def test_full_disk(small_disk: Path, tiny: tuple[str, ...]) -> None:
+    code, _, err = sscl("run", "--out", str(small_disk / "out"), *PARAMS, tiny=tiny)
+    assert code == 1
+    assert "the disk is full; free some space" in one_line(err)
+    assert not list(small_disk.rglob("*.tmp-*"))
+
+
+def test_read_only_output(small_disk: Path, tiny: tuple[str, ...]) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    code, _, err = sscl("run", "--out", str(small_disk / "out"), *PARAMS, tiny=tiny)
+    assert code == 1
+    assert "the file system is read-only; choose another --out" in one_line(err)
+
+
+def test_a_file_where_the_output_should_be(tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    (tmp_path / "out").write_text("a file")
+    code, _, err = sscl("run", "--out", str(tmp_path / "out"), *PARAMS, tiny=tiny)
+    assert code == 1
+    assert "choose another --out" in one_line(err)
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_unknown_variant_and_profile(tmp_path: Path) -> None:
+    code, _, err = sscl("generator", "theirs", "--out", str(tmp_path), *PARAMS)
+    assert code == 2
+    assert "'theirs' does not exist, choose one of release, independent" in one_line(err)
+    code, _, err = sscl("run", "--profile", "mega", "--out", str(tmp_path), *PARAMS)
+    assert code == 2
+    assert "profile: 'mega' does not exist" in one_line(err)
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sscl", "run", "--debug", "--set", "seed=-1", "--out", str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "Traceback" in result.stderr
+
+
+def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("SSCL_CACHE", str(tmp_path))
+    code, out, _ = sscl("doctor", "--json")
+    findings = {f["what"]: f for f in json.loads(out)}
+    assert code == 0
+    assert {"data: mnist", "LPIPS weights", "GPU", "S3 credentials", "Prefect API"} <= set(findings)
+    assert not findings["LPIPS weights"]["ok"]
+    assert "prefect server start" in findings["Prefect API"]["remedy"]
+    assert "AWS_ACCESS_KEY_ID" in findings["S3 credentials"]["remedy"]
+    assert sscl("doctor")[0] == 0
+
+
+def test_doctor_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIASECRETID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-value")
+    _, out, err = sscl("doctor", "--json")
+    assert "AKIASECRETID" not in out + err
+    assert "very-secret-value" not in out + err

@@ -1,0 +1,191 @@
+"""DVC and Prefect drive the same stages and never compute the same thing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.settings import get_current_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.chain import waves
+from flows.evaluate import evaluate
+from flows.protect import protect
+from sscl.errors import ConfigError, InputError
+from sscl.stages.table import STAGES
+from tasks.parameters import set_parameters
+from tasks.pipeline import BusyError, Pipeline
+from tests.conftest import ROOT, environment
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path:
+    """A checkout of its own with tiny parameters, in which ``dvc repro`` has run."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("sscl", "tasks", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    set_parameters(folder / "params.yaml", None, tiny)
+    run(folder, "git", "init", "-q")
+    run(folder, "dvc", "init", "-q")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
+    run(folder, "dvc", "repro")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def run(folder: Path, *command: str) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(command, cwd=folder, env=environment(PATH=path), capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def executed(folder: Path) -> dict[str, float]:
+    """When each stage last ran for real (its note beside the outputs)."""
+    return {p.stem: p.stat().st_mtime for p in (folder / "out/.sscl/stages").glob("*.json")}
+
+
+def changed(before: dict[str, float], folder: Path) -> set[str]:
+    return {name for name, at in executed(folder).items() if before.get(name) != at}
+
+
+def test_dvc_repro_ran_every_stage_once(workspace: Path) -> None:
+    assert set(executed(workspace)) == set(STAGES)
+    before = executed(workspace)
+    assert "Data and pipelines are up to date." in run(workspace, "dvc", "repro")
+    assert changed(before, workspace) == set()
+
+
+def test_dvc_shows_metrics_and_plots(workspace: Path) -> None:
+    metrics = json.loads(run(workspace, "dvc", "metrics", "show", "--json"))
+    shown = metrics[""]["data"]["out/metrics.json"]["data"]
+    assert (
+        shown["watermark_success_rate"]
+        == json.loads((workspace / "out/metrics.json").read_text())["watermark_success_rate"]
+    )
+    run(workspace, "dvc", "plots", "show", "-o", "plots_page")
+    page = (workspace / "plots_page/index.html").read_text()
+    assert "independent_watermark" in page
+    assert "perceptual" in page
+
+
+def test_a_flow_after_dvc_computes_nothing_and_the_other_way_round(workspace: Path, server: None) -> None:
+    before = executed(workspace)
+    result = evaluate(root=str(workspace))
+    assert changed(before, workspace) == set()
+    assert result["watermark_success_rate"] >= 0
+    flow = evaluate(root=str(workspace), overrides=["verify.tau=0.3"])
+    assert flow["dataset"] == result["dataset"]
+    assert changed(before, workspace) == {"verify", "report"}
+    before = executed(workspace)
+    assert "Data and pipelines are up to date." in run(workspace, "dvc", "repro")
+    assert changed(before, workspace) == set()
+
+
+def test_an_experiment_changes_only_what_depends_on_it(workspace: Path) -> None:
+    before = executed(workspace)
+    run(workspace, "dvc", "exp", "run", "-S", "verify.alpha=0.01")
+    assert changed(before, workspace) == {"verify", "report"}
+    assert json.loads((workspace / "out/metrics.json").read_text())["config"]["verify"]["alpha"] == 0.01
+
+
+def test_deleted_outputs_are_restored_not_computed(workspace: Path, server: None) -> None:
+    protect(root=str(workspace))
+    before = executed(workspace)
+    shutil.rmtree(workspace / "out/private/generator/release")
+    manifests = protect(root=str(workspace))
+    assert (workspace / "out/private/generator/release/generator.safetensors").is_file()
+    assert changed(before, workspace) == set()
+    assert manifests["prepare"]["outs"]["out/clean"]["md5"].endswith(".dir")
+
+
+def test_artifacts_show_in_prefect_and_secrets_do_not(workspace: Path, server: None) -> None:
+    evaluate(root=str(workspace))
+
+    async def keys() -> set[str | None]:
+        async with get_client() as client:
+            return {artifact.key for artifact in await client.read_artifacts()}
+
+    shown = asyncio.run(keys())
+    assert {"ownership-verification", "image-grid", "progress-generator-release"} <= shown
+    url = get_current_settings().server.database.connection_url
+    assert url is not None
+    with closing(sqlite3.connect(url.get_secret_value().rpartition("///")[2])) as database:
+        text = "\n".join(database.iterdump())
+    secret = (workspace / "out/private/watermark/release/generator.safetensors").read_bytes()[-300:]
+    assert secret.hex() not in text
+    assert base64.b64encode(secret).decode()[8:-8] not in text
+    assert "secret.json" not in text
+
+
+def test_a_bad_parameter_stops_the_flow_and_leaves_the_file(workspace: Path, server: None) -> None:
+    before = (workspace / "params.yaml").read_text()
+    with pytest.raises(ConfigError, match=r"verify\.tua: unknown key; did you mean 'tau'\?"):
+        evaluate(root=str(workspace), overrides=["verify.tua=0.3"])
+    assert (workspace / "params.yaml").read_text() == before
+
+
+def test_a_failing_stage_says_why(workspace: Path, server: None) -> None:
+    before = (workspace / "params.yaml").read_text()
+    with pytest.raises(InputError, match=r"generator@\w+: target_class: 9 does not exist"):
+        protect(root=str(workspace), overrides=["target_class=9"])
+    (workspace / "params.yaml").write_text(before)
+    protect(root=str(workspace))
+
+
+def test_a_taken_lock_is_worth_another_try(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.pipeline.LOCK_SECONDS", 0.1)
+    with Pipeline(workspace)._locked(), pytest.raises(BusyError, match="DVC's lock is taken"):
+        Pipeline(workspace).key("prepare")
+
+
+def test_parameters_keep_their_comments_and_go_where_they_count(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    original = (ROOT / "params.yaml").read_text()
+    path.write_text(original)
+    set_parameters(path, None, [])
+    assert path.read_text() == original
+    set_parameters(path, "cifar10-small", ["user.epochs=2"])
+    text = path.read_text()
+    assert text.count("#") == original.count("#")
+    from sscl.params import load
+
+    assert load(path).user.epochs == 2
+    assert load(path, "demo").user.epochs == 3
+    assert load(path).data.source == "cifar10"
+
+
+def test_no_pipeline_here(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no DVC pipeline here; run the flow from the checkout"):
+        Pipeline(tmp_path)
+
+
+def test_waves_respect_inputs() -> None:
+    order = waves(STAGES)
+    assert order[0] == ["prepare"]
+    assert order[-1] == ["report"]
+    made: set[str] = set()
+    for wave in order:
+        for name in wave:
+            assert set(STAGES[name].inputs.values()) <= made
+        for name in wave:
+            made |= set(STAGES[name].outputs.values())

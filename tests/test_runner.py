@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sscl.artifacts import digest
+from sscl.config import Config, dump
+from sscl.errors import InputError
+from sscl.runner import run_all, run_stage, slot_of
+from sscl.stages.table import STAGES
+from tests.conftest import ROOT, environment
+
+# Timings differ between runs, so what shows them is left out of "the same digests".
+REPEATABLE = [p for s in STAGES.values() for n, p in s.outputs.items() if s.name != "report" or n == "plots"]
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {path: digest(root / path) for path in REPEATABLE}
+
+
+def test_metrics_have_what_is_promised(finished: Path, config: Config) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    for name in ("benign_accuracy_clean", "benign_accuracy_watermarked", "watermark_success_rate", "lpips"):
+        assert 0 <= metrics[name] <= 1
+    for scenario in ("malicious", "independent_model", "independent_watermark"):
+        assert {"delta_p", "p_value", "wsr"} <= set(metrics["verification"][scenario])
+    assert set(metrics["timings"]) == set(STAGES) - {"report"}
+    assert metrics["config"] == json.loads(json.dumps(dump(config)))
+    assert metrics["versions"]["torch"]
+
+
+def test_nothing_is_computed_twice(copy: Path, config: Config) -> None:
+    assert run_all(config, copy) == []
+
+
+def test_only_what_depends_on_tau_is_computed_again(copy: Path, config: Config) -> None:
+    changed = replace(config, verify=replace(config.verify, tau=0.3))
+    with pytest.raises(InputError, match="verification: made by another config"):
+        run_all(changed, copy)
+    assert run_all(changed, copy, overwrite=True) == ["verify", "report"]
+    assert run_all(config, copy, overwrite=True) == ["verify", "report"]
+
+
+def test_same_seed_same_digests_and_another_seed_others(finished: Path, config: Config, tmp_path: Path) -> None:
+    run_all(config, tmp_path / "again")
+    assert digests(tmp_path / "again") == digests(finished)
+    run_stage(STAGES["prepare"], config, tmp_path / "other")
+    run_stage(STAGES["surrogate"], replace(config, seed=1), tmp_path / "other")
+    assert digest(tmp_path / "other/private/surrogate") != digest(finished / "private/surrogate")
+
+
+def test_a_missing_input_names_the_remedy(config: Config, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"clean: no such file or folder; run the stage that makes it first"):
+        run_stage(STAGES["surrogate"], config, tmp_path)
+
+
+def test_code_is_part_of_the_key(config: Config, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = slot_of(STAGES["verify"], config, finished).key
+    monkeypatch.setattr("sscl.runner.code_digest", lambda module: "other code")
+    assert slot_of(STAGES["verify"], config, finished).key != before
+
+
+def test_no_secret_in_public_outputs(finished: Path) -> None:
+    generator = (finished / "private/watermark/release/generator.safetensors").read_bytes()
+    weights = generator[-400:]
+    for path in (finished / "public").rglob("*"):
+        assert path.is_dir() or weights not in path.read_bytes()
+    assert not list((finished / "public").rglob("*.safetensors"))
+
+
+def test_killed_at_any_moment_it_ends_the_same(finished: Path, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """SIGKILL at a random moment of several stages, start again each time; the last run ends by itself."""
+    rng = random.Random(0)
+    overrides = [argument for override in tiny for argument in ("--set", override)]
+    command = [sys.executable, "-m", "sscl", "run", "--out", str(tmp_path / "run"), *overrides]
+    for victim in ("prepare", "surrogate", "generator@release", "embed@release", "simulate@malicious", "verify"):
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        with process, process.stderr:
+            assert any(line.strip() == victim for line in process.stderr)
+            time.sleep(rng.uniform(0, 0.5))
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+    subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
+    assert digests(tmp_path / "run") == digests(finished)
+    assert not list((tmp_path / "run").rglob("*.tmp-*"))
