@@ -129,7 +129,7 @@ def test_artifacts_show_in_prefect_and_secrets_do_not(workspace: Path, server: N
     assert {"ownership-verification", "image-grid", "progress-generator-release"} <= shown
     url = get_current_settings().server.database.connection_url
     assert url is not None
-    with closing(sqlite3.connect(url.get_secret_value().rpartition("///")[2])) as database:
+    with closing(sqlite3.connect(url.get_secret_value().partition("///")[2])) as database:
         text = "\n".join(database.iterdump())
     secret = (workspace / "out/private/watermark/release/generator.safetensors").read_bytes()[-300:]
     assert secret.hex() not in text

@@ -43,6 +43,10 @@ class Dataset(ABC):
     def records(self, split: str) -> Iterator[Record]:
         """The split's images in order, a few at a time in memory."""
 
+    @abstractmethod
+    def labels(self, split: str) -> Iterator[int]:
+        """The labels of ``records`` in the same order, without reading the images."""
+
 
 class Writer(ABC):
     """Writes records as a stream; a context manager that completes the files on exit."""

@@ -43,7 +43,7 @@ def run(
     """
     card, dataset = open_dataset(data)
     watermark, state = load_watermark(generator / GENERATOR, len(card.class_names), Compute.resolve(compute))
-    labels = torch.from_numpy(np.fromiter((r.label for r in dataset.records("train")), np.int64, card.counts["train"]))
+    labels = torch.from_numpy(np.fromiter(dataset.labels("train"), np.int64, card.counts["train"]))
     indices = watermark.select(labels, embed, seeds.generator(seed, "embed", variant))
     rng = seeds.generator(seed, "mark", variant)
     with writing(public, card.format, card.class_names, card.layout) as writer:

@@ -116,7 +116,7 @@ def _subset(source: Dataset, split: str, wanted: int | None, classes: int | None
     if classes is None:
         kept = torch.arange(total)
     else:
-        kept = torch.tensor([i for i, record in enumerate(source.records(split)) if record.label < classes])
+        kept = torch.tensor([i for i, label in enumerate(source.labels(split)) if label < classes])
     if len(kept) == total and (wanted is None or wanted >= total):
         return None
     chosen = torch.zeros(total, dtype=torch.bool)

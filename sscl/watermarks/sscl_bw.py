@@ -48,6 +48,9 @@ class Options:
         )
 
 
+SHAPE_STEP = 64  # batches are padded to a multiple of this
+
+
 @WATERMARKS.register("sscl_bw")
 class SSCLBW(Watermark[Options]):
     """``x_w = clip(x + eps * tanh(G(x)))``, minimising ``a L_t + b L_nt + c L_p``.
@@ -104,8 +107,11 @@ class SSCLBW(Watermark[Options]):
         generator = self._load(state, images.shape[1])
         marked = []
         for batch in torch.split(images, 256):
-            x = self.compute.floats(batch)
-            marked.append(quantise(batch, (x + self._delta(generator, x)).cpu(), self.eps))
+            # Few shapes: every new one costs a compiled kernel and its scratch memory.
+            padded = F.pad(batch, (0, 0, 0, 0, 0, 0, 0, -len(batch) % SHAPE_STEP))
+            x = self.compute.floats(padded)
+            wanted = (x + self._delta(generator, x))[: len(batch)].cpu()
+            marked.append(quantise(batch, wanted, self.eps))
         return torch.cat(marked) if marked else images.clone()
 
     def _delta(self, generator: nn.Module, x: Tensor) -> Tensor:

@@ -37,6 +37,9 @@ class ImageFolder(Dataset):
         for label, path in self._paths(split):
             yield Record(path.relative_to(self._folders[split]).as_posix(), path.read_bytes(), label)
 
+    def labels(self, split: str) -> Iterator[int]:
+        return (label for label, _ in self._paths(split))
+
     def _paths(self, split: str) -> Iterator[tuple[int, Path]]:
         for label, name in enumerate(self.class_names):
             for path in sorted((self._folders[split] / name).glob("**/*")):

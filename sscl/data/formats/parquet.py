@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,12 +44,18 @@ class ParquetDataset(Dataset):
         image, label = self.layout["image"], self.layout["label"]
         number = 0
         for file in self._files[split]:
-            for batch in file.iter_batches(ROWS, columns=[image, label]):
+            groups = range(file.metadata.num_row_groups)
+            for batch in chain.from_iterable(file.iter_batches(ROWS, [group], [image, label]) for group in groups):
                 for picture, index in zip(batch[image].to_pylist(), batch[label].to_pylist(), strict=True):
                     picture = picture or {}
                     name = picture.get("path") or f"{split}-{number:08d}"
                     yield Record(name, picture.get("bytes") or b"", -1 if index is None else int(index))
                     number += 1
+
+    def labels(self, split: str) -> Iterator[int]:
+        for file in self._files[split]:
+            for batch in file.iter_batches(ROWS * 64, columns=[self.layout["label"]]):
+                yield from batch[0].to_pylist()
 
     def _numbered(self) -> tuple[str, ...]:
         """Class names of a file that has none: the label numbers."""
@@ -106,7 +113,7 @@ def _shards(folder: Path, split: str) -> list[Path]:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, pre_buffer=False)  # buffering ahead would hold the whole file
     except (pa.ArrowInvalid, OSError) as error:
         what = (
             "empty (zero bytes)"

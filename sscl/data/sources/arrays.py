@@ -35,6 +35,9 @@ class ArrayDataset(Dataset):
         for number, (image, label) in enumerate(zip(images, labels, strict=True)):
             yield Record(f"{self.class_names[int(label)]}/{number:06d}.png", encode_png(image), int(label))
 
+    def labels(self, split: str) -> Iterator[int]:
+        return (int(label) for label in self._splits[split][1])
+
 
 @SOURCES.register("torchvision")
 def from_torchvision(config: DataConfig) -> Dataset:

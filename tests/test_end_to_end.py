@@ -1,0 +1,31 @@
+"""The main job on real MNIST, smaller than the demo: a third of the images, so that it ends in two minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sscl.artifacts import read_json
+from sscl.data.sources.known import local
+from sscl.params import load
+from sscl.runner import run_all
+from tests.conftest import ROOT, SHARED
+
+
+@pytest.mark.slow
+def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if local("mnist") is None and SHARED.is_dir():
+        monkeypatch.setenv("SSCL_DATA", str(SHARED / "data"))
+    overrides = ["data.train_images=20000", "generator.images=2000", "generator.epochs=5", "surrogate.epochs=5"]
+    run_all(load(ROOT / "params.yaml", "demo", [*overrides, "user.epochs=5"]), tmp_path)
+    metrics = read_json(tmp_path / "metrics.json")
+    assert metrics["marked_images"] == 1000
+    assert metrics["watermark_success_rate"] >= 0.9
+    assert metrics["benign_accuracy_clean"] >= 0.97
+    assert metrics["benign_accuracy_clean"] - metrics["benign_accuracy_watermarked"] <= 0.015
+    malicious = metrics["verification"]["malicious"]
+    assert malicious["delta_p"] >= 0.8
+    assert malicious["rejected"]
+    innocent = metrics["verification"]["independent_model"]
+    assert malicious["delta_p"] - innocent["delta_p"] >= 0.25
