@@ -3,7 +3,7 @@
     python benchmarks/seeds.py --profile demo --profile cifar10-small --seeds 3
 
 Each run is `sscl run` in runs/seeds/PROFILE-SEED; finished ones are reused. Writes docs/results/main.json, one row a
-run, and prints the table that the README shows.
+run, draws docs/images/delta_p.svg, and prints the table that the README shows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import statistics
 from pathlib import Path
 from typing import Annotated, Any
 
+import matplotlib
 import typer
+from matplotlib.figure import Figure
 
 from sscl.artifacts import read_json, write_json
 from sscl.params import load
@@ -81,7 +83,32 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join(text)
 
 
+def picture(rows: list[dict[str, Any]], path: Path) -> None:
+    """One dot a model: delta_P of each scenario, beside the published test's margin."""
+    profiles = list(dict.fromkeys(r["profile"] for r in rows))
+    figure = Figure(figsize=(8, 1.1 + 0.9 * len(profiles)), layout="constrained")
+    axes = figure.subplots()
+    for place, profile in enumerate(profiles):
+        for offset, (scenario, (label, colour)) in enumerate(DOTS.items()):
+            values = [r[f"{scenario}_delta_p"] for r in rows if r["profile"] == profile]
+            heights = [place + 0.2 * (offset - 1)] * len(values)
+            axes.plot(values, heights, "o", color=colour, alpha=0.8, label=label if place == 0 else None)
+    axes.axvline(0.25, color="#5c5c66", linestyle="--", linewidth=1)
+    axes.text(0.255, len(profiles) - 0.45, "tau: the published test accuses to the right", fontsize=8, color="#5c5c66")
+    axes.set(xlim=(-0.1, 1.05), ylim=(len(profiles) - 0.3, -0.6), xlabel="delta_P")
+    axes.set_yticks(range(len(profiles)), profiles)
+    figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside upper center")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"svg.hashsalt": "sscl"}):
+        figure.savefig(path, metadata={"Date": None})
+
+
 INNOCENTS = ("independent_model", "independent_watermark")
+DOTS = {
+    "malicious": ("trained on the release", "#b3261e"),
+    "independent_model": ("innocent: clean model", "#1a5fb4"),
+    "independent_watermark": ("innocent: another watermark", "#26852f"),
+}
 
 
 def main(
@@ -99,6 +126,7 @@ def main(
             rows.append(row(name, seed, read_json(out / "metrics.json")))
             print(f"{name} seed {seed}: {rows[-1]['seconds']:.0f} s")
     write_json(RESULTS, kept + rows)
+    picture(kept + rows, Path("docs/images/delta_p.svg"))
     print(markdown(kept + rows))
 
 

@@ -28,6 +28,7 @@ def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) ->
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
+    yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     raw = yaml.load(path.read_text())
     raw["profile"] = profile or raw["profile"]
     effective = overlay(read(path), profile, overrides)
@@ -39,7 +40,7 @@ def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) ->
         for key in keys[:-1]:
             section, value = section[key], value[key]
         section[keys[-1]] = value[keys[-1]]
-    buffer = io.StringIO()
-    yaml.dump(raw, buffer)
-    if buffer.getvalue() != path.read_text():
+    if raw != yaml.load(path.read_text()):
+        buffer = io.StringIO()
+        yaml.dump(raw, buffer)
         write_atomically(path, buffer.getvalue().encode())

@@ -24,7 +24,7 @@ def publish_results(root: str) -> dict[str, Any]:
     metrics = read_json(Path(root) / OUT / outputs["metrics"])
     create_table_artifact(scenario_rows(metrics), key="ownership-verification", description=metrics["dataset"])
     grid = data_uri((Path(root) / OUT / outputs["out"] / GRID).read_bytes())
-    markdown = f"Clean, released, and the change amplified.\n\n![clean, released, change]({grid})\n"
+    markdown = f"Test images: clean, marked, and the change amplified.\n\n![clean, marked, change]({grid})\n"
     create_markdown_artifact(markdown, key="image-grid", description=metrics["dataset"])
     shown = ("dataset", "benign_accuracy_clean", "benign_accuracy_watermarked", "watermark_success_rate", "lpips")
     return {name: metrics[name] for name in shown}

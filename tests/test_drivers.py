@@ -162,14 +162,17 @@ def test_parameters_keep_their_comments_and_go_where_they_count(tmp_path: Path) 
     path = tmp_path / "params.yaml"
     original = (ROOT / "params.yaml").read_text()
     path.write_text(original)
-    set_parameters(path, None, [])
-    assert path.read_text() == original
+    for profile in (None, "demo"):
+        set_parameters(path, profile, [])
+        assert path.read_text() == original
     set_parameters(path, "cifar10-small", ["user.epochs=2"])
     text = path.read_text()
-    assert text.count("#") == original.count("#")
+    lines = zip(original.splitlines(), text.splitlines(), strict=True)
+    assert [new.split()[:2] for old, new in lines if new != old] == [["profile:", "cifar10-small"], ["epochs:", "2"]]
     from sscl.params import load
 
     assert load(path).user.epochs == 2
+    assert load(path).surrogate.epochs == 8
     assert load(path, "demo").user.epochs == 3
     assert load(path).data.source == "cifar10"
 

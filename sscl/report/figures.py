@@ -19,17 +19,17 @@ CELL = 72  # px of one image in the grid
 GAP = 4
 
 
-def image_grid(clean: Tensor, released: Tensor, amplify: float) -> bytes:
-    """PNG with three rows: clean, released, and the perturbation amplified around mid-grey.
+def image_grid(clean: Tensor, marked: Tensor, amplify: float) -> bytes:
+    """PNG with three rows: clean, marked, and the perturbation amplified around mid-grey.
 
     Args:
-        clean, released: uint8 (N, C, H, W).
+        clean, marked: uint8 (N, C, H, W).
         amplify: factor on the difference.
     """
-    difference = (released.float() - clean.float()).mul(amplify).add(127.5).clamp(0, 255).byte()
+    difference = (marked.float() - clean.float()).mul(amplify).add(127.5).clamp(0, 255).byte()
     columns = len(clean)
     canvas = Image.new("RGB", (columns * (CELL + GAP) - GAP, 3 * (CELL + GAP) - GAP), "white")
-    for row, images in enumerate((clean, released, difference)):
+    for row, images in enumerate((clean, marked, difference)):
         for column, image in enumerate(images):
             pixels = image.expand(3, -1, -1).permute(1, 2, 0).numpy()
             tile = Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.NEAREST)

@@ -54,7 +54,7 @@ def run(
         frame.to_csv(plots / f"{name}.csv", float_format="%.6g")
     pairs = load_tensors(verification / EXAMPLES)[0]
     shown = config.report.grid_images
-    grid = figures.image_grid(pairs["clean"][:shown], pairs["released"][:shown], config.report.amplify)
+    grid = figures.image_grid(pairs["clean"][:shown], pairs["marked"][:shown], config.report.amplify)
     out.mkdir(parents=True)
     write_atomically(out / GRID, grid)
     page = _page(config, card, found, grid, losses, steps, histogram)

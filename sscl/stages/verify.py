@@ -70,7 +70,10 @@ def run(
             responses.append(_table(scenario, chosen, benign, answers, mark.target_class))
     out.mkdir(parents=True)
     pd.concat(responses).to_parquet(out / RESPONSES, index=False)
-    quality = _quality(data, public, watermark, resolved, out / EXAMPLES)
+    # Test images, not released ones: a shown image must not tell which training images are marked.
+    shown = {"clean": images[:EXAMPLE_IMAGES], "marked": marked[:EXAMPLE_IMAGES]}
+    save_tensors(out / EXAMPLES, shown, {})
+    quality = _quality(data, public, watermark, resolved)
     write_json(out / RESULTS, {"verdicts": verdicts, "benign_accuracy": accuracies, "quality": quality})
 
 
@@ -97,12 +100,11 @@ def _table(scenario: str, chosen: Tensor, benign: Responses, marked: Responses, 
     )
 
 
-def _quality(data: Path, public: Path, watermark: Path, compute: Compute, examples: Path) -> dict[str, float]:
-    """How visible the released marks are, after the encoder; keeps a few pairs for the report."""
+def _quality(data: Path, public: Path, watermark: Path, compute: Compute) -> dict[str, float]:
+    """How visible the released marks are, after the encoder."""
     everything = load_tensors(watermark / INDICES)[0]["indices"]
     indices = everything[:LPIPS_IMAGES]
     clean, released = (torch.stack(list(_pick(folder, indices))) for folder in (data, public))
-    save_tensors(examples, {"clean": clean[:EXAMPLE_IMAGES], "released": released[:EXAMPLE_IMAGES]}, {})
     metric = LPIPS().to(compute.device)
     change = (released.float() - clean.float()).div(255)
     return {
