@@ -151,18 +151,16 @@ class Slot:
             return False
         return bool(manifest["digests"] == [digest(p) for p in self.outs])
 
-    def check_free(self) -> None:
-        """Raise ``InputError`` if something else is where the outputs will be."""
-        taken = [p for p in self.outs if p.exists()]
-        if not taken:
+    def check_free(self, overwrite: bool) -> None:
+        """Raise ``InputError`` if something is in the way that may not be replaced; what is not ours never may."""
+        taken = next((p for p in self.outs if p.exists()), None)
+        if taken is None:
             return
         manifest = self.manifest()
         if manifest is None:
-            raise InputError(f"{taken[0]}: already there and not made by sscl; choose another --out or move it away")
-        if manifest.get("key") != self.key:
-            raise InputError(
-                f"{taken[0]}: made by another config; choose another --out, or replace it with --overwrite"
-            )
+            raise InputError(f"{taken}: already there and not made by sscl; choose another --out or move it away")
+        if manifest.get("key") != self.key and not overwrite:
+            raise InputError(f"{taken}: made by another config; choose another --out, or replace it with --overwrite")
 
 
 @contextmanager
@@ -187,10 +185,7 @@ def building(slot: Slot, overwrite: bool = False) -> Iterator[tuple[Path, ...] |
         if slot.is_done():
             yield None
             return
-        if not overwrite:
-            manifest = slot.manifest()
-            if manifest is None or manifest.get("key") != slot.key:
-                slot.check_free()
+        slot.check_free(overwrite)
         yield from _build(slot)
 
 

@@ -69,10 +69,11 @@ def train_classifier(
     if checkpoint:
         losses = checkpoint.resume(model, optimizer, order)
     resident = data.to(compute.device)
+    run = compute.faster(model)
     with progress.step(f"train {use}", config.epochs * len(data)) as step:
         step.advance(len(losses) * len(data))
         for epoch in range(len(losses), config.epochs):
-            losses.append(_epoch(model, optimizer, resident, config, compute, order, epoch, step))
+            losses.append(_epoch(run, optimizer, resident, config, compute, order, epoch, step))
             if not math.isfinite(losses[-1]):
                 raise SSCLError(f"training of {use} diverged in epoch {epoch + 1}: lower its learning_rate")
             if checkpoint:
@@ -91,7 +92,6 @@ def _epoch(
     step: progress.Step,
 ) -> float:
     model.train()
-    run = compute.faster(model)
     augmentation = AUGMENTATIONS[config.augment]()
     permutation = torch.randperm(len(data), generator=order).to(compute.device)
     choices = augmentation.draw(len(data), order).to(compute.device)
@@ -104,7 +104,7 @@ def _epoch(
         images = augmentation.apply(data.images[batch], choices[batch])
         optimizer.zero_grad(set_to_none=True)
         with compute.autocast():
-            loss = F.cross_entropy(run(compute.floats(images)), data.labels[batch])
+            loss = F.cross_entropy(model(compute.floats(images)), data.labels[batch])
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         total += loss.detach().float() * len(batch)

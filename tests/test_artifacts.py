@@ -50,11 +50,12 @@ def test_another_config_is_refused_unless_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "a/out/file").read_text() == "two"
 
 
-def test_somebody_elses_folder_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_somebody_elses_folder_is_refused(overwrite: bool, tmp_path: Path) -> None:
     (tmp_path / "a/out").mkdir(parents=True)
     (tmp_path / "a/out/thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match="already there and not made by sscl"):
-        build(tmp_path, "one")
+        build(tmp_path, "one", overwrite=overwrite)
     assert (tmp_path / "a/out/thesis.txt").read_text() == "years of work"
 
 

@@ -78,12 +78,7 @@ def test_page_is_self_contained_and_says_everything(finished: Path) -> None:
 def test_plots_are_tables_for_dvc(finished: Path) -> None:
     classifiers = pd.read_csv(finished / "plots/classifiers.csv")
     assert list(classifiers) == ["epoch", "surrogate", "malicious", "independent_model", "independent_watermark"]
-    assert list(pd.read_csv(finished / "plots/generator.csv")) == [
-        "epoch",
-        "loss",
-        "target",
-        "non_target",
-        "perceptual",
-    ]
+    generator = pd.read_csv(finished / "plots/generator.csv")
+    assert set(generator) == {"epoch", "loss", "target", "non_target", "perceptual"}
     histogram = pd.read_csv(finished / "plots/histogram.csv")
     assert histogram.drop(columns="p_target").sum().tolist() == pytest.approx([1, 1, 1])
