@@ -29,7 +29,7 @@ from sscl.provenance import machine
 from sscl.train import OPTIMIZERS, train_classifier
 from sscl.types import ImageSet
 
-IMAGES = {"baseline_cnn": 60_000, "resnet8": 6_000}  # seconds of work each
+IMAGES = {"baseline_cnn": 20_000, "resnet8": 4_000}  # seconds of work each
 ROUNDS = 3
 
 
