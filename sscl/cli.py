@@ -1,6 +1,7 @@
 """The command line: ``sscl run`` for everything, one verb a stage for DVC, ``sscl doctor`` for what is missing."""
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -199,8 +200,153 @@ _stage_command("surrogate", (), "Train the owner's classifier on clean data.")
 _stage_command("generator", ROLES, "Train the watermark generator against the surrogate.")
 _stage_command("embed", ROLES, "Mark a share of the dataset: the released set and the owner's secret.")
 _stage_command("simulate", tuple(SCENARIOS), "Train a stranger's model on a marked or clean set.")
-_stage_command("verify", (), "Query the suspicious models and test ownership.")
+_stage_command("commit", (), "Fix key, target, test and images before the release; publish only a hash.")
+_stage_command("audit", tuple(SCENARIOS), "Test one scenario's model exactly, over keys, with evidence.")
 _stage_command("report", (), "Write metrics.json, plots and the HTML report.")
+
+
+@app.command(
+    short_help="Query models and test ownership. [dim]sscl verify --suspect model.onnx --bundle evidence.zip[/]"
+)
+def verify(
+    suspect: Annotated[
+        str | None, typer.Option(help="Model file, pkg.mod:function or URL; else the scenarios.")
+    ] = None,
+    oracle: Annotated[Path | None, typer.Option(help="YAML file that says how the suspect's API is spoken to.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Write the evidence here.")] = None,
+    sign: Annotated[Path | None, typer.Option(help="Ed25519 key (PEM) that signs the evidence.")] = None,
+    references: Annotated[Path | None, typer.Option(help="Folder of clean models, for the conformal test.")] = None,
+    exploratory: Annotated[bool, typer.Option(help="Without the published commitment; proves nothing.")] = False,
+    params: Params = None,
+    profile: Profile = None,
+    set_: Set = None,
+    out: Out = Path("out"),
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Query the three scenarios' models (the pipeline's stage), or audit a suspect with the committed exact test.
+
+    Example: sscl verify --out out --suspect http://host/predict --oracle api.yaml --bundle evidence.zip --sign key.pem
+    """
+    options = Options(params, profile, set_, out, overwrite, quiet, json_, debug)
+    if suspect is None:
+        _run_one("verify", options)
+        return
+
+    def work(config: Any, options: Options) -> dict[str, Any]:
+        from sscl.evidence.session import audit_suspect
+
+        finding, audit = audit_suspect(
+            suspect, options.out, config.compute, oracle, bundle, sign, references, not exploratory
+        )
+        result = {**vars(finding), "suspect": audit["suspect"], "confirmatory": audit["confirmatory"]}
+        if not options.json:
+            print_finding(result, bundle)
+        return result
+
+    _execute(options, work)
+
+
+def print_finding(finding: dict[str, Any], bundle: Path | None = None) -> None:
+    """A verdict for people at 80 columns."""
+    colour = {"trained-on-it": "red", "no evidence": "green"}.get(finding["decision"], "yellow")
+    kind = "confirmatory" if finding["confirmatory"] else "exploratory: no commitment, so this proves nothing"
+    out_console.print(f"[bold {colour}]{finding['decision']}[/] ({kind})")
+    out_console.print(_escape(finding["reason"]))
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for name, value in (
+        ("p-value", f"{finding['p_value']:.4g} ({finding['test']}, smallest possible {finding['floor']:.4g})"),
+        ("delta_P, WSR", f"{finding['delta_p']:.3f}, {100 * finding['wsr']:.1f} %"),
+        ("queries", f"{finding['queries']:,}"),
+        ("published test", "would accuse" if finding["published"].get("accuses") else "would not accuse"),
+    ):
+        table.add_row(name, value)
+    out_console.print(table)
+    if bundle:
+        out_console.print(f"Evidence: {bundle}", soft_wrap=True)
+
+
+@app.command(short_help="Derive every figure of an evidence bundle again, offline. [dim]sscl check evidence.zip[/]")
+def check(bundle: Path, json_: Json = False, debug: Debug = False) -> None:
+    """Derive every figure of an evidence bundle again, offline; exit code 1 if anything differs.
+
+    Example: sscl check evidence.zip
+    """
+    with reporting(debug):
+        from sscl.evidence.bundle import signer, unpack
+        from sscl.evidence.check import check as differences
+
+        wrong = differences(bundle)
+        key = None if wrong else signer(unpack(bundle)[0])
+        if json_:
+            typer.echo(json.dumps({"valid": not wrong, "differences": wrong, "ed25519": key}, indent=2))
+        elif wrong:
+            for line in wrong:
+                out_console.print(f"[red]differs:[/] {_escape(line)}", highlight=False, soft_wrap=True)
+        else:
+            by = f"signed by Ed25519 {key}" if key else "not signed: anybody could have made it"
+            out_console.print(f"[bold green]VALID[/], {by}", soft_wrap=True)
+        if wrong:
+            raise typer.Exit(1)
+
+
+@app.command(short_help="Say how many queries an audit needs. [dim]sscl power --effect 0.5[/]")
+def power(
+    effect: Annotated[float, typer.Option(help="Expected WSR of a model trained on the release.")] = 0.5,
+    decoy: Annotated[float, typer.Option(help="Expected WSR of decoy keys.")] = 0.05,
+    spread: Annotated[float, typer.Option(help="Its standard deviation between keys.")] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Significance level.")] = 0.05,
+    target: Annotated[float, typer.Option("--power", help="Wanted power.")] = 0.95,
+    decoys: Annotated[int, typer.Option(help="Decoy keys of the fixed test.")] = 199,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say how many queries an audit needs for an effect, before the first is sent (simulated, labels only).
+
+    Example: sscl power --effect 0.3 --decoy 0.05
+    """
+    with reporting(debug):
+        import numpy as np
+
+        from sscl import seeds
+        from sscl.verify.power import Effect, plan
+
+        found = plan(
+            Effect(effect, decoy, spread), alpha, target, decoys, np.random.default_rng(seeds.derive(seed, "power"))
+        )
+        if json_:
+            typer.echo(json.dumps(vars(found) if found else None, indent=2))
+            return
+        if found is None:
+            out_console.print("Not even 1,280 images for each key give that power; the effect is too small.")
+            return
+        out_console.print(f"{found.images} verification images for each key:")
+        out_console.print(f"  key_rank        {found.queries_fixed:,} queries, power {found.power_fixed:.2f}")
+        out_console.print(
+            f"  key_sequential  {found.queries_sequential:,.0f} queries on average, power {found.power_sequential:.2f}"
+        )
+
+
+@app.command(short_help="Make a key that signs evidence. [dim]sscl keygen private/sign.pem[/]")
+def keygen(path: Path, debug: Debug = False) -> None:
+    """Make an Ed25519 key that signs evidence; an existing file is never replaced.
+
+    Example: sscl keygen private/sign.pem
+    """
+    with reporting(debug):
+        from sscl.evidence.bundle import new_key
+
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise InputError(f"{path}: already there; choose another name") from None
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(new_key())
+        out_console.print(f"{path}: keep it private; `sscl check` shows its public half", soft_wrap=True)
 
 
 @app.command(short_help="Say what is missing on this machine and how to get it. [dim]sscl doctor[/]")

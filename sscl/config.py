@@ -95,6 +95,23 @@ class VerifyConfig:
 
 
 @dataclass(frozen=True)
+class AuditConfig:
+    """The audit of a suspicious model: what is committed to before the first query."""
+
+    test: str
+    alpha: float
+    decoys: int
+    images: int
+    answered: float
+
+    def __post_init__(self) -> None:
+        require(0 < self.alpha < 1, "alpha", self.alpha, "a significance level in (0, 1)")
+        require(self.decoys >= 1, "decoys", self.decoys, "1 or more keys")
+        require(self.images >= 2, "images", self.images, "2 or more")
+        require(0 < self.answered <= 1, "answered", self.answered, "a share in (0, 1]")
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """What the report shows."""
 
@@ -133,6 +150,7 @@ class Config:
     independent: IndependentConfig
     user: TrainConfig
     verify: VerifyConfig
+    audit: AuditConfig
     report: ReportConfig
     compute: ComputeConfig
 
@@ -150,6 +168,6 @@ class Config:
 def dump(config: Config) -> dict[str, Any]:
     """Plain mappings, as ``params.yaml`` has them: ``sscl.params.build`` is the inverse."""
     raw = asdict(config)
-    options = raw["generator"].pop("options")
-    raw["generator"].update(options)
+    generator = raw["generator"]
+    raw["generator"] = {"method": generator["method"], generator["method"]: generator["options"]}
     return raw

@@ -66,19 +66,29 @@ def overlay(raw: Raw, profile: str | None = None, overrides: Iterable[str] = ())
 
 
 def build(raw: Raw) -> Config:
-    """Sections to ``Config``. The generator's options are parsed by the watermark that ``generator.method`` names."""
+    """Sections to ``Config``. Every method's options under ``generator`` are checked; those of ``method`` count."""
+    sections = dict(raw)
+    if isinstance(sections.get("generator"), Mapping):
+        sections["generator"] = _generator(sections["generator"])
+    return parse(Config, sections, "")
+
+
+def _generator(section: Mapping[str, Any]) -> GeneratorConfig:
     from sscl.watermarks import WATERMARKS
 
-    sections = dict(raw)
-    section = sections.get("generator")
-    if isinstance(section, Mapping):
-        options = dict(section)
-        method = options.pop("method", None)
-        if not isinstance(method, str):
-            raise ConfigError(f"generator.method: expected one of {', '.join(WATERMARKS)}, got {method!r}")
-        parsed: object = parse(WATERMARKS[method].Options, options, "generator")
-        sections["generator"] = GeneratorConfig(method, parsed)
-    return parse(Config, sections, "")
+    methods = dict(section)
+    name = methods.pop("method", None)
+    if not isinstance(name, str) or name not in WATERMARKS:
+        raise ConfigError(f"generator.method: {name!r} does not exist, choose one of {', '.join(WATERMARKS)}")
+    unknown = [method for method in methods if method not in WATERMARKS]
+    if unknown:
+        raise ConfigError(f"generator.{unknown[0]}: unknown key; expected method, {', '.join(WATERMARKS)}")
+    if name not in methods:
+        raise ConfigError(f"generator.{name}: missing; it holds the options of the method")
+    parsed: dict[str, object] = {
+        method: parse(WATERMARKS[method].Options, raw, f"generator.{method}") for method, raw in methods.items()
+    }
+    return GeneratorConfig(name, parsed[name])
 
 
 def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> Raw:

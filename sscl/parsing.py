@@ -16,7 +16,10 @@ D = TypeVar("D")
 
 
 def parse(cls: type[D], raw: Mapping[str, Any], where: str) -> D:
-    """Build the dataclass ``cls`` from a mapping, strictly. ``where`` prefixes key names in errors."""
+    """Build the dataclass ``cls`` from a mapping, strictly; only fields with a default may be left out.
+
+    ``where`` prefixes key names in errors.
+    """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{where}: expected a section with keys, got {raw!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -26,11 +29,11 @@ def parse(cls: type[D], raw: Mapping[str, Any], where: str) -> D:
             near = difflib.get_close_matches(str(key), fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
             raise ConfigError(f"{prefix}{key}: unknown key; {hint}")
-    missing = [name for name in fields if name not in raw]
+    missing = [name for name, field in fields.items() if name not in raw and field.default is dataclasses.MISSING]
     if missing:
         raise ConfigError(f"{prefix}{missing[0]}: missing; params.yaml shows its usual value")
     hints = typing.get_type_hints(cls)
-    values = {name: _convert(raw[name], hints[name], f"{prefix}{name}") for name in fields}
+    values = {name: _convert(raw[name], hints[name], f"{prefix}{name}") for name in fields if name in raw}
     try:
         return cls(**values)
     except ConfigError as error:

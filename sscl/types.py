@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -72,27 +73,68 @@ class MarkedSet:
             raise ValueError("indices must be distinct")
 
 
+Access = Literal["probabilities", "top_k", "labels"]
+ROUNDING = 0.005  # an API that rounds to two decimals is off by at most this much in each probability
+
+
 @dataclass(frozen=True)
 class Responses:
-    """What a suspicious model answered: probabilities, float64 (N, K), rows summing to one within 1e-3."""
+    """What a suspicious model answered to N images.
+
+    Attributes:
+        probabilities: float64 (N, K). With ``top_k``, classes that were not listed have 0; with ``labels``, rows are
+            one-hot. Rows that were not answered are 0.
+        access: how much the model tells.
+        answered: bool (N,), which images it answered; ``None`` for all.
+
+    Raises:
+        ValueError: an answered row cannot be what ``access`` says, e.g. NaN, or a sum that rounding does not explain.
+    """
 
     probabilities: np.ndarray
+    access: Access = "probabilities"
+    answered: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         p = self.probabilities
         if p.ndim != 2 or p.dtype != np.float64:
             raise ValueError(f"probabilities must be float64 (N, K), got {p.dtype} {p.shape}")
-        if not np.isfinite(p).all() or (p < 0).any() or np.abs(p.sum(axis=1) - 1).max(initial=0.0) > 1e-3:
-            raise ValueError("probabilities must be finite, non-negative and sum to one in every row")
+        if self.answered is not None and (self.answered.dtype != bool or self.answered.shape != (len(p),)):
+            raise ValueError(f"answered must be bool ({len(p)},)")
+        rows = p if self.answered is None else p[self.answered]
+        if not np.isfinite(rows).all() or (rows < 0).any():
+            raise ValueError("probabilities must be finite and non-negative")
+        sums, slack = rows.sum(axis=1), ROUNDING * p.shape[1] + 1e-3
+        if (sums > 1 + slack).any() or (self.access != "top_k" and (sums < 1 - slack).any()):
+            raise ValueError("probabilities must sum to one in every row, up to rounding to two decimals")
+        if self.access == "labels" and not ((rows == 0) | (rows == 1)).all():
+            raise ValueError("labels must be one-hot rows")
 
     def __len__(self) -> int:
         return len(self.probabilities)
+
+    @classmethod
+    def of_labels(cls, labels: np.ndarray, classes: int) -> Responses:
+        """Top-1 labels, int (N,), as responses; -1 where there was no answer."""
+        answered = labels >= 0
+        rows = np.zeros((len(labels), classes))
+        rows[np.flatnonzero(answered), labels[answered]] = 1.0
+        return cls(rows, "labels", answered)
+
+    @property
+    def valid(self) -> np.ndarray:
+        """bool (N,): which images were answered."""
+        return np.ones(len(self), dtype=bool) if self.answered is None else self.answered
 
     @property
     def predictions(self) -> np.ndarray:
         """int64 (N,): the most probable class of each image."""
         classes: np.ndarray = np.argmax(self.probabilities, axis=1)
         return classes
+
+    def take(self, rows: np.ndarray) -> Responses:
+        """The responses at ``rows``, indices or a mask."""
+        return Responses(self.probabilities[rows], self.access, self.valid[rows])
 
 
 @dataclass(frozen=True)
@@ -101,7 +143,7 @@ class Verdict:
 
     Attributes:
         test: the test's registered name.
-        delta_p: mean of ``p(y_t | x_w) - p(y_t | x)``, in [-1, 1].
+        delta_p: mean of ``p(y_t | x_w) - p(y_t | x)``, in [-1, 1]; differences of hits if only labels are known.
         wsr: watermark success rate, share of marked non-target images answered ``y_t``, in [0, 1].
         statistic: the test statistic.
         p_value: under the test's null hypothesis.

@@ -74,8 +74,8 @@ def test_run_prints_the_table_and_the_report(copy: Path, tiny: tuple[str, ...]) 
     ("override", "message"),
     [
         ("verify.tua=1", "verify.tua: unknown key; did you mean 'tau'?"),
-        ("generator.eps=0", "generator.eps: 0.0 is not possible"),
-        ("generator.eps=2", "generator.eps: 2.0 is not possible"),
+        ("generator.sscl_bw.eps=0", "generator.sscl_bw.eps: 0.0 is not possible"),
+        ("generator.sscl_bw.eps=2", "generator.sscl_bw.eps: 2.0 is not possible"),
         ("target_class=9", "target_class: 9 does not exist, the dataset has classes 0 to 2"),
         ("embed.rate=0.9", "embed.rate: 0.9 of the dataset is 216 images, but only 80 may be marked"),
         ("surrogate.model=alexnet", "unknown model 'alexnet': choose one of"),
@@ -96,7 +96,7 @@ def test_bad_values_exit_with_2_and_lose_nothing(
     for key, path in kept.items():
         if override.startswith(key):
             assert (copy / path).is_dir()
-    if override.startswith(("verify.tua", "generator.eps")):
+    if override.startswith(("verify.tua", "generator.sscl_bw.eps")):
         assert digest(copy) == before
     assert not list(copy.rglob("*.tmp-*"))
 

@@ -17,7 +17,7 @@ from tests.conftest import ROOT, SHARED
 def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if local("mnist") is None and SHARED.is_dir():
         monkeypatch.setenv("SSCL_DATA", str(SHARED / "data"))
-    overrides = ["data.train_images=20000", "generator.images=2000", "generator.epochs=5", "surrogate.epochs=5"]
+    overrides = ["data.train_images=20000", "surrogate.epochs=5"]
     run_all(load(ROOT / "params.yaml", "demo", [*overrides, "user.epochs=5"]), tmp_path)
     metrics = read_json(tmp_path / "metrics.json")
     assert metrics["marked_images"] == 1000

@@ -115,6 +115,6 @@ def test_public_and_private_never_share_a_directory() -> None:
     paths = [p for stage in STAGES.values() for p in stage.outputs.values()]
     public = [p for p in paths if p.startswith("public/")]
     private = [p for p in paths if p.startswith("private/")]
-    assert len(public) == 2
-    assert len(private) == 5
+    assert len(public) == 3
+    assert len(private) == 9
     assert not {p.partition("/")[0] for p in public} & {p.partition("/")[0] for p in private}

@@ -51,6 +51,13 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    """uint8 (H, W) or (H, W, 3) as JPEG with PIL's default chroma subsampling."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
 def encode_like(pixels: np.ndarray, original: bytes) -> bytes:
     """Encode in the codec of ``original``; JPEG with the same quantisation tables and chroma subsampling."""
     source = Image.open(io.BytesIO(original))

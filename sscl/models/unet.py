@@ -24,20 +24,21 @@ class UNet(nn.Module):
     """U-Net (Ronneberger et al. 2015) with two poolings; group normalisation keeps each image's mark its own.
 
     Args:
-        channels: image channels.
+        channels: channels of the input.
         width: channels of the first level, a multiple of 4.
+        outputs: channels of the output; ``None`` for as many as the input has.
 
-    Shape: float (N, channels, H, W) in [0, 1] -> (N, channels, H, W), unbounded (the caller applies tanh).
+    Shape: float (N, channels, H, W) in [0, 1] -> (N, outputs, H, W), unbounded (the caller applies tanh).
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, outputs: int | None = None) -> None:
         super().__init__()
         self.down1 = _block(channels, width)
         self.down2 = _block(width, 2 * width)
         self.middle = _block(2 * width, 4 * width)
         self.up2 = _block(6 * width, 2 * width)
         self.up1 = _block(3 * width, width)
-        self.out = nn.Conv2d(width, channels, 1)
+        self.out = nn.Conv2d(width, outputs or channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.down1(x * 2 - 1)  # (N, w, H, W)
@@ -50,10 +51,10 @@ class UNet(nn.Module):
         return result
 
 
-def build_unet(channels: int, width: int, generator: torch.Generator | None = None) -> UNet:
+def build_unet(channels: int, width: int, generator: torch.Generator | None = None, outputs: int | None = None) -> UNet:
     """A U-Net whose initial weights come from ``generator`` alone (``None``: weights are about to be loaded)."""
     with torch.device("meta"):
-        model = UNet(channels, width)
+        model = UNet(channels, width, outputs)
     model = model.to_empty(device="cpu")
     initialise(model, generator or torch.Generator().manual_seed(0))
     return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -40,12 +40,14 @@ def image_grid(clean: Tensor, marked: Tensor, amplify: float) -> bytes:
 
 
 def loss_curves(frame: pd.DataFrame, ylabel: str) -> str:
-    """SVG of every column against the index (epochs from 1)."""
+    """SVG of every column against the index (epochs from 1); nothing if nothing was trained."""
+    if frame.empty:
+        return ""
     figure = _figure()
     axes = figure.subplots()
-    for colour, column in zip(COLOURS, frame.columns, strict=False):
+    for colour, column in zip(COLOURS * 2, frame.columns, strict=False):
         axes.plot(frame.index, frame[column], marker="o", markersize=3, color=colour, label=column.replace("_", " "))
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(frame.index.name)
     axes.set_ylabel(ylabel)
     axes.set_xticks(frame.index)
     axes.legend(frameon=False)
@@ -73,6 +75,22 @@ def histograms(table: pd.DataFrame, titles: dict[str, str]) -> str:
         axes.set_xlabel("p(target | marked image)")
         axes.set_ylim(0, 1)
     np.atleast_1d(panels)[0].set_ylabel("share of images")
+    return _svg(figure)
+
+
+def null_distribution(findings: dict[str, dict[str, Any]], titles: dict[str, str]) -> str:
+    """SVG with one panel a scenario: the decoy keys' effects, and the released key's among them."""
+    shown = {scenario: finding for scenario, finding in findings.items() if finding["p_value"] is not None}
+    if not shown:
+        return ""
+    figure = _figure(height=2.6)
+    panels = np.atleast_1d(figure.subplots(1, len(shown), sharey=True))
+    for axes, (scenario, finding) in zip(panels, shown.items(), strict=True):
+        axes.hist(finding["decoys"], bins=np.linspace(-0.5, 1, 46).tolist(), color="#8a8a96")
+        axes.axvline(finding["delta_p"], color=COLOURS[0], linewidth=1.5)
+        axes.set_title(f"{titles[scenario]}\np = {finding['p_value']:.3g}", fontsize=8)
+        axes.set_xlabel("effect of a key")
+    panels[0].set_ylabel("decoy keys")
     return _svg(figure)
 
 

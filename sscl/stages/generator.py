@@ -8,7 +8,7 @@ from pathlib import Path
 from sscl.artifacts import write_json
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
-from sscl.config import ComputeConfig, GeneratorConfig, IndependentConfig
+from sscl.config import ComputeConfig, GeneratorConfig, IndependentConfig, TrainConfig
 from sscl.data.store import load_split
 from sscl.models.io import load_classifier
 from sscl.stages.names import HISTORY, MODEL
@@ -21,10 +21,11 @@ def run(
     generator: GeneratorConfig,
     target_class: int,
     independent: IndependentConfig,
+    surrogate: TrainConfig,
     compute: ComputeConfig,
     seed: int,
     data: Path,
-    surrogate: Path,
+    surrogate_model: Path,
     out: Path,
     variant: str,
     checkpoint: Checkpoint,
@@ -39,8 +40,8 @@ def run(
     resolved = Compute.resolve(compute)
     train = load_split(data, "train")
     watermark = create(generator.method, generator.options, target_class, train.classes, resolved)
-    model, _ = load_classifier(surrogate / MODEL, train.classes)
-    state = watermark.fit(train, resolved.place(model), FitContext(resolved, seed, "generator", checkpoint))
+    model, _ = load_classifier(surrogate_model / MODEL, train.classes)
+    state = watermark.fit(train, resolved.place(model), FitContext(resolved, seed, "generator", surrogate, checkpoint))
     out.mkdir(parents=True)
     save_watermark(out / GENERATOR, generator.method, asdict(generator.options), target_class, state)
     write_json(out / HISTORY, state.history)

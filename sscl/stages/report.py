@@ -17,7 +17,7 @@ from sscl.data.store import Card
 from sscl.provenance import machine, versions
 from sscl.report import figures, tables
 from sscl.report.published import PUBLISHED
-from sscl.stages.names import EXAMPLES, GRID, HISTORY, PAGE, RESPONSES, RESULTS
+from sscl.stages.names import EXAMPLES, FINDING, GRID, HISTORY, PAGE, RESPONSES, RESULTS
 
 
 def run(
@@ -28,6 +28,9 @@ def run(
     malicious: Path,
     independent_model: Path,
     independent_watermark: Path,
+    audit_malicious: Path,
+    audit_independent_model: Path,
+    audit_independent_watermark: Path,
     verification: Path,
     state: Path,
     out: Path,
@@ -43,9 +46,16 @@ def run(
         "independent_model": independent_model,
         "independent_watermark": independent_watermark,
     }
-    found = _metrics(config, card, results, _timings(state))
+    audits = {
+        "malicious": audit_malicious,
+        "independent_model": audit_independent_model,
+        "independent_watermark": audit_independent_watermark,
+    }
+    findings = {scenario: read_json(folder / FINDING) for scenario, folder in audits.items()}
+    found = _metrics(config, card, results, findings, _timings(state))
     losses = _curves({name: read_json(folder / HISTORY)["loss"] for name, folder in models.items()})
     steps = pd.DataFrame(read_json(generator / HISTORY))
+    steps = steps.reindex(columns=["loss"]) if steps.empty else steps
     steps.index = pd.RangeIndex(1, len(steps) + 1, name="epoch")
     histogram = figures.histogram_table(pd.read_parquet(verification / RESPONSES))
     write_json(metrics, found)
@@ -61,7 +71,9 @@ def run(
     write_atomically(out / PAGE, page.encode())
 
 
-def _metrics(config: Config, card: Card, results: dict[str, Any], timings: dict[str, float]) -> dict[str, Any]:
+def _metrics(
+    config: Config, card: Card, results: dict[str, Any], findings: dict[str, Any], timings: dict[str, float]
+) -> dict[str, Any]:
     verdicts, accuracy, quality = results["verdicts"], results["benign_accuracy"], results["quality"]
     return {
         "dataset": card.name,
@@ -75,6 +87,7 @@ def _metrics(config: Config, card: Card, results: dict[str, Any], timings: dict[
         "lpips_64": quality["lpips_64"],
         "quality": quality,
         "verification": verdicts,
+        "audits": findings,
         "timings": timings,
         "config": dump(config),
         "versions": versions(),
@@ -123,7 +136,10 @@ def _page(
         published=published,
         tau=config.verify.tau,
         alpha=config.verify.alpha,
+        audit_alpha=f"{config.audit.alpha:g}",
         images=f"{metrics['verification']['malicious']['images']:,}",
+        findings={tables.TITLES[scenario]: finding for scenario, finding in metrics["audits"].items()},
+        null=figures.null_distribution(metrics["audits"], tables.TITLES),
         grid=figures.data_uri(grid),
         grid_width=config.report.grid_images * (figures.CELL + figures.GAP),
         amplify=f"{config.report.amplify:g}",

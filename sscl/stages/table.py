@@ -52,8 +52,8 @@ def _stages() -> list[Stage]:
         Stage("surrogate", ("surrogate", "compute", "seed"), {"data": "clean"}, {"out": "private/surrogate"}),
     ]
     for role in ROLES:
-        sections = ("generator", "target_class", "independent", "compute", "seed")
-        inputs = {"data": "clean", "surrogate": "private/surrogate"}
+        sections = ("generator", "target_class", "independent", "surrogate", "compute", "seed")
+        inputs = {"data": "clean", "surrogate_model": "private/surrogate"}
         found.append(Stage(f"generator@{role}", sections, inputs, {"out": f"private/generator/{role}"}))
         inputs = {"data": "clean", "generator": f"private/generator/{role}"}
         outputs = {"public": f"public/{role}", "private": f"private/watermark/{role}"}
@@ -65,7 +65,21 @@ def _stages() -> list[Stage]:
     inputs = {"data": "clean", "public": "public/release", "watermark": "private/watermark/release"}
     inputs |= {scenario: f"models/{scenario}" for scenario in SCENARIOS}
     found.append(Stage("verify", ("verify", "compute", "seed"), inputs, {"out": "verification"}))
+    inputs = {"data": "clean", "watermark": "private/watermark/release"}
+    outputs = {"public": "public/commitment", "private": "private/commitment"}
+    found.append(Stage("commit", ("audit", "compute"), inputs, outputs, gpu=False))
+    for scenario in SCENARIOS:
+        committed = {"commitment": "public/commitment", "opening": "private/commitment"}
+        found.append(
+            Stage(
+                f"audit@{scenario}",
+                ("compute",),
+                {**inputs, **committed, "model": f"models/{scenario}"},
+                {"out": f"private/audits/{scenario}"},
+            )
+        )
     inputs = {scenario: f"models/{scenario}" for scenario in SCENARIOS}
+    inputs |= {f"audit_{scenario}": f"private/audits/{scenario}" for scenario in SCENARIOS}
     inputs |= {"data": "clean", "surrogate": "private/surrogate", "generator": "private/generator/release"}
     inputs |= {"verification": "verification"}
     outputs = {"out": "report", "metrics": "metrics.json", "plots": "plots"}

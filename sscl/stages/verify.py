@@ -17,11 +17,11 @@ from sscl.compute import Compute
 from sscl.config import ComputeConfig, VerifyConfig
 from sscl.data.codec import decode, to_tensor
 from sscl.data.store import load_split, open_dataset
+from sscl.oracles import Context, open_oracle
 from sscl.perceptual import LPIPS, lpips_at
 from sscl.stages.names import EXAMPLES, INDICES, MODEL, RESPONSES, RESULTS
 from sscl.types import ImageSet, Responses
 from sscl.verify import TESTS
-from sscl.verify.oracle import LocalModel
 from sscl.watermarks.io import GENERATOR, load_watermark
 
 LPIPS_IMAGES = 2000  # released images over which LPIPS is averaged
@@ -60,7 +60,7 @@ def run(
     test = TESTS[verify.test](verify.tau, verify.alpha)
     with progress.step("verify", len(scenarios) * (len(test_split) + len(marked))) as step:
         for scenario, folder in scenarios.items():
-            oracle = LocalModel(folder / MODEL, test_split.classes, resolved)
+            oracle = open_oracle(str(folder / MODEL), Context(test_split.class_names, resolved))
             everything = oracle.query(_nhwc(test_split.images))
             answers = oracle.query(_nhwc(marked))
             step.advance(len(test_split) + len(marked))

@@ -1,8 +1,9 @@
-"""What a verification test is: responses to benign and marked images in, a verdict out."""
+"""What a paired verification test is: answers to benign and marked images in, a verdict out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -11,8 +12,20 @@ from sscl.registry import Registry
 from sscl.types import Responses, Verdict
 
 
+@dataclass(frozen=True)
+class TargetAnswers:
+    """What a model said of the target class: ``scores`` float64 (N,) its probability, ``hits`` bool (N,) the answer."""
+
+    scores: np.ndarray
+    hits: np.ndarray
+
+    @classmethod
+    def of(cls, responses: Responses, target_class: int) -> TargetAnswers:
+        return cls(responses.probabilities[:, target_class], responses.predictions == target_class)
+
+
 class VerificationTest(ABC):
-    """A statistical test of "this model was trained on my dataset".
+    """A paired test over the images of *one* model. Its p-value says nothing of how often innocent models reach it.
 
     Args:
         tau: the margin that the watermark's effect must exceed, a difference of probabilities.
@@ -25,30 +38,30 @@ class VerificationTest(ABC):
         self.tau, self.alpha = tau, alpha
 
     @abstractmethod
-    def statistic(self, benign: np.ndarray, marked: np.ndarray) -> tuple[float, float]:
-        """Test statistic and p-value from the target class's probabilities, float64 (N,) each, paired by image."""
+    def statistic(self, benign: TargetAnswers, marked: TargetAnswers) -> tuple[float, float]:
+        """Test statistic and p-value from the answers to the same images without and with the mark."""
 
     @final
     def run(self, benign: Responses, marked: Responses, target_class: int) -> Verdict:
-        """Test one model's responses to the same images without and with the mark.
+        """Test one model's responses; images that it did not answer both ways are left out.
 
         Raises:
             ValueError: the responses are not paired, or fewer than two.
         """
-        if benign.probabilities.shape != marked.probabilities.shape or len(benign) < 2:
+        if benign.probabilities.shape != marked.probabilities.shape or (both := benign.valid & marked.valid).sum() < 2:
             raise ValueError("benign and marked responses must be to the same images, at least two")
-        p_b = benign.probabilities[:, target_class]
-        p_w = marked.probabilities[:, target_class]
-        statistic, p_value = self.statistic(p_b, p_w)
+        before = TargetAnswers.of(benign.take(both), target_class)
+        after = TargetAnswers.of(marked.take(both), target_class)
+        statistic, p_value = self.statistic(before, after)
         return Verdict(
             test=self.name,
-            delta_p=float((p_w - p_b).mean()),
-            wsr=float((marked.predictions == target_class).mean()),
+            delta_p=float((after.scores - before.scores).mean()),
+            wsr=float(after.hits.mean()),
             statistic=statistic,
             p_value=p_value,
             rejected=p_value < self.alpha,
             alpha=self.alpha,
-            images=len(benign),
+            images=int(both.sum()),
         )
 
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from sscl.verify.base import TESTS, VerificationTest
+from sscl.verify.base import TESTS, TargetAnswers, VerificationTest
 
 
 @TESTS.register("paired_t")
@@ -20,8 +20,8 @@ class PairedT(VerificationTest):
 
     name = "paired_t"
 
-    def statistic(self, benign: np.ndarray, marked: np.ndarray) -> tuple[float, float]:
-        difference = marked - benign
+    def statistic(self, benign: TargetAnswers, marked: TargetAnswers) -> tuple[float, float]:
+        difference = marked.scores - benign.scores
         if np.ptp(difference) == 0:  # no variance: the t statistic is infinite, and scipy would warn
             exceeds = bool(difference[0] > self.tau)
             return (math.inf, 0.0) if exceeds else (-math.inf, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar, final
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
-from sscl.config import EmbedConfig
+from sscl.config import EmbedConfig, TrainConfig
 from sscl.errors import ConfigError
 from sscl.models import Classifier
 from sscl.registry import Registry
@@ -23,19 +23,34 @@ O = TypeVar("O")  # noqa: E741
 
 @dataclass(frozen=True)
 class State:
-    """A method's secret: tensors (a generator's weights; empty for a fixed trigger) and how its training went."""
+    """A method's secret.
+
+    Attributes:
+        tensors: e.g. a generator's weights; empty for a fixed trigger.
+        history: how its training went.
+        notes: what else is needed to use the tensors, JSON values.
+    """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class FitContext:
-    """What ``fit`` may use besides the data: the device, the seed of its random numbers, where to resume from."""
+    """What ``fit`` may use besides the data.
+
+    Attributes:
+        compute: device and precision.
+        seed, use: name its random numbers.
+        training: how the surrogate was trained, for methods that train more models like it.
+        checkpoint: where to resume from; ``None`` for no checkpoints.
+    """
 
     compute: Compute
     seed: int
     use: str
+    training: TrainConfig
     checkpoint: Checkpoint | None = None
 
 
@@ -77,6 +92,10 @@ class Watermark(ABC, Generic[O]):
     def trigger(self, images: Tensor, state: State) -> Tensor:
         """uint8 images as they are sent to a suspicious model at verification time."""
 
+    def shares(self, labels: Tensor) -> list[tuple[Tensor, float]]:
+        """Groups of images and each one's share of the marks; shares add up to one."""
+        return [(self.candidates(labels), 1.0)]
+
     @final
     def select(self, labels: Tensor, config: EmbedConfig, rng: torch.Generator) -> Tensor:
         """Draw which images are marked: int64 (M,), sorted.
@@ -95,8 +114,13 @@ class Watermark(ABC, Generic[O]):
             )
         if wanted == 0:
             raise ConfigError(f"embed.rate: {config.rate} of {basis} images is none; raise it")
-        chosen = torch.randperm(len(candidates), generator=rng)[:wanted]
-        return candidates[chosen].sort().values
+        drawn, left = [], wanted
+        groups = self.shares(labels)
+        for number, (group, share) in enumerate(groups):
+            count = left if number == len(groups) - 1 else round(share * wanted)
+            drawn.append(group[torch.randperm(len(group), generator=rng)[:count]])
+            left -= count
+        return torch.cat(drawn).sort().values
 
     @final
     def apply(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -122,6 +146,23 @@ class Watermark(ABC, Generic[O]):
         images, labels = data.images.clone(), data.labels.clone()
         images[indices], labels[indices] = self.apply(images[indices], labels[indices], state, rng)
         return MarkedSet(ImageSet(images, labels, data.class_names), indices)
+
+
+class KeyedWatermark(Watermark[O]):
+    """A method whose mark is a function of a random key, drawn after everything else in the secret is fixed.
+
+    Decoys are keys from the same draw that were never released: to a model that never saw the release they are
+    exchangeable with the released one, which is what the key-randomised test rests on (``sscl.audit``).
+    """
+
+    @abstractmethod
+    def draw_key(self, state: State, rng: torch.Generator) -> dict[str, Tensor]:
+        """The key's tensors, a function of ``rng`` and of what is in ``state`` besides the key."""
+
+    @final
+    def rekeyed(self, state: State, rng: torch.Generator) -> State:
+        """The same secret under a new key."""
+        return replace(state, tensors={**state.tensors, **self.draw_key(state, rng)})
 
 
 AnyWatermark = Watermark[Any]

@@ -9,14 +9,16 @@ from sscl.artifacts import load_tensors, save_tensors
 from sscl.compute import Compute
 from sscl.errors import InputError
 from sscl.parsing import parse
-from sscl.watermarks.base import WATERMARKS, AnyWatermark, State, create
+from sscl.watermarks.base import WATERMARKS, AnyWatermark, KeyedWatermark, State, create
 
 GENERATOR = "generator.safetensors"
 
 
 def save_watermark(path: Path, method: str, options: dict[str, Any], target_class: int, state: State) -> None:
     """Write the secret."""
-    save_tensors(path, state.tensors, {"method": method, "options": options, "target_class": target_class})
+    save_tensors(
+        path, state.tensors, {"method": method, "options": options, "target_class": target_class, "notes": state.notes}
+    )
 
 
 def load_watermark(path: Path, classes: int, compute: Compute) -> tuple[AnyWatermark, State]:
@@ -33,4 +35,12 @@ def load_watermark(path: Path, classes: int, compute: Compute) -> tuple[AnyWater
             f"{path}: not a watermark of sscl (no {', '.join(sorted(missing))}); run `sscl generator` again"
         )
     options: object = parse(WATERMARKS[metadata["method"]].Options, metadata["options"], str(path))
-    return create(metadata["method"], options, metadata["target_class"], classes, compute), State(tensors)
+    return create(metadata["method"], options, metadata["target_class"], classes, compute), State(
+        tensors, notes=metadata.get("notes", {})
+    )
+
+
+def is_keyed(path: Path) -> bool:
+    """Whether the method of the secret in this file has keys."""
+    metadata = load_tensors(path)[1]
+    return metadata.get("method") in WATERMARKS and issubclass(WATERMARKS[metadata["method"]], KeyedWatermark)

@@ -17,7 +17,8 @@ from sscl.models.unet import UNet, build_unet
 from sscl.perceptual import LPIPS
 from sscl.train import predict, schedule
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark, budget
+from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark
+from sscl.watermarks.quantise import SHAPE_STEP, quantise
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,6 @@ class Options:
         require(
             self.images is None or self.images >= 1, "images", self.images, "1 or more, or null for 10 % of the set"
         )
-
-
-SHAPE_STEP = 64  # batches are padded to a multiple of this
 
 
 @WATERMARKS.register("sscl_bw")
@@ -191,10 +189,3 @@ class _Objective:
         l_p = self.lpips(x, marked).float().mean()
         total = self.options.a * l_t + self.options.b * l_nt + self.options.c * l_p
         return torch.stack((total, l_t, l_nt, l_p))
-
-
-def quantise(original: Tensor, marked: Tensor, eps: float) -> Tensor:
-    """Float images in [0, 1] to uint8 within the bound of their uint8 originals: float marks do not survive saving."""
-    change = (marked.clamp(0, 1) * 255).round().int() - original.int()
-    limit = budget(eps)
-    return (original.int() + change.clamp(-limit, limit)).to(torch.uint8)

@@ -11,6 +11,7 @@ from scipy import stats
 
 from sscl.types import Responses
 from sscl.verify import TESTS
+from sscl.verify.base import TargetAnswers
 from sscl.verify.paired_t import PairedT
 
 
@@ -55,7 +56,12 @@ def test_level_when_images_are_exchangeable() -> None:
     """Under its own null (images independent, mean exactly tau) the t-test holds its level."""
     rng = np.random.default_rng(0)
     test = PairedT(0.0, 0.05)
-    rejected = [test.statistic(rng.uniform(size=200), rng.uniform(size=200))[1] < 0.05 for _ in range(2000)]
+
+    def answers() -> TargetAnswers:
+        scores = rng.uniform(size=200)
+        return TargetAnswers(scores, scores > 0.5)
+
+    rejected = [test.statistic(answers(), answers())[1] < 0.05 for _ in range(2000)]
     low, high = stats.binom.interval(0.999, 2000, 0.05)
     assert low <= sum(rejected) <= high
 

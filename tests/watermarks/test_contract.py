@@ -19,7 +19,7 @@ from sscl.models import build
 from sscl.params import load
 from sscl.types import ImageSet
 from sscl.watermarks import WATERMARKS, State, Watermark, create
-from sscl.watermarks.base import FitContext, budget
+from sscl.watermarks.base import FitContext, KeyedWatermark, budget
 from tests.conftest import ROOT, TINY, shapes
 
 TARGET = 1
@@ -28,10 +28,12 @@ METHODS = list(WATERMARKS)
 
 @pytest.fixture(scope="module", params=METHODS)
 def fitted(request: pytest.FixtureRequest, compute: Compute) -> tuple[Watermark[Any], State]:
-    options = load(ROOT / "params.yaml", "demo", [*TINY, f"generator.method={request.param}"]).generator.options
-    watermark = create(request.param, options, TARGET, 3, compute)
+    config = load(ROOT / "params.yaml", "demo", [*TINY, f"generator.method={request.param}"])
+    watermark = create(request.param, config.generator.options, TARGET, 3, compute)
     surrogate = build("baseline_cnn", 1, 28, 3, seeds.generator(0, "surrogate"))
-    return watermark, watermark.fit(shapes(90, seed=3), surrogate, FitContext(compute, 0, "generator"))
+    return watermark, watermark.fit(
+        shapes(90, seed=3), surrogate, FitContext(compute, 0, "generator", config.surrogate)
+    )
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -44,7 +46,8 @@ def test_embed_keeps_the_contract(fitted: tuple[Watermark[Any], State], seed: in
         return
     marked = watermark.embed(data, config, state, seeds.generator(seed, "embed"))
     assert len(marked.indices) == round(rate * count)
-    assert set(marked.indices.tolist()) <= set(watermark.candidates(data.labels).tolist())
+    allowed = torch.cat([group for group, _ in watermark.shares(data.labels)])
+    assert set(marked.indices.tolist()) <= set(allowed.tolist())
     untouched = torch.ones(count, dtype=torch.bool)
     untouched[marked.indices] = False
     assert torch.equal(marked.data.images[untouched], data.images[untouched])
@@ -71,6 +74,20 @@ def test_trigger_keeps_shape_and_type(fitted: tuple[Watermark[Any], State]) -> N
         assert result.dtype == torch.uint8
 
 
+def test_keys(fitted: tuple[Watermark[Any], State]) -> None:
+    """Keys come from the generator alone, and another one is another mark by the same network."""
+    watermark, state = fitted
+    if not isinstance(watermark, KeyedWatermark):
+        pytest.skip("no keys")
+    images = shapes(6, 8).images
+    first, again, other = (watermark.rekeyed(state, seeds.generator(n, "key")) for n in (1, 1, 2))
+    assert torch.equal(watermark.trigger(images, first), watermark.trigger(images, again))
+    assert not torch.equal(watermark.trigger(images, first), watermark.trigger(images, other))
+    changed = {name for name in state.tensors if not torch.equal(state.tensors[name], first.tensors[name])}
+    assert changed
+    assert all(name.startswith("key.") for name in changed)
+
+
 def test_a_rate_that_the_class_cannot_supply(fitted: tuple[Watermark[Any], State]) -> None:
     watermark, _ = fitted
     labels = shapes(90, 6).labels
@@ -80,7 +97,9 @@ def test_a_rate_that_the_class_cannot_supply(fitted: tuple[Watermark[Any], State
     with pytest.raises(ConfigError, match=r"embed\.rate: .* is none; raise it"):
         watermark.select(labels, EmbedConfig(0.001, "dataset"), seeds.generator(0, "x"))
     everything = watermark.select(labels, EmbedConfig(1.0, "target_class"), seeds.generator(0, "x"))
-    assert everything.tolist() == watermark.candidates(labels).tolist()
+    assert len(everything) == 30
+    if len(watermark.shares(labels)) == 1:
+        assert everything.tolist() == watermark.candidates(labels).tolist()
 
 
 @pytest.mark.parametrize("method", METHODS)

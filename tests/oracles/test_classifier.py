@@ -10,15 +10,18 @@ from sscl.compute import Compute
 from sscl.errors import InputError
 from sscl.models import build
 from sscl.models.io import save_classifier
-from sscl.verify.oracle import LocalModel
+from sscl.oracles import Context, open_oracle
+
+NAMES = ("a", "b", "c", "d")
 
 
 def test_local_model_answers_nhwc_images(tmp_path: Path, compute: Compute) -> None:
     model = build("resnet8", 3, 32, 4, seeds.generator(0, "w")).eval()
-    save_classifier(tmp_path / "m", model)
+    path = tmp_path / "m.safetensors"
+    save_classifier(path, model)
     images = torch.randint(0, 256, (5, 32, 32, 3), generator=seeds.generator(0, "x"), dtype=torch.uint8)
-    answers = LocalModel(tmp_path / "m", 4, compute).query(images.numpy())
+    answers = open_oracle(str(path), Context(NAMES, compute)).query(images.numpy())
     expected = model(images.permute(0, 3, 1, 2).float() / 255).softmax(dim=1)
     torch.testing.assert_close(torch.from_numpy(answers.probabilities).float(), expected, atol=1e-6, rtol=1e-5)
     with pytest.raises(InputError, match="a model of 4 classes, but the dataset has 10"):
-        LocalModel(tmp_path / "m", 10, compute)
+        open_oracle(str(path), Context(tuple("0123456789"), compute))

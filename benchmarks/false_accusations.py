@@ -1,0 +1,335 @@
+"""False accusations and power: many innocent and many guilty models, the exact test and the published one beside it.
+
+    python benchmarks/false_accusations.py mnist
+    python benchmarks/false_accusations.py cifar10
+
+Models are kept in runs/suspects and reused. Writes docs/results/false_accusations.json, one row a suspect, and prints
+the tables that docs/verification.md shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from scipy import stats
+
+from sscl import seeds
+from sscl.artifacts import write_json
+from sscl.audit import KEY_TESTS
+from sscl.audit.protocol import Record, ask, verification_images
+from sscl.audit.statistic import effect
+from sscl.audit.verdict import decide
+from sscl.compute import Compute
+from sscl.config import AuditConfig, Config, EmbedConfig, TrainConfig
+from sscl.data.store import load_split
+from sscl.models.io import load_classifier, save_classifier
+from sscl.oracles import Context, open_oracle
+from sscl.params import load
+from sscl.provenance import machine
+from sscl.runner import run_stage
+from sscl.stages.names import MODEL
+from sscl.stages.table import STAGES
+from sscl.train import predict, train_classifier
+from sscl.types import ImageSet, Responses
+from sscl.verify import TESTS
+from sscl.watermarks.base import KeyedWatermark, State
+from sscl.watermarks.hiding import hide
+from sscl.watermarks.io import GENERATOR, load_watermark
+
+RESULTS = Path("docs/results/false_accusations.json")
+REFERENCES = 19  # clean models of the conformal test: the smallest number whose floor is 0.05
+PROFILES = {"mnist": "demo", "cifar10": "cifar10-small"}
+FAMILIES = {  # architecture -> epochs of a suspect on MNIST
+    "baseline_cnn": 3,
+    "mlp": 3,
+    "lenet5": 3,
+    "vgg8": 2,
+    "resnet8": 1,
+}
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """How one model comes about: ``kind`` is clean, undertrained, adversarial, other key, or released."""
+
+    kind: str
+    architecture: str
+    seed: int
+    rate: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind.replace(' ', '-')}-{self.architecture}-{self.rate:g}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One dataset with its release: what every suspect is made from and asked about."""
+
+    dataset: str
+    config: Config
+    compute: Compute
+    train: ImageSet
+    test: ImageSet
+    watermark: KeyedWatermark[Any]
+    state: State
+    root: Path
+
+
+def open_study(dataset: str, root: Path) -> Study:
+    """Run the stages up to the release's generator and load what they made."""
+    config = load(Path("params.yaml"), PROFILES[dataset])
+    for name in ("prepare", "surrogate", "generator@release"):
+        run_stage(STAGES[name], config, root / "release", overwrite=True)
+    compute = Compute.resolve(config.compute)
+    train, test = (load_split(root / "release/clean", split) for split in ("train", "test"))
+    watermark, state = load_watermark(root / "release/private/generator/release" / GENERATOR, train.classes, compute)
+    assert isinstance(watermark, KeyedWatermark)
+    return Study(dataset, config, compute, train, test, watermark, state, root)
+
+
+def mnist_suspects() -> Iterator[Suspect]:
+    """40 innocents, half of the surrogate's architecture, and 20 models trained on releases of four rates."""
+    own = "baseline_cnn"
+    for kind, count in (("clean", 8), ("undertrained", 4), ("adversarial", 4), ("other key", 4)):
+        yield from (Suspect(kind, own, 100 + seed) for seed in range(count))
+    for architecture in list(FAMILIES)[1:]:
+        for kind, count in (("clean", 2), ("undertrained", 1), ("adversarial", 1), ("other key", 1)):
+            yield from (Suspect(kind, architecture, 200 + seed) for seed in range(count))
+    for rate in (0.01, 0.02, 0.05, 0.1):
+        yield from (Suspect("released", architecture, 300, rate) for architecture in FAMILIES)
+
+
+def cifar10_suspects() -> Iterator[Suspect]:
+    """10 innocents and 3 models trained on the release."""
+    for kind, count in (("clean", 5), ("undertrained", 2), ("adversarial", 1), ("other key", 2)):
+        yield from (Suspect(kind, "resnet8", 100 + seed) for seed in range(count))
+    yield from (Suspect("released", "resnet8", 300 + seed, 0.05) for seed in range(2))
+
+
+SUSPECTS: dict[str, Callable[[], Iterator[Suspect]]] = {"mnist": mnist_suspects, "cifar10": cifar10_suspects}
+
+
+def training(study: Study, suspect: Suspect) -> TrainConfig:
+    config = replace(study.config.user, model=suspect.architecture)
+    if study.dataset == "mnist":
+        config = replace(config, epochs=FAMILIES[suspect.architecture])
+    return config
+
+
+def make(study: Study, suspect: Suspect) -> Path:
+    """Train the suspect, unless it is there."""
+    path = study.root / "models" / f"{suspect.name}.safetensors"
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config = training(study, suspect)
+    data = study.train
+    if suspect.kind in ("released", "other key"):
+        data = released(study, suspect)
+    if suspect.kind != "released":  # innocents have data of their own: a random part of what there is
+        size = len(data) // 3 if study.dataset == "mnist" else len(data) // 2
+        order = torch.randperm(len(data), generator=seeds.generator(suspect.seed, "part"))
+        data = data.subset(order[: size // 10 if suspect.kind == "undertrained" else size])
+    if suspect.kind == "adversarial":
+        data = against_attacks(study, data, config)
+    save_classifier(path, train_classifier(data, config, study.compute, suspect.seed, suspect.name).model)
+    return path
+
+
+def released(study: Study, suspect: Suspect) -> ImageSet:
+    """The set as it is released under the key, or by a stranger under another key."""
+    state = study.state
+    if suspect.kind == "other key":
+        state = study.watermark.rekeyed(state, seeds.generator(suspect.seed, "stranger"))
+    rate = suspect.rate or 0.05
+    rng = seeds.generator(suspect.seed if suspect.kind == "other key" else 0, "embed", str(rate))
+    return study.watermark.embed(study.train, EmbedConfig(rate, "dataset"), state, rng).data
+
+
+def against_attacks(study: Study, data: ImageSet, config: TrainConfig) -> ImageSet:
+    """Adversarial training on static examples: half of the images are attacked (PGD, the watermark's eps / 2)."""
+    model, _ = load_classifier(study.root / "release/private/surrogate" / MODEL)
+    model = study.compute.place(model).requires_grad_(False)
+    images = data.images.clone()
+    half = torch.arange(0, len(data), 2)
+    for part in torch.split(half, 256):
+        x = study.compute.floats(images[part])
+        change = hide(x, data.labels[part].to(x.device), [model], study.watermark.eps / 2, 5)
+        images[part] = ((x + change).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+    return ImageSet(images, data.labels, data.class_names)
+
+
+def references(study: Study, images: ImageSet) -> list[float]:
+    """The released key's effect on clean models of all architectures, each trained on a random sixth of the data."""
+    marked = study.watermark.trigger(images.images, study.state)
+    target = study.watermark.target_class
+    found = []
+    families = list(FAMILIES) if study.dataset == "mnist" else ["resnet8"]
+    for number in range(REFERENCES if study.dataset == "mnist" else 0):
+        suspect = Suspect("reference", families[number % len(families)], 900 + number)
+        path = study.root / "models" / f"{suspect.name}.safetensors"
+        if not path.is_file():
+            order = torch.randperm(len(study.train), generator=seeds.generator(suspect.seed, "part"))
+            data = study.train.subset(order[: len(study.train) // 6])
+            config = training(study, suspect)
+            save_classifier(path, train_classifier(data, config, study.compute, suspect.seed, suspect.name).model)
+        oracle = open_oracle(str(path), Context(study.train.class_names, study.compute))
+        benign, answers = (oracle.query(x.permute(0, 2, 3, 1).contiguous().numpy()) for x in (images.images, marked))
+        found.append(effect(benign, answers, target)[0])
+    return found
+
+
+def examine(study: Study, suspect: Suspect, images: ImageSet, bank: list[float], published: Any) -> dict[str, Any]:
+    """One row: the exact test, the sequential one, the conformal one, and the published test on both watermarks."""
+    oracle = open_oracle(str(make(study, suspect)), Context(study.train.class_names, study.compute))
+    target = study.watermark.target_class
+    row: dict[str, Any] = {"dataset": study.dataset, **vars(suspect), "innocent": suspect.kind != "released"}
+    fixed = replace(study.config.audit, test="key_rank")
+    record = Record()
+    ask(oracle, study.watermark, study.state, images, fixed, seeds.derive(suspect.seed, suspect.name), record)
+    finding = decide(record, target, study.train.classes, fixed, bank)
+    sequential = decide(record, target, study.train.classes, replace(fixed, test="key_sequential"), bank)
+    labels = decide(labels_only(record, study.train.classes), target, study.train.classes, fixed)
+    mark, state = published
+    model, _ = load_classifier(study.root / "models" / f"{suspect.name}.safetensors")
+    model = study.compute.place(model)
+    others = study.test.subset(torch.nonzero(study.test.labels != target).flatten())
+    benign, ours, theirs = (
+        predict(model, x, study.compute).numpy()
+        for x in (
+            others.images,
+            study.watermark.trigger(others.images, study.state),
+            mark.trigger(others.images, state),
+        )
+    )
+    row |= {
+        "delta_p": float((ours - benign)[:, target].mean()),
+        "wsr": float((ours.argmax(axis=1) == target).mean()),
+        "p_paper": paper(benign, ours, target, study.config),
+        "delta_p_sscl_bw": float((theirs - benign)[:, target].mean()),
+        "p_paper_sscl_bw": paper(benign, theirs, target, study.config),
+        "p_key": finding.p_value,
+        "p_key_labels": labels.p_value,
+        "p_sequential": sequential.p_value,
+        "queries_fixed": finding.queries,
+        "queries_sequential": len(images) * (2 + stop(sequential.delta_p, sequential.decoys, study.config.audit)),
+        "p_conformal": finding.conformal["p_value"] if finding.conformal else None,
+        "verdict": finding.decision,
+        "machine": machine(),
+    }
+    return row
+
+
+def labels_only(record: Record, classes: int) -> Record:
+    """The same audit of an API that tells nothing but the label."""
+    queries = []
+    for query in record.queries:
+        one_hot = [0.0] * classes
+        if query.answer is not None:
+            one_hot[int(np.argmax(query.answer))] = 1.0
+        queries.append(replace(query, answer=one_hot if query.answer is not None else None))
+    return Record("labels", queries)
+
+
+def paper(benign: np.ndarray, marked: np.ndarray, target: int, config: Config) -> float:
+    """p-value of the published test."""
+    test = TESTS["paired_t"](config.verify.tau, config.verify.alpha)
+    return test.run(Responses(benign), Responses(marked), target).p_value
+
+
+def stop(released: float, decoys: list[float], config: AuditConfig) -> int:
+    """After how many decoys the sequential test stops."""
+    test = KEY_TESTS["key_sequential"](config.alpha, config.decoys, released)
+    for number, decoy in enumerate(decoys, start=1):
+        test.add(decoy)
+        if test.done:
+            return number
+    return len(decoys)
+
+
+def summary(rows: list[dict[str, Any]], alpha: float) -> str:
+    """Both tables as Markdown."""
+    innocent, guilty = ([r for r in rows if r["innocent"] == flag] for flag in (True, False))
+    low, high = stats.binom.interval(0.95, len(innocent), alpha)
+    text = [
+        f"{len(innocent)} innocents; by chance {low:.0f} to {high:.0f} accusations at alpha {alpha:g} (binomial 95 %)",
+        "",
+        "| innocents accused by | of all | "
+        + " | ".join(kinds := list(dict.fromkeys(r["kind"] for r in innocent)))
+        + " |",
+        "|---|---|" + "---|" * len(kinds),
+    ]
+    for title, name in TITLES.items():
+        if all(r[name] is None for r in innocent):
+            continue
+        cells = [sum(r[name] <= alpha for r in innocent if r["kind"] == kind) for kind in kinds]
+        text.append(f"| {title} | {sum(cells)} | " + " | ".join(map(str, cells)) + " |")
+    uniform = stats.kstest([r["p_key"] for r in innocent], "uniform")
+    text += ["", f"Uniformity of p over keys: Kolmogorov-Smirnov p = {uniform.pvalue:.2f}"]
+    text.append(
+        f"|delta_P| of innocents: mean {np.mean([abs(r['delta_p']) for r in innocent]):.4f}; published method's "
+    )
+    text[-1] += f"mark: {np.mean([abs(r['delta_p_sscl_bw']) for r in innocent]):.4f}"
+    text += ["", "| rate | guilty models | found over keys | on labels only | sequentially | delta_P | its queries |"]
+    text.append("|---|---|---|---|---|---|---|")
+    for rate in sorted({r["rate"] for r in guilty}):
+        group = [r for r in guilty if r["rate"] == rate]
+        found = [sum(r[name] <= alpha for r in group) for name in ("p_key", "p_key_labels", "p_sequential")]
+        effects = [r["delta_p"] for r in group]
+        saved = np.mean([r["queries_sequential"] / r["queries_fixed"] for r in group])
+        text.append(
+            f"| {100 * rate:g} % | {len(group)} | {found[0]} | {found[1]} | {found[2]} | "
+            f"{np.mean(effects):.3f} ({min(effects):.3f} to {max(effects):.3f}) | {100 * saved:.0f} % |"
+        )
+    return "\n".join(text)
+
+
+TITLES = {
+    "exact test over keys": "p_key",
+    "the same on labels only": "p_key_labels",
+    "sequential test over keys": "p_sequential",
+    "conformal test": "p_conformal",
+    "published test, new watermark": "p_paper",
+    "published test, published watermark": "p_paper_sscl_bw",
+}
+
+
+def published_watermark(study: Study) -> Any:
+    """The published method's generator on the same surrogate."""
+    config = load(Path("params.yaml"), PROFILES[study.dataset], ["generator.method=sscl_bw"])
+    root = study.root / "published"
+    for name in ("prepare", "surrogate", "generator@release"):
+        run_stage(STAGES[name], config, root, overwrite=True)
+    return load_watermark(root / "private/generator/release" / GENERATOR, study.train.classes, study.compute)
+
+
+def main(
+    dataset: Annotated[str, typer.Argument(help=" | ".join(SUSPECTS))],
+    root: Annotated[Path, typer.Option(help="Where models are kept.")] = Path("runs/suspects"),
+) -> None:
+    """Make what is missing, audit everything, write the rows and print the tables."""
+    study = open_study(dataset, root / dataset)
+    config = study.config.audit
+    images = verification_images(study.test, study.watermark.target_class, config.images, 0)
+    published = published_watermark(study)
+    bank = references(study, images)
+    rows = []
+    for suspect in SUSPECTS[dataset]():
+        rows.append(examine(study, suspect, images, bank, published))
+        shown = {name: rows[-1][name] for name in ("delta_p", "p_key", "p_paper", "p_paper_sscl_bw", "verdict")}
+        print(suspect.name, json.dumps(shown), flush=True)
+    kept = [r for r in json.loads(RESULTS.read_text()) if r["dataset"] != dataset] if RESULTS.is_file() else []
+    write_json(RESULTS, kept + rows)
+    print(summary(rows, config.alpha))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Examples that run: a suspect's API to try an audit on."""

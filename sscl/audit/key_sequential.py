@@ -1,0 +1,35 @@
+"""The same question asked sequentially: it stops as soon as the evidence is strong, or as it cannot become so."""
+
+from __future__ import annotations
+
+from scipy import special
+
+from sscl.audit.base import KEY_TESTS, KeyTest
+from sscl.verify.sequential import Wealth
+
+
+@KEY_TESTS.register("key_sequential")
+class KeySequential(KeyTest):
+    """Anytime-valid by betting; see ``sscl.verify.sequential``."""
+
+    name = "key_sequential"
+
+    def __init__(self, alpha: float, decoys: int, released: float) -> None:
+        super().__init__(alpha, decoys, released)
+        self.wealth = Wealth(alpha)
+
+    def add(self, decoy: float) -> None:
+        self.wealth.add(self.released, decoy)
+
+    @property
+    def done(self) -> bool:
+        wealth = self.wealth
+        return wealth.rejects or wealth.decoys >= self.decoys or wealth.hopeless(self.decoys)
+
+    @property
+    def p_value(self) -> float:
+        return self.wealth.p_value
+
+    @classmethod
+    def floor(cls, alpha: float, decoys: int) -> float:
+        return float(alpha / 2 / special.betainc(1, decoys + 1, alpha / 2))

@@ -1,0 +1,142 @@
+"""From a record of answers to a verdict with its reason: the same function for the audit and for who checks it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sscl.audit.base import KEY_TESTS
+from sscl.audit.protocol import BENIGN, RELEASED, Record
+from sscl.audit.statistic import effect
+from sscl.config import AuditConfig
+from sscl.verify import TESTS
+from sscl.verify.rank import floor, holm, rank_p_value
+
+Decision = Literal["trained-on-it", "no evidence", "inconclusive"]
+TAU = 0.25  # the published test's margin; its outcome is shown and decides nothing
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an audit found.
+
+    Attributes:
+        decision, reason: the verdict, and why in plain words.
+        test, p_value, alpha, floor: the primary test, its p-value, level, and the smallest p-value it could give.
+        delta_p, wsr: the released key's effect (on labels only: of hits).
+        decoys: the decoys' effects in order.
+        answered: share of images that were answered.
+        queries: how many images were sent.
+        adjusted: p-values of all tests about innocent models, corrected for their number (Holm).
+        conformal: ``{"p_value", "floor", "references"}`` against clean reference models, or ``None``.
+        published: the published test's p-value and what it would have said.
+    """
+
+    decision: Decision
+    reason: str
+    test: str
+    p_value: float
+    alpha: float
+    floor: float
+    delta_p: float
+    wsr: float
+    decoys: list[float]
+    answered: float
+    queries: int
+    adjusted: dict[str, float]
+    conformal: dict[str, Any] | None
+    published: dict[str, Any]
+
+
+def decide(
+    record: Record, target_class: int, classes: int, config: AuditConfig, references: list[float] | None = None
+) -> Finding:
+    """Derive every figure from the record.
+
+    Args:
+        record: what was asked and answered, perhaps broken off.
+        target_class: of the release.
+        classes: number of classes.
+        config: the committed protocol.
+        references: the released key's effect on clean reference models, for the conformal test.
+
+    Raises:
+        ValueError: the record does not even have the released key's answers.
+    """
+    benign = record.responses(BENIGN, classes)
+    released = record.responses(RELEASED, classes)
+    if len(released) != len(benign) or len(benign) < 2:
+        raise ValueError("the record lacks answers to the released key")
+    observed, wsr, share = effect(benign, released, target_class)
+    others, shares = [], [share, float(benign.valid.mean())]
+    test = KEY_TESTS[config.test](config.alpha, config.decoys, observed)
+    for key in record.keys:
+        answers = record.responses(key, classes)
+        if key == RELEASED or len(answers) != len(benign):
+            continue
+        value, _, answered = effect(benign, answers, target_class)
+        others.append(value)
+        shares.append(answered)
+        test.add(value)
+    p_value = test.p_value if test.done else 1.0
+    lowest = KEY_TESTS[config.test].floor(config.alpha, config.decoys)
+    conformal = None
+    if references:
+        p_conformal = rank_p_value(observed, references)
+        conformal = {"p_value": p_conformal, "floor": floor(len(references)), "references": len(references)}
+    decision, reason = _conclude(config, test.done, p_value, lowest, observed, others, min(shares))
+    all_tests = {config.test: p_value} | ({"conformal": conformal["p_value"]} if conformal else {})
+    published = (
+        TESTS["paired_t"](TAU, config.alpha).run(benign, released, target_class) if share * len(benign) >= 2 else None
+    )
+    return Finding(
+        decision=decision,
+        reason=reason,
+        test=config.test,
+        p_value=p_value,
+        alpha=config.alpha,
+        floor=lowest,
+        delta_p=observed,
+        wsr=wsr,
+        decoys=others,
+        answered=min(shares),
+        queries=len(record.queries),
+        adjusted=holm(all_tests),
+        conformal=conformal,
+        published={"p_value": published.p_value, "accuses": published.rejected} if published else {},
+    )
+
+
+def _conclude(
+    config: AuditConfig,
+    done: bool,
+    p_value: float,
+    lowest: float,
+    observed: float,
+    others: list[float],
+    answered: float,
+) -> tuple[Decision, str]:
+    reached = sum(value >= observed for value in others)
+    if lowest > config.alpha:
+        return "inconclusive", (
+            f"Too few keys: with {config.decoys} decoys p cannot be below {lowest:.3g}; {config.alpha:g} was asked."
+        )
+    if answered < config.answered:
+        return "inconclusive", (
+            f"The model answered only {100 * answered:.0f} % of some key's images; at least "
+            f"{100 * config.answered:.0f} % was committed to. It may decline marked images, which would bias any test."
+        )
+    if not done:
+        return "inconclusive", (
+            f"Too few queries: the audit was broken off after {len(others)} of up to {config.decoys} decoy keys."
+        )
+    if p_value <= config.alpha:
+        return "trained-on-it", (
+            f"The released key moves the model's answers toward the target class by {observed:.3f}; of {len(others)} "
+            f"keys that were drawn alike but never released, {reached} move them as much. A model that never saw the "
+            f"release cannot tell these keys apart, and would show this with probability at most {p_value:.3g}."
+        )
+    return "no evidence", (
+        f"The released key moves the model's answers by {observed:.3f}, and {reached} of {len(others)} keys that were "
+        f"never released move them as much: what a model that never saw the release would show (p = {p_value:.3g})."
+    )

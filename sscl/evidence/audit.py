@@ -1,0 +1,144 @@
+"""An audit from the suspect's address to a bundle of evidence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sscl.artifacts import read_json
+from sscl.audit.protocol import Record, ask, verification_images
+from sscl.audit.statistic import effect
+from sscl.audit.verdict import Finding, decide
+from sscl.compute import Compute
+from sscl.config import AuditConfig
+from sscl.data.store import load_split
+from sscl.errors import InputError
+from sscl.evidence import bundle
+from sscl.evidence.check import AUDIT, COMMITMENT, FINDING, OPENING, QUERIES, RAW, pack_record
+from sscl.evidence.commitment import canonical, check_secret, differences
+from sscl.oracles import Oracle
+from sscl.oracles.http import BudgetError
+from sscl.parsing import parse
+from sscl.provenance import versions
+from sscl.types import ImageSet
+from sscl.watermarks.base import KeyedWatermark, State
+from sscl.watermarks.io import GENERATOR, load_watermark
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the owner brings to an audit.
+
+    Attributes:
+        watermark, state: the secret.
+        opening: what was committed to, or what stands in for it in an exploratory audit.
+        commitment: as published; ``None`` for an exploratory audit.
+        images: the verification images.
+        config: the protocol.
+    """
+
+    watermark: KeyedWatermark[Any]
+    state: State
+    opening: dict[str, Any]
+    commitment: dict[str, Any] | None
+    images: ImageSet
+    config: AuditConfig
+
+
+def prepare(secret: Path, data: Path, compute: Compute, opening: Path, commitment: Path | None) -> Case:
+    """Load the secret and hold it against the commitment.
+
+    Args:
+        secret: private folder of the release.
+        data: the clean dataset, whose test split has the verification images.
+        compute: device and precision.
+        opening: ``opening.json`` of ``sscl commit``; its protocol is the one that counts.
+        commitment: the published ``commitment.json``; ``None`` for an exploratory audit.
+
+    Raises:
+        InputError: a method without keys, or files that are not the committed ones.
+    """
+    test_split = load_split(data, "test")
+    watermark, state = load_watermark(secret / GENERATOR, test_split.classes, compute)
+    if not isinstance(watermark, KeyedWatermark):
+        raise InputError(
+            f"{secret / GENERATOR}: this method has no keys, so innocence cannot be tested exactly; "
+            "release with a keyed one (generator.method: sscl_keyed)"
+        )
+    opened = read_json(opening)
+    config = parse(AuditConfig, opened.get("protocol", {}), f"{opening}: protocol")
+    images = verification_images(test_split, watermark.target_class, config.images, opened["image_seed"])
+    check_secret(opened, secret / GENERATOR, state, images)
+    published = read_json(commitment) if commitment else None
+    if published is not None and (wrong := differences(published, opened)):
+        raise InputError(f"{commitment}: {wrong[0]}; without the matching commitment no result is confirmatory")
+    return Case(watermark, state, opened, published, images, config)
+
+
+def examine(
+    case: Case,
+    oracle: Oracle,
+    target: Path | None = None,
+    key: Ed25519PrivateKey | None = None,
+    references: list[Oracle] | None = None,
+) -> tuple[Finding, dict[str, Any]]:
+    """Audit one suspect and write the bundle to ``target``; the finding, and what else the evidence says of the audit.
+
+    A suspect that stops answering leaves an inconclusive finding; answers that are none are an error.
+
+    Raises:
+        InputError: the commitment came after the first query would have.
+        SuspectError, SSCLError: it cannot be queried at all.
+    """
+    started = datetime.now(UTC)
+    if case.commitment and datetime.fromisoformat(case.commitment["created"]) > started:
+        raise InputError("commitment: dated after this audit's first query; such a result is not confirmatory")
+    record = Record()
+    interruption = None
+    try:
+        ask(oracle, case.watermark, case.state, case.images, case.config, case.opening["decoy_seed"], record)
+    except BudgetError as error:
+        interruption = str(error)
+        if not any(query.key >= 0 for query in record.queries):
+            raise
+    classes = len(oracle.context.class_names)
+    effects = [_effect(case, reference) for reference in references or ()]
+    finding = decide(record, case.watermark.target_class, classes, case.config, effects)
+    audit = {
+        "suspect": oracle.identity(),
+        "class_names": list(oracle.context.class_names),
+        "target_class": case.watermark.target_class,
+        "protocol": asdict(case.config),
+        "access": record.access,
+        "confirmatory": case.commitment is not None,
+        "references": effects,
+        "reader": oracle.reading,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "interruption": interruption,
+        "versions": versions(),
+    }
+    if target:
+        parts = {
+            AUDIT: canonical(audit),
+            QUERIES: pack_record(record),
+            FINDING: canonical(asdict(finding)),
+        }
+        if case.commitment:
+            parts |= {COMMITMENT: canonical(case.commitment), OPENING: canonical(case.opening)}
+        if oracle.transcript:
+            parts[RAW] = b"".join(canonical(line) + b"\n" for line in oracle.transcript[: len(record.queries)])
+        bundle.write(target, parts, key)
+    return finding, audit
+
+
+def _effect(case: Case, model: Oracle) -> float:
+    """The released key's effect on a clean reference model."""
+    images = case.images.images
+    marked = case.watermark.trigger(images, case.state)
+    benign, answers = (model.query(x.permute(0, 2, 3, 1).contiguous().numpy()) for x in (images, marked))
+    return effect(benign, answers, case.watermark.target_class)[0]

@@ -1,0 +1,101 @@
+"""Derive every figure of a bundle again, offline, without the model or the secret."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sscl.audit.protocol import Query, Record
+from sscl.audit.verdict import decide
+from sscl.config import AuditConfig
+from sscl.errors import SSCLError
+from sscl.evidence import bundle
+from sscl.evidence.commitment import canonical, differences
+from sscl.oracles.http import REFUSALS
+from sscl.oracles.http_answers import Reader
+from sscl.parsing import parse
+
+AUDIT, QUERIES, RAW, FINDING = "audit.json", "queries.jsonl", "raw.jsonl", "finding.json"
+COMMITMENT, OPENING = "commitment.json", "opening.json"
+REQUIRED = (AUDIT, QUERIES, FINDING)
+
+
+def check(path: Path) -> list[str]:
+    """What differs; empty if the bundle is valid.
+
+    Raises:
+        InputError: not a zip file.
+    """
+    parts, wrong = bundle.unpack(path)
+    missing = [name for name in REQUIRED if name not in parts]
+    known = {*REQUIRED, RAW, COMMITMENT, OPENING, bundle.MANIFEST, bundle.SIGNATURE}
+    wrong += [f"{name}: missing" for name in missing] + [
+        f"{name}: not a part of a bundle" for name in set(parts) - known
+    ]
+    if missing:
+        return wrong
+    try:
+        return wrong + _derive(parts)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, SSCLError) as error:
+        return [*wrong, f"contents: cannot be derived again ({type(error).__name__}: {error})"]
+
+
+def pack_record(record: Record) -> bytes:
+    """The queries as JSON lines, in order."""
+    return b"".join(canonical(asdict(query)) + b"\n" for query in record.queries)
+
+
+def unpack_record(content: bytes, access: str) -> Record:
+    """Inverse of ``pack_record``."""
+    return Record(access, [Query(**json.loads(line)) for line in content.splitlines()])
+
+
+def _derive(parts: dict[str, bytes]) -> list[str]:
+    audit, stated = json.loads(parts[AUDIT]), json.loads(parts[FINDING])
+    record = unpack_record(parts[QUERIES], audit["access"])
+    config = parse(AuditConfig, audit["protocol"], "protocol")
+    found = asdict(decide(record, audit["target_class"], len(audit["class_names"]), config, audit["references"]))
+    derived = json.loads(canonical(found))
+    wrong = [
+        f"{FINDING}: {name} is {json.dumps(stated.get(name))[:60]}, derived {json.dumps(derived.get(name))[:60]}"
+        for name in sorted(set(stated) | set(derived))
+        if stated.get(name) != derived.get(name)
+    ]
+    if RAW in parts:
+        wrong += _raw(parts[RAW], record, audit)
+    if audit["confirmatory"] or COMMITMENT in parts:
+        wrong += _committed(parts, audit)
+    return wrong
+
+
+def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
+    """The API's own words against the answers that were read from them."""
+    lines = [json.loads(line) for line in content.splitlines()]
+    if len(lines) != len(record.queries):
+        return [f"{RAW}: {len(lines)} answers to {len(record.queries)} queries"]
+    paths = audit["reader"]
+    reader = Reader(audit["class_names"], paths["probabilities"], paths["labels"], paths["scores"])
+    wrong = []
+    for number, (line, query) in enumerate(zip(lines, record.queries, strict=True)):
+        row = None if line["status"] in REFUSALS else reader.read(line["body"])
+        same = query.answer is None if row is None else np.array_equal(row, np.array(query.answer or [], dtype=float))
+        if not same:
+            wrong.append(f"{RAW}: answer {number + 1} does not read as what {QUERIES} says")
+    return wrong
+
+
+def _committed(parts: dict[str, bytes], audit: dict[str, Any]) -> list[str]:
+    if COMMITMENT not in parts or OPENING not in parts:
+        return [f"{COMMITMENT}: missing, and the audit is called confirmatory"]
+    commitment, opening = json.loads(parts[COMMITMENT]), json.loads(parts[OPENING])
+    wrong = differences(commitment, opening)
+    if opening.get("protocol") != audit["protocol"] or opening.get("target_class") != audit["target_class"]:
+        wrong.append(f"{OPENING}: another protocol or target class than the audit's")
+    if datetime.fromisoformat(commitment["created"]) > datetime.fromisoformat(audit["started"]):
+        wrong.append(f"{COMMITMENT}: made after the first query, so the result is not confirmatory")
+    return wrong

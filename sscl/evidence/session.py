@@ -1,0 +1,72 @@
+"""An audit as the command line and the flow start it: from paths under an output root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sscl.artifacts import STATE
+from sscl.audit.verdict import Finding
+from sscl.compute import Compute
+from sscl.config import ComputeConfig
+from sscl.data.store import Card
+from sscl.errors import InputError
+from sscl.evidence.audit import examine, prepare
+from sscl.evidence.bundle import load_key
+from sscl.oracles import Context, open_oracle
+from sscl.stages.names import COMMITMENT, OPENING
+
+
+def audit_suspect(
+    suspect: str,
+    root: Path,
+    compute: ComputeConfig,
+    oracle: Path | None = None,
+    bundle: Path | None = None,
+    sign: Path | None = None,
+    references: Path | None = None,
+    confirmatory: bool = True,
+) -> tuple[Finding, dict[str, Any]]:
+    """Audit ``suspect`` with the release under ``root``; see ``sscl.evidence.audit.examine``.
+
+    Args:
+        suspect: model file, ``pkg.mod:function`` or URL.
+        root: output root of the release, with ``clean``, ``private`` and ``public/commitment``.
+        compute: where local models run.
+        oracle: YAML file of the oracle's settings.
+        bundle: where the evidence goes.
+        sign: private key of the evidence.
+        references: folder of clean models (``*.safetensors``).
+        confirmatory: hold the result to the published commitment.
+
+    Raises:
+        InputError: files that are missing or do not match.
+    """
+    key = load_key(sign) if sign else None
+    resolved = Compute.resolve(compute)
+    commitment = root / "public/commitment" / COMMITMENT if confirmatory else None
+    case = prepare(
+        root / "private/watermark/release", root / "clean", resolved, root / "private/commitment" / OPENING, commitment
+    )
+    context = Context(Card.read(root / "clean").class_names, resolved, root / STATE / "responses")
+    model = open_oracle(suspect, context, _settings(oracle))
+    bank = [open_oracle(str(path), context) for path in sorted(references.glob("*.safetensors"))] if references else []
+    if references and not bank:
+        raise InputError(f"{references}: no *.safetensors there; expected clean models of sscl")
+    if bundle:
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+    return examine(case, model, bundle, key, bank)
+
+
+def _settings(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: expected settings such as `probabilities: $.scores`")
+    return found

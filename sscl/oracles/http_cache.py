@@ -1,0 +1,54 @@
+"""Answers that were paid for, kept on disk: append-only, so that a broken-off audit repeats no query."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class ResponseCache:
+    """JSON lines ``{"image": sha256, "status": int, "body": text}``, each fsynced; a line that a crash cut is skipped.
+
+    Args:
+        path: the file; ``None`` keeps answers in memory only.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._known: dict[str, dict[str, Any]] = {}
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes() if path.is_file() else b""
+        for line in content.splitlines():
+            try:
+                row = json.loads(line)
+                self._known[row["image"]] = row
+            except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+                continue
+        if content and not content.endswith(b"\n"):
+            self._append(b"\n")
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, image: str) -> dict[str, Any] | None:
+        """The kept answer to the image with this SHA-256."""
+        return self._known.get(image)
+
+    def put(self, image: str, status: int, body: str) -> dict[str, Any]:
+        """Keep an answer; it is on disk when this returns."""
+        row = {"image": image, "status": status, "body": body}
+        self._known[image] = row
+        self._append(json.dumps(row).encode() + b"\n")
+        return row
+
+    def _append(self, content: bytes) -> None:
+        if self._path is None:
+            return
+        with open(self._path, "ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,191 @@
+"""Keyed SSCL: sample-specific clean-label marks under a random key, trained not to fool models that never saw them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sscl import seeds
+from sscl.config import require
+from sscl.models import Classifier, build
+from sscl.train import train_classifier
+from sscl.types import ImageSet
+from sscl.watermarks.base import WATERMARKS, FitContext, KeyedWatermark, State
+from sscl.watermarks.carriers import CARRIERS, Key
+from sscl.watermarks.cotraining import Population
+from sscl.watermarks.hiding import hide
+from sscl.watermarks.keyed_generator import KeyedGenerator
+from sscl.watermarks.keyed_training import Training, Weights
+from sscl.watermarks.quantise import quantise
+
+
+@dataclass(frozen=True)
+class Options:
+    """``generator`` section for ``method: sscl_keyed``."""
+
+    eps: float
+    carrier: str
+    contrast: float
+    hide: float
+    hide_steps: int
+    clean: float
+    perceptual: float
+    diversity: float
+    contrast_weight: float
+    clean_models: int
+    population: int
+    lifetime: int
+    width: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    jpeg_quality: int | None
+
+    def __post_init__(self) -> None:
+        require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
+        require(self.carrier in CARRIERS, "carrier", self.carrier, f"one of {', '.join(CARRIERS)}")
+        require(0 <= self.contrast < 1, "contrast", self.contrast, "a share in [0, 1)")
+        require(0 <= self.hide <= 1, "hide", self.hide, "a share of eps in [0, 1]")
+        require(self.hide_steps >= 1, "hide_steps", self.hide_steps, "1 or more")
+        weights = (self.clean, self.contrast_weight, self.perceptual, self.diversity)
+        require(min(weights) >= 0, "clean, contrast_weight, perceptual, diversity", weights, "0 or more")
+        require(self.clean_models >= 1, "clean_models", self.clean_models, "1 or more: the surrogate itself is one")
+        require(self.population >= 1, "population", self.population, "1 or more co-trained models")
+        require(self.lifetime >= 1, "lifetime", self.lifetime, "1 or more batches")
+        require(self.width >= 4 and self.width % 4 == 0, "width", self.width, "a multiple of 4")
+        require(self.steps >= 0, "steps", self.steps, "0 (the carrier alone) or more")
+        require(self.batch_size >= 4, "batch_size", self.batch_size, "4 or more")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
+        require(
+            self.jpeg_quality is None or 1 <= self.jpeg_quality <= 100, "jpeg_quality", self.jpeg_quality, "1 to 100"
+        )
+
+
+@WATERMARKS.register("sscl_keyed")
+class SSCLKeyed(KeyedWatermark[Options]):
+    """``x_w = clip(x + eps clip(c_k(x) + tanh(G(x, c_k)) / 2))`` with a carrier ``c_k`` that the key ``k`` decides.
+
+    G starts at zero (the carrier alone) and is trained with a population of co-trained models, each on the set as a key
+    of its own would mark it: those must answer ``y_t`` on that key's marks and ignore other keys'; clean models must
+    keep their answers (no transfer). At release the natural evidence of target images is hidden from clean models, and
+    a share ``contrast`` of the marks goes to other classes under keys that are never used again, so that a model learns
+    this key and not the kind of pattern. Labels never change.
+    """
+
+    Options = Options
+
+    @property
+    def eps(self) -> float:
+        return self.options.eps
+
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.nonzero(labels == self.target_class).flatten()
+
+    def shares(self, labels: Tensor) -> list[tuple[Tensor, float]]:
+        others = torch.nonzero(labels != self.target_class).flatten()
+        return [(self.candidates(labels), 1 - self.options.contrast), (others, self.options.contrast)]
+
+    def draw_key(self, state: State, rng: torch.Generator) -> dict[str, Tensor]:
+        return {f"key.{name}": value for name, value in self._draw(state.notes["channels"], 1, rng).items()}
+
+    def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
+        """Train G against clean and co-trained models, then draw the key, on which nothing before depended.
+
+        Raises:
+            InputError: the target class, or every other, has no images.
+            SSCLError: the loss is not finite.
+        """
+        o = self.options
+        generator = self._generator(train.channels, seeds.generator(context.seed, context.use, "weights"))
+        population = Population(
+            train,
+            context.training,
+            self.compute,
+            lambda rng: (self._draw(train.channels, 1, rng), self._marked_by_a_member(train.labels, rng)),
+            o.population,
+            o.lifetime,
+            seeds.generator(context.seed, context.use, "population"),
+        )
+        clean_models = self._clean_models(train, surrogate, context)
+        weights = Weights(o.clean, o.contrast_weight, o.perceptual, o.diversity)
+        training = Training(
+            generator, train, self.target_class, clean_models, population, weights, o.jpeg_quality, context
+        )
+        history = training.run(o.steps, o.batch_size, o.learning_rate)
+        tensors = {f"generator.{name}": value for name, value in generator.unet.state_dict().items()}
+        for number, model in enumerate(clean_models if o.hide else []):
+            tensors |= {f"clean.{number}.{name}": value for name, value in model.state_dict().items()}
+        state = State(tensors, history, _shape(surrogate))
+        return self.rekeyed(state, seeds.generator(context.seed, context.use, "key"))
+
+    def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        is_target = labels == self.target_class
+        foreign = self._draw(images.shape[1], len(images), rng)
+        rows = {
+            name: torch.where(is_target.view(-1, *(1,) * (value.ndim - 1)), value, foreign[name])
+            for name, value in _key(state).items()
+        }
+        marked = self._load(state).mark(images, rows)
+        if self.options.hide and is_target.any():
+            chosen = torch.nonzero(is_target).flatten()
+            marked[chosen] += self._hidden(marked[chosen], labels[chosen], state)
+        return quantise(images, marked, self.eps), labels
+
+    def trigger(self, images: Tensor, state: State) -> Tensor:
+        """The key's mark without hiding: verification images keep their own evidence."""
+        return quantise(images, self._load(state).mark(images, _key(state)), self.eps)
+
+    def _hidden(self, x: Tensor, labels: Tensor, state: State) -> Tensor:
+        models = []
+        for number in range(self.options.clean_models):
+            model = build(**state.notes)
+            model.load_state_dict(_part(state, f"clean.{number}."))
+            models.append(self.compute.place(model).requires_grad_(False).eval())
+        device = self.compute.device
+        parts = zip(torch.split(x, 256), torch.split(labels, 256), strict=True)
+        budget = self.options.hide * self.eps
+        return torch.cat(
+            [hide(a.to(device), b.to(device), models, budget, self.options.hide_steps).cpu() for a, b in parts]
+        )
+
+    def _draw(self, channels: int, count: int, rng: torch.Generator) -> Key:
+        return CARRIERS[self.options.carrier].draw(count, channels, rng)
+
+    def _generator(self, channels: int, rng: torch.Generator | None = None) -> KeyedGenerator:
+        o = self.options
+        return KeyedGenerator(channels, o.width, o.carrier, o.eps, self.compute, rng)
+
+    def _load(self, state: State) -> KeyedGenerator:
+        return self._generator(state.notes["channels"]).load(_part(state, "generator."))
+
+    def _marked_by_a_member(self, labels: Tensor, rng: torch.Generator) -> Tensor:
+        """bool (N,): about half of the target class, as releases do, and the share of contrast that goes with it."""
+        chance = torch.rand(len(labels), generator=rng)
+        is_target = labels == self.target_class
+        contrast = self.options.contrast / (1 - self.options.contrast) * is_target.sum() / (~is_target).sum()
+        return chance < torch.where(is_target, 0.5, 0.5 * contrast)
+
+    def _clean_models(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> list[Classifier]:
+        models = [surrogate]
+        for number in range(1, self.options.clean_models):
+            trained = train_classifier(
+                train, context.training, self.compute, context.seed, f"{context.use}-clean-{number}"
+            )
+            models.append(trained.model)
+        return [model.requires_grad_(False).eval() for model in models]
+
+
+def _key(state: State) -> Key:
+    return _part(state, "key.")
+
+
+def _part(state: State, prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.tensors.items() if name.startswith(prefix)}
+
+
+def _shape(model: Classifier) -> dict[str, Any]:
+    """What ``build`` needs to make the model again."""
+    return {"name": model.name, "channels": model.channels, "size": model.size, "classes": model.classes}

@@ -1,0 +1,213 @@
+"""Audits of simulated models: who is accused, who is not, and what makes a verdict inconclusive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from sscl import seeds
+from sscl.audit import KEY_TESTS
+from sscl.audit.protocol import BENIGN, RELEASED, Record, ask, verification_images
+from sscl.audit.verdict import Finding, decide
+from sscl.compute import Compute
+from sscl.config import AuditConfig
+from sscl.oracles import Context, Oracle
+from sscl.types import ImageSet, Responses
+from sscl.watermarks.base import FitContext, KeyedWatermark, State
+
+CLASSES = 3
+TARGET = 1
+
+
+class Stamp(KeyedWatermark[None]):
+    """A key is an 8-bit code that is written into the first row: the shortest keyed watermark."""
+
+    Options = type(None)
+
+    @property
+    def eps(self) -> float:
+        return 1.0
+
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.nonzero(labels == self.target_class).flatten()
+
+    def fit(self, train: ImageSet, surrogate: object, context: FitContext) -> State:
+        return State()
+
+    def draw_key(self, state: State, rng: torch.Generator) -> dict[str, Tensor]:
+        return {"key.code": torch.randint(1, 256, (8,), generator=rng, dtype=torch.uint8)}
+
+    def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self.trigger(images, state), labels
+
+    def trigger(self, images: Tensor, state: State) -> Tensor:
+        marked = images.clone()
+        marked[:, 0, 0, :8] = state.tensors["key.code"]
+        return marked
+
+
+class Suspect(Oracle):
+    """Answers by a function of the first row."""
+
+    def __init__(self, rule: Any, compute: Compute, access: str = "probabilities") -> None:
+        super().__init__("suspect", Context(("a", "b", "c"), compute), None)
+        self.rule, self.access = rule, access
+
+    @classmethod
+    def accepts(cls, address: str) -> bool:
+        return False
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": "simulated"}
+
+    def answer(self, images: np.ndarray) -> Responses:
+        p = np.array([self.rule(image[0, :8, 0]) for image in images], dtype=np.float64)
+        valid = np.isfinite(p)
+        if self.access == "labels":
+            return Responses.of_labels(np.where(valid, np.where(p > 0.5, TARGET, 0), -1), CLASSES)
+        rows = np.zeros((len(p), CLASSES))
+        rows[valid] = np.stack([1 - p[valid], p[valid], 0 * p[valid]], axis=1)
+        return Responses(rows, "probabilities", valid)
+
+
+@pytest.fixture(scope="module")
+def watermark(compute: Compute) -> Stamp:
+    return Stamp(None, TARGET, compute)
+
+
+@pytest.fixture(scope="module")
+def state(watermark: Stamp) -> State:
+    return watermark.rekeyed(State(), seeds.generator(0, "released"))
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    pixels = torch.zeros(12, 1, 8, 8, dtype=torch.uint8)
+    return ImageSet(pixels, torch.zeros(12, dtype=torch.int64), ("a", "b", "c"))
+
+
+def config(**changes: Any) -> AuditConfig:
+    return AuditConfig(**{"test": "key_rank", "alpha": 0.05, "decoys": 39, "images": 12, "answered": 0.9, **changes})
+
+
+def audited(suspect: Oracle, watermark: Stamp, state: State, images: ImageSet, protocol: AuditConfig) -> Finding:
+    record = Record()
+    ask(suspect, watermark, state, images, protocol, 7, record)
+    return decide(record, TARGET, CLASSES, protocol)
+
+
+def knows(state: State) -> Any:
+    code = state.tensors["key.code"].numpy()
+    return lambda row: 0.9 if (row == code).all() else 0.1
+
+
+@pytest.mark.parametrize("test", list(KEY_TESTS))
+@pytest.mark.parametrize("access", ["probabilities", "labels"])
+def test_a_model_that_knows_the_key_is_found(
+    test: str, access: str, compute: Compute, watermark: Stamp, state: State, images: ImageSet
+) -> None:
+    found = audited(Suspect(knows(state), compute, access), watermark, state, images, config(test=test))
+    assert found.decision == "trained-on-it"
+    assert found.p_value <= 0.05
+    assert found.delta_p == pytest.approx(0.8 if access == "probabilities" else 1.0)
+    assert "never" in found.reason
+
+
+def test_the_sequential_test_stops_early(compute: Compute, watermark: Stamp, state: State, images: ImageSet) -> None:
+    fixed = audited(Suspect(knows(state), compute), watermark, state, images, config(decoys=199))
+    sequential = audited(
+        Suspect(knows(state), compute), watermark, state, images, config(decoys=199, test="key_sequential")
+    )
+    assert sequential.decision == fixed.decision == "trained-on-it"
+    assert sequential.queries <= fixed.queries / 3
+
+
+INNOCENTS = {
+    "fooled by any mark": lambda row: 0.99 if row.any() else 0.01,
+    "constant": lambda row: 0.3,
+    "disturbed by bright marks": lambda row: float(row.mean()) / 255,
+    "erratic": lambda row: (int(row.astype(int) @ np.arange(1, 9)) % 97) / 97,
+}
+
+
+@pytest.mark.parametrize("name", list(INNOCENTS))
+@pytest.mark.parametrize("test", list(KEY_TESTS))
+@pytest.mark.parametrize("access", ["probabilities", "labels"])
+def test_innocents_are_accused_at_most_alpha_of_the_time(
+    name: str, test: str, access: str, compute: Compute, watermark: Stamp, images: ImageSet
+) -> None:
+    """The released key is drawn anew each time; the model never depends on it."""
+    suspect = Suspect(INNOCENTS[name], compute, access)
+    protocol = config(test=test, decoys=39, alpha=0.1)
+    few = images.subset(torch.arange(2))
+    accused = 0
+    for number in range(120):
+        state = watermark.rekeyed(State(), seeds.generator(number, "released"))
+        record = Record()
+        ask(suspect, watermark, state, few, protocol, 1000 + number, record)
+        accused += decide(record, TARGET, CLASSES, protocol).decision == "trained-on-it"
+    assert accused <= stats.binom.ppf(0.999, 120, 0.1)
+
+
+def test_a_model_that_declines_marked_images_is_inconclusive(
+    compute: Compute, watermark: Stamp, state: State, images: ImageSet
+) -> None:
+    suspect = Suspect(lambda row: np.nan if row.any() else 0.1, compute)
+    found = audited(suspect, watermark, state, images, config())
+    assert found.decision == "inconclusive"
+    assert "answered only 0 %" in found.reason
+
+
+def test_too_few_decoys_and_a_broken_off_audit(
+    compute: Compute, watermark: Stamp, state: State, images: ImageSet
+) -> None:
+    found = audited(Suspect(knows(state), compute), watermark, state, images, config(decoys=9))
+    assert (found.decision, found.floor) == ("inconclusive", 0.1)
+    record = Record()
+    protocol = config()
+    ask(Suspect(knows(state), compute), watermark, state, images, protocol, 7, record)
+    cut = Record(record.access, record.queries[: 12 * 9 + 5])
+    found = decide(cut, TARGET, CLASSES, protocol)
+    assert found.decision == "inconclusive"
+    assert "broken off after 7 of up to 39" in found.reason
+    with pytest.raises(ValueError, match="released key"):
+        decide(Record(record.access, record.queries[:12]), TARGET, CLASSES, protocol)
+
+
+def test_conformal_p_beside_the_primary_one(compute: Compute, watermark: Stamp, state: State, images: ImageSet) -> None:
+    record = Record()
+    ask(Suspect(knows(state), compute), watermark, state, images, config(), 7, record)
+    found = decide(record, TARGET, CLASSES, config(), [0.0] * 18 + [0.9])
+    assert found.conformal == {"p_value": 0.1, "floor": 0.05, "references": 19}
+    assert found.adjusted == pytest.approx({"key_rank": 0.05, "conformal": 0.1})
+
+
+def test_the_record_gives_answers_back(compute: Compute, watermark: Stamp, state: State, images: ImageSet) -> None:
+    record = Record()
+    suspect = Suspect(knows(state), compute)
+    ask(suspect, watermark, state, images, config(), 7, record)
+    marked = watermark.trigger(images.images, state).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(record.responses(RELEASED, 3).probabilities, suspect.query(marked).probabilities)
+    assert len(record.responses(BENIGN, 3)) == 12
+    assert record.keys == list(range(40))
+
+
+def test_verification_images_are_not_of_the_target(test_set: ImageSet) -> None:
+    chosen = verification_images(test_set, TARGET, 20, 3)
+    assert len(chosen) == 20
+    assert not (chosen.labels == TARGET).any()
+    assert torch.equal(chosen.images, verification_images(test_set, TARGET, 20, 3).images)
+    assert len(verification_images(test_set, TARGET, 10**6, 3)) == int((test_set.labels != TARGET).sum())
+
+
+@pytest.mark.parametrize("name", list(KEY_TESTS))
+def test_floors_are_what_no_loss_gives(name: str) -> None:
+    test = KEY_TESTS[name](0.05, 199, 1.0)
+    while not test.done:
+        test.add(0.0)
+    assert KEY_TESTS[name].floor(0.05, 199) <= test.p_value <= 0.05

@@ -1,0 +1,184 @@
+"""Commitment, time stamp, bundle and check on the finished tiny pipeline."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sscl.artifacts import read_json, write_json
+from sscl.config import ComputeConfig
+from sscl.errors import InputError
+from sscl.evidence import bundle, timestamp
+from sscl.evidence.bundle import load_key, new_key
+from sscl.evidence.check import AUDIT, FINDING, OPENING, QUERIES, check
+from sscl.evidence.commitment import canonical, differences, seal
+from sscl.evidence.session import audit_suspect
+
+COMPUTE = ComputeConfig("cpu", None, "auto", "auto", "auto")
+
+
+@pytest.fixture(scope="module")
+def signed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evidence")
+    (folder / "key.pem").write_bytes(new_key())
+    path = folder / "bundle.zip"
+    suspect = str(finished / "models/malicious/model.safetensors")
+    audit_suspect(suspect, finished, COMPUTE, bundle=path, sign=folder / "key.pem")
+    return path
+
+
+def test_a_bundle_is_valid(signed: Path, finished: Path) -> None:
+    assert check(signed) == []
+    assert bundle.signer(bundle.unpack(signed)[0]) is not None
+    for scenario in ("malicious", "independent_model", "independent_watermark"):
+        assert check(finished / f"private/audits/{scenario}/bundle.zip") == []
+
+
+def differs(path: Path) -> bool:
+    """Whether the check finds anything, an unreadable file included."""
+    try:
+        return check(path) != []
+    except InputError:
+        return True
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+def test_any_altered_byte_is_caught(signed: Path, tmp_path: Path, where: float, flip: int) -> None:
+    content = bytearray(signed.read_bytes())
+    content[int(where * len(content))] ^= flip
+    altered = tmp_path / "altered.zip"
+    altered.write_bytes(content)
+    assert differs(altered)
+
+
+def rewritten(source: Path, target: Path, name: str, change: Any) -> Path:
+    """A bundle whose part is changed and whose manifest is made anew, as a forger without the key would."""
+    with zipfile.ZipFile(source) as archive:
+        parts = {n: archive.read(n) for n in archive.namelist() if n not in (bundle.MANIFEST, bundle.SIGNATURE)}
+    value = json.loads(parts[name])
+    change(value)
+    parts[name] = canonical(value)
+    bundle.write(target, parts, None)
+    return target
+
+
+def test_a_forged_figure_differs_from_the_derived_one(signed: Path, tmp_path: Path) -> None:
+    forged = rewritten(signed, tmp_path / "f.zip", FINDING, lambda v: v.update(p_value=0.0001))
+    assert any(line.startswith("finding.json: p_value is 0.0001, derived") for line in check(forged))
+
+
+def test_a_forged_protocol_is_not_the_committed_one(signed: Path, tmp_path: Path) -> None:
+    forged = rewritten(signed, tmp_path / "f.zip", OPENING, lambda v: v.update(target_class=0))
+    assert any("SHA-256 is not the opening's" in line for line in check(forged))
+    late = rewritten(signed, tmp_path / "l.zip", AUDIT, lambda v: v.update(started="2000-01-01T00:00:00+00:00"))
+    assert any("made after the first query" in line for line in check(late))
+
+
+def test_missing_and_foreign_parts(signed: Path, tmp_path: Path) -> None:
+    parts = bundle.unpack(signed)[0]
+    del parts[QUERIES]
+    (tmp_path / "m.zip").write_bytes(bundle.pack(parts))
+    assert f"{QUERIES}: missing" in check(tmp_path / "m.zip")
+    (tmp_path / "x.zip").write_bytes(bundle.pack({**bundle.unpack(signed)[0], "virus.exe": b""}))
+    assert "virus.exe: not a part of a bundle" in check(tmp_path / "x.zip")
+    (tmp_path / "n.zip").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="zip"):
+        check(tmp_path / "n.zip")
+
+
+def test_a_commitment_that_does_not_match_is_refused(copy: Path) -> None:
+    suspect = str(copy / "models/malicious/model.safetensors")
+    published = copy / "public/commitment/commitment.json"
+    original = read_json(published)
+    write_json(published, {**original, "sha256": "0" * 64})
+    with pytest.raises(InputError, match="no result is confirmatory"):
+        audit_suspect(suspect, copy, COMPUTE)
+    finding, audit = audit_suspect(suspect, copy, COMPUTE, confirmatory=False)
+    assert audit["confirmatory"] is False
+    write_json(published, {**original, "created": "2999-01-01T00:00:00+00:00"})
+    with pytest.raises(InputError, match="after this audit's first query"):
+        audit_suspect(suspect, copy, COMPUTE)
+    assert finding.queries > 0
+
+
+def test_another_generator_than_the_committed_one(copy: Path) -> None:
+    (copy / "private/watermark/release/generator.safetensors").write_bytes(
+        (copy / "private/watermark/independent/generator.safetensors").read_bytes()
+    )
+    with pytest.raises(InputError, match="is not the one that was committed to"):
+        audit_suspect(str(copy / "models/malicious/model.safetensors"), copy, COMPUTE)
+
+
+def test_references_give_a_conformal_p(finished: Path) -> None:
+    finding, _ = audit_suspect(
+        str(finished / "models/malicious/model.safetensors"),
+        finished,
+        COMPUTE,
+        references=finished / "models/independent_model",
+    )
+    assert finding.conformal is not None
+    assert finding.conformal["floor"] == 0.5
+
+
+def test_commitments_hide_and_bind(finished: Path) -> None:
+    opening = read_json(finished / "private/commitment/opening.json")
+    commitment = read_json(finished / "public/commitment/commitment.json")
+    assert set(commitment) == {"format", "sha256", "created"}
+    assert differences(commitment, opening) == []
+    for name in ("salt", "key", "target_class", "protocol", "decoy_seed", "images"):
+        assert differences(commitment, {**opening, name: None}) != []
+    assert seal(opening)["sha256"] == commitment["sha256"]
+
+
+def test_time_stamp_request_is_one_of_the_commitment(finished: Path) -> None:
+    """Parsed by an independent reader of ASN.1: OpenSSL."""
+    import hashlib
+    import subprocess
+
+    path = finished / "public/commitment/commitment.tsq"
+    shown = subprocess.run(["openssl", "ts", "-query", "-in", path, "-text"], capture_output=True, text=True).stdout
+    commitment = read_json(finished / "public/commitment/commitment.json")
+    printed = "".join(
+        part for line in shown.splitlines() if " - " in line for part in line.split(" - ", 1)[1][:49].split()
+    )
+    assert hashlib.sha256(canonical(commitment)).hexdigest() == printed.replace("-", "")
+    with pytest.raises(InputError, match="not an RFC 3161 response"):
+        timestamp.read(b"nonsense", commitment)
+
+
+def test_time_stamps_are_read(tmp_path: Path) -> None:
+    """A token by OpenSSL's own time-stamp authority, made here."""
+    import subprocess
+
+    commitment = seal({"salt": "x"})
+    (tmp_path / "q.tsq").write_bytes(timestamp.request(commitment))
+    (tmp_path / "serial").write_text("01")
+    (tmp_path / "tsa.cnf").write_text(
+        "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\ncrypto_device=builtin\nsigner_cert=c.pem\nsigner_key=k.pem\n"
+        "signer_digest=sha256\ndefault_policy=1.2.3\ndigests=sha256\nordering=no\ntsa_name=no\ness_cert_id_chain=no\n"
+        "[req]\ndistinguished_name=d\nx509_extensions=v\n[d]\n[v]\nextendedKeyUsage=critical,timeStamping\n"
+    )
+    for command in (
+        "req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out c.pem -days 2 -subj /CN=tsa -config tsa.cnf",
+        "ts -reply -queryfile q.tsq -out r.tsr -config tsa.cnf",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+    moment = timestamp.read((tmp_path / "r.tsr").read_bytes(), commitment)
+    assert moment.year >= 2024
+    with pytest.raises(InputError, match="not one of this commitment"):
+        timestamp.read((tmp_path / "r.tsr").read_bytes(), seal({"salt": "y"}))
+
+
+def test_keys(tmp_path: Path) -> None:
+    (tmp_path / "k.pem").write_bytes(new_key())
+    load_key(tmp_path / "k.pem")
+    (tmp_path / "x.pem").write_text("nonsense")
+    with pytest.raises(InputError, match="keygen"):
+        load_key(tmp_path / "x.pem")
