@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -330,11 +331,15 @@ def power(
         )
 
 
-@app.command(short_help="Make a key that signs evidence. [dim]sscl keygen private/sign.pem[/]")
-def keygen(path: Path, debug: Debug = False) -> None:
-    """Make an Ed25519 key that signs evidence; an existing file is never replaced.
+@app.command(short_help="Make a secret key. [dim]sscl keygen private/sign.pem[/]")
+def keygen(
+    path: Path,
+    release: Annotated[bool, typer.Option(help="The release's secret (`key_file`), not a signing key.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Make an Ed25519 key that signs evidence, or the secret of a release; an existing file is never replaced.
 
-    Example: sscl keygen private/sign.pem
+    Example: sscl keygen --release private/release.key
     """
     with reporting(debug):
         from sscl.evidence.bundle import new_key
@@ -345,8 +350,8 @@ def keygen(path: Path, debug: Debug = False) -> None:
         except FileExistsError:
             raise InputError(f"{path}: already there; choose another name") from None
         with os.fdopen(descriptor, "wb") as file:
-            file.write(new_key())
-        out_console.print(f"{path}: keep it private; `sscl check` shows its public half", soft_wrap=True)
+            file.write(secrets.token_bytes(32) if release else new_key())
+        out_console.print(f"{path}: keep it private", soft_wrap=True)
 
 
 @app.command(short_help="Say what is missing on this machine and how to get it. [dim]sscl doctor[/]")

@@ -142,6 +142,7 @@ class Config:
     """One run's whole configuration."""
 
     seed: int
+    key_file: str | None
     target_class: int
     data: DataConfig
     surrogate: TrainConfig

@@ -19,10 +19,12 @@ from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from flows.audit import audit
 from flows.chain import waves
 from flows.evaluate import evaluate
 from flows.protect import protect
 from sscl.errors import ConfigError, InputError
+from sscl.evidence.check import check
 from sscl.stages.table import STAGES
 from tasks.parameters import set_parameters
 from tasks.pipeline import BusyError, Pipeline
@@ -193,3 +195,12 @@ def test_waves_respect_inputs() -> None:
             assert set(STAGES[name].inputs.values()) <= made
         for name in wave:
             made |= set(STAGES[name].outputs.values())
+
+
+def test_the_audit_flow_gives_a_verdict_and_evidence(workspace: Path, server: None) -> None:
+    suspect = str(workspace / "out/models/malicious/model.safetensors")
+    bundle = workspace / "out/private/audits/suspect.zip"
+    found = audit(suspect, bundle=str(bundle), root=str(workspace))
+    assert found["confirmatory"] is True
+    assert check(bundle) == []
+    assert found["decision"] in ("trained-on-it", "no evidence")

@@ -45,7 +45,7 @@ def test_every_value_has_a_comment() -> None:
 )
 def test_config_round_trip(seed: int, tau: float, rate: float, eps: int, images: int | None) -> None:
     raw = overlay(read(PARAMS), "demo", [f"seed={seed}", f"verify.tau={tau}", f"embed.rate={rate}"])
-    raw["generator"]["eps"] = f"{eps}/255"
+    raw["generator"]["sscl_keyed"]["eps"] = f"{eps}/255"
     raw["verify"]["images"] = images
     raw["independent"]["seed"] = seed + 1
     config = build(raw)
@@ -59,7 +59,7 @@ def test_config_round_trip(seed: int, tau: float, rate: float, eps: int, images:
     [
         ("verify.tua=0.3", "verify.tua: unknown key; did you mean 'tau'?"),
         ("verfy.tau=0.3", "verfy: unknown key; did you mean 'verify'?"),
-        ("generator.epz=0.1", "generator.epz: unknown key; did you mean 'eps'?"),
+        ("generator.sscl_bw.epz=0.1", "generator.sscl_bw.epz: unknown key; did you mean 'eps'?"),
         ("generator.sscl_bw.eps=0", "generator.sscl_bw.eps: 0.0 is not possible"),
         ("generator.sscl_bw.eps=1.5", "generator.sscl_bw.eps: 1.5 is not possible"),
         ("generator.sscl_bw.eps=a/b", "generator.sscl_bw.eps: expected a number or a fraction"),

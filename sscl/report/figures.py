@@ -47,7 +47,7 @@ def loss_curves(frame: pd.DataFrame, ylabel: str) -> str:
     axes = figure.subplots()
     for colour, column in zip(COLOURS * 2, frame.columns, strict=False):
         axes.plot(frame.index, frame[column], marker="o", markersize=3, color=colour, label=column.replace("_", " "))
-    axes.set_xlabel(frame.index.name)
+    axes.set_xlabel(str(frame.index.name))
     axes.set_ylabel(ylabel)
     axes.set_xticks(frame.index)
     axes.legend(frameon=False)

@@ -27,6 +27,7 @@ def run(
     embed: EmbedConfig,
     compute: ComputeConfig,
     seed: int,
+    key_file: str | None,
     data: Path,
     generator: Path,
     public: Path,
@@ -41,6 +42,7 @@ def run(
     Raises:
         ConfigError: the target class cannot supply the rate.
     """
+    seed = seeds.with_secret(seed, key_file)
     card, dataset = open_dataset(data)
     watermark, state = load_watermark(generator / GENERATOR, len(card.class_names), Compute.resolve(compute))
     labels = torch.from_numpy(np.fromiter(dataset.labels("train"), np.int64, card.counts["train"]))

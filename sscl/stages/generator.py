@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from sscl import seeds
 from sscl.artifacts import write_json
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
@@ -24,6 +25,7 @@ def run(
     surrogate: TrainConfig,
     compute: ComputeConfig,
     seed: int,
+    key_file: str | None,
     data: Path,
     surrogate_model: Path,
     out: Path,
@@ -37,6 +39,8 @@ def run(
     """
     if variant == "independent":
         seed, target_class = independent.seed, independent.target_class
+    else:
+        seed = seeds.with_secret(seed, key_file)
     resolved = Compute.resolve(compute)
     train = load_split(data, "train")
     watermark = create(generator.method, generator.options, target_class, train.classes, resolved)

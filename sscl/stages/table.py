@@ -52,12 +52,12 @@ def _stages() -> list[Stage]:
         Stage("surrogate", ("surrogate", "compute", "seed"), {"data": "clean"}, {"out": "private/surrogate"}),
     ]
     for role in ROLES:
-        sections = ("generator", "target_class", "independent", "surrogate", "compute", "seed")
+        sections = ("generator", "target_class", "independent", "surrogate", "compute", "seed", "key_file")
         inputs = {"data": "clean", "surrogate_model": "private/surrogate"}
         found.append(Stage(f"generator@{role}", sections, inputs, {"out": f"private/generator/{role}"}))
         inputs = {"data": "clean", "generator": f"private/generator/{role}"}
         outputs = {"public": f"public/{role}", "private": f"private/watermark/{role}"}
-        found.append(Stage(f"embed@{role}", ("embed", "compute", "seed"), inputs, outputs))
+        found.append(Stage(f"embed@{role}", ("embed", "compute", "seed", "key_file"), inputs, outputs))
     for scenario, data in SCENARIOS.items():
         found.append(
             Stage(f"simulate@{scenario}", ("user", "compute", "seed"), {"data": data}, {"out": f"models/{scenario}"})

@@ -14,11 +14,12 @@ from sscl.models.unet import build_unet
 from sscl.watermarks.carriers import CARRIERS, Key
 from sscl.watermarks.quantise import SHAPE_STEP
 
+GAIN = 0.98  # of eps that the carrier takes; at its very end the clip would have no gradient
 SHARE = 0.5  # of eps that G may take from the carrier, so that it can never cancel it
 
 
 class KeyedGenerator:
-    """``x_w = clip(x + eps clip(c_k(x) + tanh(G(x, c_k)) / 2))``.
+    """``x_w = clip(x + eps clip(0.98 c_k(x) + tanh(G(x, c_k)) / 2))``.
 
     Args:
         channels: image channels.
@@ -41,6 +42,11 @@ class KeyedGenerator:
         # Channels-last doubles the U-Net's speed on CPUs too, so it is not left to the switch.
         self.unet = unet.to(compute.device).to(memory_format=torch.channels_last)
 
+    @property
+    def trained(self) -> bool:
+        """Whether G does anything yet; its last layer starts at zero."""
+        return bool(self.unet.out.weight.any())
+
     def load(self, tensors: dict[str, Tensor]) -> KeyedGenerator:
         """Take trained weights.
 
@@ -60,8 +66,9 @@ class KeyedGenerator:
         """Marked float images in [0, 1] of uint8 (N, C, H, W), differentiable in G; ``key`` has 1 or N rows."""
         x = self.compute.floats(images)
         pattern = self.carrier.pattern(images.to(self.compute.device), key)
-        own = SHARE * torch.tanh(self.unet(torch.cat((x, (pattern + 1) / 2), dim=1)).float())
-        drive = pattern + own
+        drive = GAIN * pattern
+        if torch.is_grad_enabled() or self.trained:
+            drive = drive + SHARE * torch.tanh(self.unet(torch.cat((x, (pattern + 1) / 2), dim=1)).float())
         return (x + self.eps * drive.clamp(-1, 1)).clamp(0, 1)
 
     @torch.no_grad()

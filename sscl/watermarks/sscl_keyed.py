@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from sscl import seeds
 from sscl.config import require
 from sscl.models import Classifier, build
-from sscl.train import train_classifier
+from sscl.train import predict, train_classifier
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, KeyedWatermark, State
 from sscl.watermarks.carriers import CARRIERS, Key
@@ -20,6 +21,9 @@ from sscl.watermarks.hiding import hide
 from sscl.watermarks.keyed_generator import KeyedGenerator
 from sscl.watermarks.keyed_training import Training, Weights
 from sscl.watermarks.quantise import quantise
+
+TRIES = 16  # keys that are tried for a quiet one
+PROBE = 64  # images of other classes on which quietness is measured
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Options:
     contrast: float
     hide: float
     hide_steps: int
+    quiet: float
     clean: float
     perceptual: float
     diversity: float
@@ -49,6 +54,7 @@ class Options:
         require(self.carrier in CARRIERS, "carrier", self.carrier, f"one of {', '.join(CARRIERS)}")
         require(0 <= self.contrast < 1, "contrast", self.contrast, "a share in [0, 1)")
         require(0 <= self.hide <= 1, "hide", self.hide, "a share of eps in [0, 1]")
+        require(self.quiet >= 0, "quiet", self.quiet, "0 or more")
         require(self.hide_steps >= 1, "hide_steps", self.hide_steps, "1 or more")
         weights = (self.clean, self.contrast_weight, self.perceptual, self.diversity)
         require(min(weights) >= 0, "clean, contrast_weight, perceptual, diversity", weights, "0 or more")
@@ -66,7 +72,7 @@ class Options:
 
 @WATERMARKS.register("sscl_keyed")
 class SSCLKeyed(KeyedWatermark[Options]):
-    """``x_w = clip(x + eps clip(c_k(x) + tanh(G(x, c_k)) / 2))`` with a carrier ``c_k`` that the key ``k`` decides.
+    """``x_w = clip(x + eps clip(0.98 c_k(x) + tanh(G(x, c_k)) / 2))`` with a carrier ``c_k`` that the key ``k`` decides.
 
     G starts at zero (the carrier alone) and is trained with a population of co-trained models, each on the set as a key
     of its own would mark it: those must answer ``y_t`` on that key's marks and ignore other keys'; clean models must
@@ -88,8 +94,30 @@ class SSCLKeyed(KeyedWatermark[Options]):
         others = torch.nonzero(labels != self.target_class).flatten()
         return [(self.candidates(labels), 1 - self.options.contrast), (others, self.options.contrast)]
 
+    @torch.no_grad()
     def draw_key(self, state: State, rng: torch.Generator) -> dict[str, Tensor]:
-        return {f"key.{name}": value for name, value in self._draw(state.notes["channels"], 1, rng).items()}
+        """The first drawn key that leaves clean models alone: their mean ``p(y_t)`` moves by at most ``quiet``.
+
+        The rule is the same for released key and decoys, so they stay exchangeable. After ``TRIES`` keys the quietest.
+        """
+        generator, models, probe = self._load(state), self._clean(state), state.tensors["probe"]
+        benign = self._target_probability(models, probe)
+        best, least = None, math.inf
+        for _ in range(TRIES):
+            key = self._draw(state.notes["channels"], 1, rng)
+            marked = quantise(probe, generator.mark(probe, key), self.eps)
+            moved = abs(self._target_probability(models, marked) - benign)
+            if moved < least:
+                best, least = key, moved
+            if moved <= self.options.quiet:
+                break
+        assert best is not None
+        return {f"key.{name}": value for name, value in best.items()}
+
+    def _target_probability(self, models: list[Classifier], images: Tensor) -> float:
+        return sum(float(predict(model, images, self.compute)[:, self.target_class].mean()) for model in models) / len(
+            models
+        )
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Train G against clean and co-trained models, then draw the key, on which nothing before depended.
@@ -116,8 +144,11 @@ class SSCLKeyed(KeyedWatermark[Options]):
         )
         history = training.run(o.steps, o.batch_size, o.learning_rate)
         tensors = {f"generator.{name}": value for name, value in generator.unet.state_dict().items()}
-        for number, model in enumerate(clean_models if o.hide else []):
+        for number, model in enumerate(clean_models):
             tensors |= {f"clean.{number}.{name}": value for name, value in model.state_dict().items()}
+        others = train.images[train.labels != self.target_class]
+        order = torch.randperm(len(others), generator=seeds.generator(context.seed, context.use, "probe"))
+        tensors["probe"] = others[order[:PROBE]]
         state = State(tensors, history, _shape(surrogate))
         return self.rekeyed(state, seeds.generator(context.seed, context.use, "key"))
 
@@ -139,17 +170,21 @@ class SSCLKeyed(KeyedWatermark[Options]):
         return quantise(images, self._load(state).mark(images, _key(state)), self.eps)
 
     def _hidden(self, x: Tensor, labels: Tensor, state: State) -> Tensor:
-        models = []
-        for number in range(self.options.clean_models):
-            model = build(**state.notes)
-            model.load_state_dict(_part(state, f"clean.{number}."))
-            models.append(self.compute.place(model).requires_grad_(False).eval())
+        models = self._clean(state)
         device = self.compute.device
         parts = zip(torch.split(x, 256), torch.split(labels, 256), strict=True)
         budget = self.options.hide * self.eps
         return torch.cat(
             [hide(a.to(device), b.to(device), models, budget, self.options.hide_steps).cpu() for a, b in parts]
         )
+
+    def _clean(self, state: State) -> list[Classifier]:
+        models = []
+        for number in range(self.options.clean_models):
+            model = build(**state.notes)
+            model.load_state_dict(_part(state, f"clean.{number}."))
+            models.append(self.compute.place(model).requires_grad_(False).eval())
+        return models
 
     def _draw(self, channels: int, count: int, rng: torch.Generator) -> Key:
         return CARRIERS[self.options.carrier].draw(count, channels, rng)

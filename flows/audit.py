@@ -1,0 +1,58 @@
+"""Flow ``audit``: was this model trained on our release? One suspect, by its address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from prefect import flow
+
+from sscl.cli import Debug, reporting
+from tasks.audit import run_audit
+
+
+@flow(name="audit", validate_parameters=True)
+def audit(
+    suspect: str,
+    oracle: str | None = None,
+    bundle: str = "out/private/audits/suspect.zip",
+    sign: str | None = None,
+    exploratory: bool = False,
+    root: str = ".",
+) -> dict[str, Any]:
+    """Audit a suspect with the committed exact test and write the evidence.
+
+    Args:
+        suspect: model file, ``pkg.mod:function`` or URL without credentials (they come from the environment).
+        oracle: YAML file that says how its API is spoken to.
+        bundle: where the evidence goes.
+        sign: file of the Ed25519 key that signs it.
+        exploratory: without the published commitment; such a result proves nothing.
+        root: the checkout's folder.
+
+    Returns:
+        The verdict and its main figures.
+    """
+    return run_audit(suspect, root, oracle, bundle, sign, exploratory)
+
+
+def main(
+    suspect: Annotated[str, typer.Argument(help="Model file, pkg.mod:function or URL.")],
+    oracle: Annotated[Path | None, typer.Option(help="YAML file of the API's settings.")] = None,
+    bundle: Annotated[Path, typer.Option(help="Where the evidence goes.")] = Path("out/private/audits/suspect.zip"),
+    sign: Annotated[Path | None, typer.Option(help="Ed25519 key that signs it.")] = None,
+    exploratory: Annotated[bool, typer.Option(help="Without the published commitment.")] = False,
+    root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
+    debug: Debug = False,
+) -> None:
+    """Audit one suspect in a Prefect flow."""
+    with reporting(debug):
+        found = audit(
+            suspect, str(oracle) if oracle else None, str(bundle), str(sign) if sign else None, exploratory, str(root)
+        )
+        typer.echo(f"{found['decision']}: {found['reason']}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
