@@ -21,7 +21,7 @@ import typer
 from scipy import stats
 
 from sscl import seeds
-from sscl.artifacts import write_json
+from sscl.artifacts import load_tensors, save_tensors, write_json
 from sscl.audit import KEY_TESTS
 from sscl.audit.protocol import Record, ask, verification_images
 from sscl.audit.statistic import effect
@@ -42,6 +42,7 @@ from sscl.verify import TESTS
 from sscl.watermarks.base import KeyedWatermark, State
 from sscl.watermarks.hiding import hide
 from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.keyed_training import encoded
 
 RESULTS = Path("docs/results/false_accusations.json")
 REFERENCES = 19  # clean models of the conformal test: the smallest number whose floor is 0.05
@@ -129,7 +130,6 @@ def make(study: Study, suspect: Suspect) -> Path:
     path = study.root / "models" / f"{suspect.name}.safetensors"
     if path.is_file():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     config = training(study, suspect)
     data = study.train
     if suspect.kind in ("released", "other key"):
@@ -146,12 +146,24 @@ def make(study: Study, suspect: Suspect) -> Path:
 
 def released(study: Study, suspect: Suspect) -> ImageSet:
     """The set as it is released under the key, or by a stranger under another key."""
+    path = study.root / "sets" / f"{suspect.kind.replace(' ', '-')}-{suspect.rate:g}-{suspect.seed}.safetensors"
+    if path.is_file():
+        kept, _ = load_tensors(path)
+        images = study.train.images.clone()
+        images[kept["indices"]] = kept["images"]
+        return ImageSet(images, study.train.labels, study.train.class_names)
     state = study.state
     if suspect.kind == "other key":
         state = study.watermark.rekeyed(state, seeds.generator(suspect.seed, "stranger"))
     rate = suspect.rate or 0.05
     rng = seeds.generator(suspect.seed if suspect.kind == "other key" else 0, "embed", str(rate))
-    return study.watermark.embed(study.train, EmbedConfig(rate, "dataset"), state, rng).data
+    marked = study.watermark.embed(study.train, EmbedConfig(rate, "dataset"), state, rng)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    chosen = marked.data.images[marked.indices]
+    if quality := study.watermark.options.jpeg_quality:
+        chosen = encoded(chosen, quality)
+    save_tensors(path, {"indices": marked.indices, "images": chosen}, {})
+    return released(study, suspect)
 
 
 def against_attacks(study: Study, data: ImageSet, config: TrainConfig) -> ImageSet:
@@ -317,6 +329,7 @@ def main(
 ) -> None:
     """Make what is missing, audit everything, write the rows and print the tables."""
     study = open_study(dataset, root / dataset)
+    (study.root / "models").mkdir(parents=True, exist_ok=True)
     config = study.config.audit
     images = verification_images(study.test, study.watermark.target_class, config.images, 0)
     published = published_watermark(study)

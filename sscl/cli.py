@@ -200,10 +200,8 @@ _stage_command("prepare", (), "Validate a dataset and write it once, clean and n
 _stage_command("surrogate", (), "Train the owner's classifier on clean data.")
 _stage_command("generator", ROLES, "Train the watermark generator against the surrogate.")
 _stage_command("embed", ROLES, "Mark a share of the dataset: the released set and the owner's secret.")
-_stage_command("simulate", tuple(SCENARIOS), "Train a stranger's model on a marked or clean set.")
 _stage_command("commit", (), "Fix key, target, test and images before the release; publish only a hash.")
-_stage_command("audit", tuple(SCENARIOS), "Test one scenario's model exactly, over keys, with evidence.")
-_stage_command("report", (), "Write metrics.json, plots and the HTML report.")
+_stage_command("simulate", tuple(SCENARIOS), "Train a stranger's model on a marked or clean set.")
 
 
 @app.command(
@@ -248,6 +246,10 @@ def verify(
         return result
 
     _execute(options, work)
+
+
+_stage_command("audit", tuple(SCENARIOS), "Test one scenario's model exactly, over keys, with evidence.")
+_stage_command("report", (), "Write metrics.json, plots and the HTML report.")
 
 
 def print_finding(finding: dict[str, Any], bundle: Path | None = None) -> None:

@@ -186,3 +186,65 @@ def test_doctor_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     _, out, err = sscl("doctor", "--json")
     assert "AKIASECRETID" not in out + err
     assert "very-secret-value" not in out + err
+
+
+def test_a_suspect_from_commitment_to_check(copy: Path, tmp_path: Path) -> None:
+    key, bundle = tmp_path / "sign.pem", tmp_path / "evidence.zip"
+    assert sscl("keygen", str(key))[0] == 0
+    assert key.stat().st_mode & 0o077 == 0
+    code, _, err = sscl("keygen", str(key))
+    assert code == 2
+    assert "already there" in one_line(err)
+    suspect = str(copy / "models/malicious/model.safetensors")
+    arguments = ["--out", str(copy), "--suspect", suspect, "--bundle", str(bundle), "--sign", str(key)]
+    code, out, _ = sscl("verify", *arguments, *PARAMS)
+    assert code == 0
+    assert "(confirmatory)" in out
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+    code, out, _ = sscl("check", str(bundle))
+    assert (code, out.startswith("VALID, signed by Ed25519 ")) == (0, True)
+    bundle.write_bytes(bundle.read_bytes().replace(b'"wsr":', b'"wsR":'))
+    code, out, _ = sscl("check", str(bundle))
+    assert code == 1
+    assert "differs: " in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suspect", "nothing.onnx"], "nothing.onnx: not a usable ONNX file"),
+        (["--suspect", "model.pkl"], "pickles are never opened"),
+        (["--suspect", "http://localhost:9/"], "oracle: give either `probabilities` or `labels`"),
+        (["--suspect", "model.onnx", "--sign", "no.pem"], "no.pem: not a private key"),
+        (["--suspect", "model.onnx", "--oracle", "no.yaml"], "no.yaml: not a readable YAML file"),
+    ],
+)
+def test_suspects_that_cannot_be_audited(arguments: list[str], message: str, finished: Path) -> None:
+    code, _, err = sscl("verify", "--out", str(finished), *arguments, *PARAMS)
+    assert code == 2
+    assert message in one_line(err)
+
+
+def test_power_says_the_queries() -> None:
+    code, out, _ = sscl("power", "--effect", "0.9")
+    assert code == 0
+    assert "key_sequential" in out
+    code, out, _ = sscl("power", "--effect", "0.9", "--json")
+    assert json.loads(out)["power_fixed"] >= 0.95
+    code, _, err = sscl("power", "--decoys", "5")
+    assert "at least 19 for alpha 0.05" in one_line(err)
+
+
+def test_a_release_of_its_own_secret(tmp_path: Path, finished: Path, tiny: tuple[str, ...]) -> None:
+    """With a key file the key, the marked images and the decoys do not follow from the public seed."""
+    secret = tmp_path / "release.key"
+    assert sscl("keygen", "--release", str(secret))[0] == 0
+    out = tmp_path / "out"
+    code, _, err = sscl("run", "--out", str(out), *PARAMS, tiny=(*tiny, f"key_file={secret}"))
+    assert code == 0, err
+    for name in ("generator.safetensors", "indices.safetensors"):
+        path = f"private/watermark/release/{name}"
+        assert digest(out / path) != digest(finished / path)
+    assert digest(out / "clean") == digest(finished / "clean")
+    code, _, err = sscl("generator", "release", "--out", str(out), *PARAMS, tiny=(*tiny, "key_file=nothing"))
+    assert "key_file: nothing: No such file" in one_line(err)

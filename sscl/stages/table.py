@@ -58,6 +58,9 @@ def _stages() -> list[Stage]:
         inputs = {"data": "clean", "generator": f"private/generator/{role}"}
         outputs = {"public": f"public/{role}", "private": f"private/watermark/{role}"}
         found.append(Stage(f"embed@{role}", ("embed", "compute", "seed", "key_file"), inputs, outputs))
+    inputs = {"data": "clean", "watermark": "private/watermark/release"}
+    outputs = {"public": "public/commitment", "private": "private/commitment"}
+    found.append(Stage("commit", ("audit", "compute"), inputs, outputs, gpu=False))
     for scenario, data in SCENARIOS.items():
         found.append(
             Stage(f"simulate@{scenario}", ("user", "compute", "seed"), {"data": data}, {"out": f"models/{scenario}"})
@@ -66,8 +69,6 @@ def _stages() -> list[Stage]:
     inputs |= {scenario: f"models/{scenario}" for scenario in SCENARIOS}
     found.append(Stage("verify", ("verify", "compute", "seed"), inputs, {"out": "verification"}))
     inputs = {"data": "clean", "watermark": "private/watermark/release"}
-    outputs = {"public": "public/commitment", "private": "private/commitment"}
-    found.append(Stage("commit", ("audit", "compute"), inputs, outputs, gpu=False))
     for scenario in SCENARIOS:
         committed = {"commitment": "public/commitment", "opening": "private/commitment"}
         found.append(

@@ -109,7 +109,7 @@ class Training:
             for name, value in key.items()
         }
         marked = quantise(images.cpu(), self.generator.mark(images, rows), self.generator.eps)
-        return marked if self.jpeg_quality is None else _encoded(marked, self.jpeg_quality)
+        return marked if self.jpeg_quality is None else encoded(marked, self.jpeg_quality)
 
     def _loss(self, member: Member, batch_size: int) -> Tensor:
         """(6,): total and parts, as ``NAMES``, over images of other classes; half of them for contrast."""
@@ -134,7 +134,7 @@ class Training:
         with torch.no_grad():
             rounded = (marked * 255).round().to(torch.uint8)
             if self.jpeg_quality is not None:
-                rounded = _encoded(rounded.cpu(), self.jpeg_quality).to(rounded.device)
+                rounded = encoded(rounded.cpu(), self.jpeg_quality).to(rounded.device)
             difference = self.generator.compute.floats(rounded) - marked
         return marked + difference
 
@@ -159,7 +159,7 @@ def _alike(change: Tensor) -> Tensor:
     return (cosine.square().sum() - count) / (count * (count - 1))
 
 
-def _encoded(images: Tensor, quality: int) -> Tensor:
+def encoded(images: Tensor, quality: int) -> Tensor:
     """uint8 (N, C, H, W) through the JPEG encoder and back."""
     channels = images.shape[1]
     return torch.stack([to_tensor(decode(encode_jpeg(to_pixels(image), quality)), channels) for image in images])

@@ -72,7 +72,7 @@ class Options:
 
 @WATERMARKS.register("sscl_keyed")
 class SSCLKeyed(KeyedWatermark[Options]):
-    """``x_w = clip(x + eps clip(0.98 c_k(x) + tanh(G(x, c_k)) / 2))`` with a carrier ``c_k`` that the key ``k`` decides.
+    """``x_w = clip(x + eps clip(0.98 c_k(x) + tanh(G(x, c_k)) / 2))``; the key ``k`` decides the carrier ``c_k``.
 
     G starts at zero (the carrier alone) and is trained with a population of co-trained models, each on the set as a key
     of its own would mark it: those must answer ``y_t`` on that key's marks and ignore other keys'; clean models must
