@@ -56,7 +56,9 @@ def work(folder: Path) -> None:
     start = time.perf_counter()
     compute = ComputeConfig("cpu", None, False, False, False)
     config = EmbedConfig(0.05, "dataset")
-    embed.run(config, compute, 0, folder / "clean", folder / "generator", folder / "pub", folder / "priv", "release")
+    embed.run(
+        config, compute, 0, None, folder / "clean", folder / "generator", folder / "pub", folder / "priv", "release"
+    )
     print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from sscl.artifacts import read_json
 from sscl.data.sources.known import local
+from sscl.evidence.check import check
 from sscl.params import load
 from sscl.runner import run_all
 from tests.conftest import ROOT, SHARED
@@ -17,15 +18,18 @@ from tests.conftest import ROOT, SHARED
 def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if local("mnist") is None and SHARED.is_dir():
         monkeypatch.setenv("SSCL_DATA", str(SHARED / "data"))
-    overrides = ["data.train_images=20000", "surrogate.epochs=5"]
-    run_all(load(ROOT / "params.yaml", "demo", [*overrides, "user.epochs=5"]), tmp_path)
+    overrides = ["data.train_images=20000", "surrogate.epochs=5", "user.epochs=5", "audit.test=key_sequential"]
+    run_all(load(ROOT / "params.yaml", "demo", overrides), tmp_path)
     metrics = read_json(tmp_path / "metrics.json")
     assert metrics["marked_images"] == 1000
-    assert metrics["watermark_success_rate"] >= 0.9
     assert metrics["benign_accuracy_clean"] >= 0.97
     assert metrics["benign_accuracy_clean"] - metrics["benign_accuracy_watermarked"] <= 0.015
     malicious = metrics["verification"]["malicious"]
     assert malicious["delta_p"] >= 0.8
-    assert malicious["rejected"]
-    innocent = metrics["verification"]["independent_model"]
-    assert malicious["delta_p"] - innocent["delta_p"] >= 0.25
+    assert malicious["wsr"] >= 0.8
+    assert metrics["audits"]["malicious"]["decision"] == "trained-on-it"
+    assert metrics["audits"]["malicious"]["queries"] <= 50 * 201 / 3
+    for scenario in ("independent_model", "independent_watermark"):
+        assert abs(metrics["verification"][scenario]["delta_p"]) <= 0.05
+        assert not metrics["verification"][scenario]["rejected"]
+    assert check(tmp_path / "private/audits/malicious/bundle.zip") == []

@@ -51,7 +51,7 @@ def prepared(tmp_path: Path, format: str) -> Path:
 def test_format_order_and_untouched_bytes_are_kept(format: str, tmp_path: Path, generator: Path) -> None:
     clean = prepared(tmp_path, format)
     public, private = tmp_path / "public", tmp_path / "private"
-    embed.run(EmbedConfig(0.2, "dataset"), COMPUTE, 0, clean, generator / "1", public, private, "release")
+    embed.run(EmbedConfig(0.2, "dataset"), COMPUTE, 0, None, clean, generator / "1", public, private, "release")
     indices = load_tensors(private / "indices.safetensors")[0]["indices"].tolist()
     assert len(indices) == 18
     (_, before), (card, after) = open_dataset(clean), open_dataset(public)
@@ -69,7 +69,7 @@ def test_format_order_and_untouched_bytes_are_kept(format: str, tmp_path: Path, 
 def test_public_and_private_are_apart(tmp_path: Path, generator: Path) -> None:
     clean = prepared(tmp_path, "parquet")
     public, private = tmp_path / "public", tmp_path / "private"
-    embed.run(EmbedConfig(0.2, "dataset"), COMPUTE, 0, clean, generator / "1", public, private, "release")
+    embed.run(EmbedConfig(0.2, "dataset"), COMPUTE, 0, None, clean, generator / "1", public, private, "release")
     assert {p.name for p in public.iterdir()} == {"train.parquet", "test.parquet", "dataset.json"}
     assert {p.name for p in private.iterdir()} == {"generator.safetensors", "indices.safetensors", "secret.json"}
     told = (public / "dataset.json").read_text()
@@ -84,7 +84,7 @@ def test_stream_is_the_in_memory_embedding(tmp_path: Path, generator: Path, comp
 
     clean = prepared(tmp_path, "parquet")
     config = EmbedConfig(0.2, "dataset")
-    embed.run(config, COMPUTE, 5, clean, generator / "1", tmp_path / "public", tmp_path / "private", "release")
+    embed.run(config, COMPUTE, 5, None, clean, generator / "1", tmp_path / "public", tmp_path / "private", "release")
     watermark, state = load_watermark(generator / "1/generator.safetensors", 3, Compute.resolve(COMPUTE))
     whole = watermark.embed(load_split(clean, "train"), config, state, seeds.generator(5, "embed", "release"))
     streamed = load_split(tmp_path / "public", "train").images
@@ -105,7 +105,7 @@ def test_jpeg_stays_jpeg_with_its_tables(tmp_path: Path, generator: Path) -> Non
     config = DataConfig("parquet", str(tmp_path / "source"), None, None, None, None, "stop")
     prepare.run(config, 0, tmp_path / "clean", tmp_path / "r.csv")
     clean, public, private = tmp_path / "clean", tmp_path / "public", tmp_path / "private"
-    embed.run(EmbedConfig(0.2, "dataset"), COMPUTE, 0, clean, generator / "3", public, private, "release")
+    embed.run(EmbedConfig(0.2, "dataset"), COMPUTE, 0, None, clean, generator / "3", public, private, "release")
     tables = set()
     for record in open_dataset(public)[1].records("train"):
         image = Image.open(io.BytesIO(record.data))
@@ -117,7 +117,7 @@ def test_jpeg_stays_jpeg_with_its_tables(tmp_path: Path, generator: Path) -> Non
 def test_impossible_rate_writes_nothing_private(tmp_path: Path, generator: Path) -> None:
     clean, public, private = prepared(tmp_path, "parquet"), tmp_path / "public", tmp_path / "private"
     with pytest.raises(ConfigError, match=r"but only 30 may be marked; use at most 0\.3333"):
-        embed.run(EmbedConfig(0.5, "dataset"), COMPUTE, 0, clean, generator / "1", public, private, "release")
+        embed.run(EmbedConfig(0.5, "dataset"), COMPUTE, 0, None, clean, generator / "1", public, private, "release")
     assert not private.exists()
     assert Card.read(clean).counts["train"] == 90
 
