@@ -59,6 +59,8 @@ def row(profile: str, seed: int, metrics: dict[str, Any]) -> dict[str, Any]:
 
 def cell(rows: list[dict[str, Any]], name: str, scale: float = 1.0, digits: int = 3) -> str:
     """Mean and range over the seeds."""
+    if any(r.get(name) is None for r in rows):
+        return "-"
     values = [scale * r[name] for r in rows]
     low, high = min(values), max(values)
     return f"{statistics.mean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
@@ -92,8 +94,11 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     tried = [len(INNOCENTS) * len(g) for g in groups.values()]
     cells = " | ".join(f"{a} of {n}" for a, n in zip(accused, tried, strict=True))
     text.append(f"| innocents that the published test accuses | {cells} |")
-    found = [[r[f"{s}_p_key"] for r in g for s in INNOCENTS] for g in groups.values()]
+    found = [[r.get(f"{s}_p_key") for r in g for s in INNOCENTS] for g in groups.values()]
     cells = [f"{sum(p <= 0.05 for p in f)} of {len(f)}" if None not in f else "no keys" for f in found]
+    guilty = [[r.get("malicious_p_key") for r in g] for g in groups.values()]
+    hits = [f"{sum(p <= 0.05 for p in f)} of {len(f)}" if None not in f else "no keys" for f in guilty]
+    text.append("| guilty models that the exact test finds | " + " | ".join(hits) + " |")
     text.append("| innocents that the exact test accuses | " + " | ".join(cells) + " |")
     return "\n".join(text)
 
