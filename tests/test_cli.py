@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from sscl import seeds
 from sscl.artifacts import digest
 from sscl.cli import app
+from sscl.evidence.bundle import pack, unpack
 from sscl.models import build
 from sscl.models.io import save_classifier
 from sscl.stages.table import STAGES
@@ -204,9 +205,13 @@ def test_a_suspect_from_commitment_to_check(copy: Path, tmp_path: Path) -> None:
     code, out, _ = sscl("check", str(bundle))
     assert (code, out.startswith("VALID, signed by Ed25519 ")) == (0, True)
     bundle.write_bytes(bundle.read_bytes().replace(b'"wsr":', b'"wsR":'))
+    code, _, err = sscl("check", str(bundle))
+    assert code == 2
+    assert "not an undamaged zip file" in one_line(err)
+    bundle.write_bytes(pack({**unpack(copy / "private/audits/malicious/bundle.zip")[0], "more.txt": b""}))
     code, out, _ = sscl("check", str(bundle))
     assert code == 1
-    assert "differs: " in out
+    assert "differs: more.txt: not a part of a bundle" in out
 
 
 @pytest.mark.parametrize(
@@ -246,5 +251,7 @@ def test_a_release_of_its_own_secret(tmp_path: Path, finished: Path, tiny: tuple
         path = f"private/watermark/release/{name}"
         assert digest(out / path) != digest(finished / path)
     assert digest(out / "clean") == digest(finished / "clean")
-    code, _, err = sscl("generator", "release", "--out", str(out), *PARAMS, tiny=(*tiny, "key_file=nothing"))
+    code, _, err = sscl(
+        "generator", "release", "--overwrite", "--out", str(out), *PARAMS, tiny=(*tiny, "key_file=nothing")
+    )
     assert "key_file: nothing: No such file" in one_line(err)

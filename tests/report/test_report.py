@@ -19,6 +19,11 @@ METRICS = {
         "independent_model": {"delta_p": 0.4, "wsr": 0.5, "p_value": 1e-9, "rejected": True},
         "independent_watermark": {"delta_p": 0.1, "wsr": 0.1, "p_value": 0.9, "rejected": False},
     },
+    "audits": {
+        "malicious": {"decision": "trained-on-it", "p_value": 0.005},
+        "independent_model": {"decision": "no evidence", "p_value": 0.4},
+        "independent_watermark": {"decision": "inconclusive", "p_value": None},
+    },
 }
 
 
@@ -28,6 +33,11 @@ def test_false_accusations_are_named() -> None:
         "trained on it",
         "trained on it (FALSE ACCUSATION)",
         "no evidence",
+    ]
+    assert [(r["p over keys"], r["Verdict"]) for r in rows] == [
+        ("0.005", "trained-on-it"),
+        ("0.4", "no evidence"),
+        ("-", "inconclusive"),
     ]
     assert [r["p"] for r in rows] == ["< 1e-300", "1e-09", "0.9"]
     assert tables.false_accusations(METRICS) == ["Ind-M (clean model)"]
