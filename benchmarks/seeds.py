@@ -63,6 +63,8 @@ def cell(rows: list[dict[str, Any]], name: str, scale: float = 1.0, digits: int 
         return "-"
     values = [scale * r[name] for r in rows]
     low, high = min(values), max(values)
+    if low == high:
+        return f"{low:.{digits}f}"
     return f"{statistics.mean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
@@ -86,7 +88,11 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         ("LPIPS at native size", "lpips", 1, 4),
         ("LPIPS resized to 64 px", "lpips_64", 1, 3),
     ]
-    text = ["| mean (range) | " + " | ".join(f"`{p}`, `{m}`, {len(g)} seeds" for (p, m), g in groups.items()) + " |"]
+    text = [
+        "| mean (range) | "
+        + " | ".join(f"`{p}`, `{m}`, {len(g)} seed{'s' * (len(g) > 1)}" for (p, m), g in groups.items())
+        + " |"
+    ]
     text.append("|---|" + "---|" * len(groups))
     for title, name, scale, digits in lines:
         text.append(f"| {title} | " + " | ".join(cell(g, name, scale, digits) for g in groups.values()) + " |")

@@ -147,11 +147,11 @@ def print_result(metrics: dict[str, Any], root: Path) -> None:
 
     for title, rows in (("Ownership verification", scenario_rows(metrics)), ("This run", comparison_rows(metrics, {}))):
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for column in rows[0]:
-            if column != "Paper":
-                table.add_column(column, overflow="fold")
+        shown = [column for column in rows[0] if column not in ("Paper", "p")]  # 80 columns; the page has them
+        for column in shown:
+            table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(value for column, value in row.items() if column != "Paper"))
+            table.add_row(*(row[column].partition(" (")[0] if column == shown[0] else row[column] for column in shown))
         out_console.print(table)
     accused = false_accusations(metrics)
     if accused:
