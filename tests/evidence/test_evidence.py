@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -137,11 +140,12 @@ def test_commitments_hide_and_bind(finished: Path) -> None:
     assert seal(opening)["sha256"] == commitment["sha256"]
 
 
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+
+
+@needs_openssl
 def test_time_stamp_request_is_one_of_the_commitment(finished: Path) -> None:
     """Parsed by an independent reader of ASN.1: OpenSSL."""
-    import hashlib
-    import subprocess
-
     path = finished / "public/commitment/commitment.tsq"
     shown = subprocess.run(["openssl", "ts", "-query", "-in", path, "-text"], capture_output=True, text=True).stdout
     commitment = read_json(finished / "public/commitment/commitment.json")
@@ -153,10 +157,9 @@ def test_time_stamp_request_is_one_of_the_commitment(finished: Path) -> None:
         timestamp.read(b"nonsense", commitment)
 
 
+@needs_openssl
 def test_time_stamps_are_read(tmp_path: Path) -> None:
     """A token by OpenSSL's own time-stamp authority, made here."""
-    import subprocess
-
     commitment = seal({"salt": "x"})
     (tmp_path / "q.tsq").write_bytes(timestamp.request(commitment))
     (tmp_path / "serial").write_text("01")
