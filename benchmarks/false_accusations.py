@@ -23,8 +23,7 @@ from scipy import stats
 from sscl import seeds
 from sscl.artifacts import load_tensors, save_tensors, write_json
 from sscl.audit import KEY_TESTS
-from sscl.audit.protocol import Record, ask, verification_images
-from sscl.audit.statistic import effect
+from sscl.audit.protocol import Record, ask, released_effect, verification_images
 from sscl.audit.verdict import decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig, Config, EmbedConfig, TrainConfig
@@ -111,7 +110,7 @@ def mnist_suspects() -> Iterator[Suspect]:
 
 
 def cifar10_suspects() -> Iterator[Suspect]:
-    """10 innocents and 3 models trained on the release."""
+    """10 innocents and 2 models trained on the release."""
     for kind, count in (("clean", 5), ("undertrained", 2), ("adversarial", 1), ("other key", 2)):
         yield from (Suspect(kind, "resnet8", 100 + seed) for seed in range(count))
     yield from (Suspect("released", "resnet8", 300 + seed, 0.05) for seed in range(2))
@@ -141,7 +140,7 @@ def make(study: Study, suspect: Suspect) -> Path:
         order = torch.randperm(len(data), generator=seeds.generator(suspect.seed, "part"))
         data = data.subset(order[: size // 10 if suspect.kind == "undertrained" else size])
     if suspect.kind == "adversarial":
-        data = against_attacks(study, data, config)
+        data = against_attacks(study, data)
     save_classifier(path, train_classifier(data, config, study.compute, suspect.seed, suspect.name).model)
     return path
 
@@ -168,7 +167,7 @@ def released(study: Study, suspect: Suspect) -> ImageSet:
     return released(study, suspect)
 
 
-def against_attacks(study: Study, data: ImageSet, config: TrainConfig) -> ImageSet:
+def against_attacks(study: Study, data: ImageSet) -> ImageSet:
     """Adversarial training on static examples: half of the images are attacked (PGD, the watermark's eps / 2)."""
     model, _ = load_classifier(study.root / "release/private/surrogate" / MODEL)
     model = study.compute.place(model).requires_grad_(False)
@@ -183,8 +182,6 @@ def against_attacks(study: Study, data: ImageSet, config: TrainConfig) -> ImageS
 
 def references(study: Study, images: ImageSet) -> list[float]:
     """The released key's effect on clean models of all architectures, each trained on a random sixth of the data."""
-    marked = study.watermark.trigger(images.images, study.state)
-    target = study.watermark.target_class
     found = []
     families = list(FAMILIES) if study.dataset == "mnist" else ["resnet8"]
     for number in range(REFERENCES if study.dataset == "mnist" else 0):
@@ -196,14 +193,11 @@ def references(study: Study, images: ImageSet) -> list[float]:
             config = training(study, suspect)
             save_classifier(path, train_classifier(data, config, study.compute, suspect.seed, suspect.name).model)
         oracle = open_oracle(str(path), Context(study.train.class_names, study.compute))
-        benign, answers = (oracle.query(x.permute(0, 2, 3, 1).contiguous().numpy()) for x in (images.images, marked))
-        found.append(effect(benign, answers, target)[0])
+        found.append(released_effect(oracle, study.watermark, study.state, images))
     return found
 
 
-def examine(
-    study: Study, suspect: Suspect, images: ImageSet, bank: list[float], published: tuple[torch.Tensor, torch.Tensor]
-) -> dict[str, Any]:
+def examine(study: Study, suspect: Suspect, images: ImageSet, bank: list[float], published: Pair) -> dict[str, Any]:
     """One row: the exact test, the sequential one, the conformal one, and the published test on both watermarks.
 
     An innocent is asked about a release of its own, under a fresh key: chance lies in the key, and many models'
@@ -296,6 +290,8 @@ def summary(rows: list[dict[str, Any]], alpha: float) -> str:
         f"|delta_P| of innocents: mean {np.mean([abs(r['delta_p']) for r in innocent]):.4f}; published method's "
     )
     text[-1] += f"mark: {np.mean([abs(r['delta_p_sscl_bw']) for r in innocent]):.4f}"
+    unmarked = [abs(r["delta_p"]) for r in innocent if r["kind"] != "other key"]
+    text.append(f"of the {len(unmarked)} that saw no watermark: {np.mean(unmarked):.4f}")
     text += ["", "| rate | guilty models | found over keys | on labels only | sequentially | delta_P | its queries |"]
     text.append("|---|---|---|---|---|---|---|")
     for rate in sorted({r["rate"] for r in guilty}):

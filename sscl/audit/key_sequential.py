@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from scipy import special
-
 from sscl.audit.base import KEY_TESTS, KeyTest
-from sscl.verify.sequential import Wealth
+from sscl.verify.sequential import Wealth, wealth
 
 
 @KEY_TESTS.register("key_sequential")
@@ -23,8 +21,7 @@ class KeySequential(KeyTest):
 
     @property
     def done(self) -> bool:
-        wealth = self.wealth
-        return wealth.rejects or wealth.decoys >= self.decoys or wealth.hopeless(self.decoys)
+        return self.wealth.finished(self.decoys)
 
     @property
     def p_value(self) -> float:
@@ -32,4 +29,4 @@ class KeySequential(KeyTest):
 
     @classmethod
     def floor(cls, alpha: float, decoys: int) -> float:
-        return float(alpha / 2 / special.betainc(1, decoys + 1, alpha / 2))
+        return 1 / wealth(0, decoys, alpha)

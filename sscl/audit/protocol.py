@@ -13,7 +13,7 @@ from sscl import progress, seeds
 from sscl.audit.base import KEY_TESTS
 from sscl.audit.statistic import effect
 from sscl.config import AuditConfig
-from sscl.oracles import Oracle
+from sscl.oracles import Oracle, nhwc
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import KeyedWatermark, State
 
@@ -75,6 +75,13 @@ def decoy(watermark: KeyedWatermark[object], state: State, decoy_seed: int, numb
     return watermark.rekeyed(state, seeds.generator(decoy_seed, "decoy", str(number)))
 
 
+def released_effect(oracle: Oracle, watermark: KeyedWatermark[object], state: State, images: ImageSet) -> float:
+    """The released key's effect on a model, e.g. on a clean reference."""
+    marked = watermark.trigger(images.images, state)
+    benign, answers = (oracle.query(nhwc(x)) for x in (images.images, marked))
+    return effect(benign, answers, watermark.target_class)[0]
+
+
 def ask(
     oracle: Oracle,
     watermark: KeyedWatermark[object],
@@ -92,7 +99,7 @@ def ask(
     target = watermark.target_class
 
     def query(key: int, tensor: Tensor) -> Responses:
-        array = tensor.permute(0, 2, 3, 1).contiguous().numpy()
+        array = nhwc(tensor)
         responses = oracle.query(array)
         record.add(key, array, responses)
         step.advance(len(array))

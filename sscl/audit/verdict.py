@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,12 +62,14 @@ def decide(
         references: the released key's effect on clean reference models, for the conformal test.
 
     Raises:
-        ValueError: the record does not even have the released key's answers.
+        ValueError: the record does not even have the released key's answers, or leaves out decoys: whoever could drop
+            those that reach the released key could accuse anybody.
     """
     benign = record.responses(BENIGN, classes)
     released = record.responses(RELEASED, classes)
     if len(released) != len(benign) or len(benign) < 2:
         raise ValueError("the record lacks answers to the released key")
+    _check_complete(record, config, len(benign))
     observed, wsr, share = effect(benign, released, target_class)
     others, shares = [], [share, float(benign.valid.mean())]
     test = KEY_TESTS[config.test](config.alpha, config.decoys, observed)
@@ -105,6 +108,15 @@ def decide(
         conformal=conformal,
         published={"p_value": published.p_value, "accuses": published.rejected} if published else {},
     )
+
+
+def _check_complete(record: Record, config: AuditConfig, images: int) -> None:
+    keys = record.keys
+    if keys != list(range(len(keys))) or len(keys) > 1 + config.decoys:
+        raise ValueError(f"keys must be 0 to at most {config.decoys}, in order and without gaps")
+    asked = Counter(query.key for query in record.queries)
+    if any(asked[key] != images for key in keys[:-1]):
+        raise ValueError("every key but the last must have been asked about all images")
 
 
 def _conclude(

@@ -10,20 +10,20 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sscl.artifacts import read_json
-from sscl.audit.protocol import Record, ask, verification_images
-from sscl.audit.statistic import effect
+from sscl.audit.protocol import Record, ask, released_effect, verification_images
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig
 from sscl.data.store import load_split
 from sscl.errors import InputError
 from sscl.evidence import bundle
-from sscl.evidence.check import AUDIT, COMMITMENT, FINDING, OPENING, QUERIES, RAW, pack_record
+from sscl.evidence.check import AUDIT, QUERIES, RAW, pack_record
 from sscl.evidence.commitment import canonical, check_secret, differences
 from sscl.oracles import Oracle
 from sscl.oracles.http import BudgetError
 from sscl.parsing import parse
 from sscl.provenance import versions
+from sscl.stages.names import COMMITMENT, FINDING, OPENING
 from sscl.types import ImageSet
 from sscl.watermarks.base import KeyedWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark
@@ -106,7 +106,7 @@ def examine(
         if not any(query.key >= 0 for query in record.queries):
             raise
     classes = len(oracle.context.class_names)
-    effects = [_effect(case, reference) for reference in references or ()]
+    effects = [released_effect(model, case.watermark, case.state, case.images) for model in references or ()]
     finding = decide(record, case.watermark.target_class, classes, case.config, effects)
     audit = {
         "suspect": oracle.identity(),
@@ -134,11 +134,3 @@ def examine(
             parts[RAW] = b"".join(canonical(line) + b"\n" for line in oracle.transcript[: len(record.queries)])
         bundle.write(target, parts, key)
     return finding, audit
-
-
-def _effect(case: Case, model: Oracle) -> float:
-    """The released key's effect on a clean reference model."""
-    images = case.images.images
-    marked = case.watermark.trigger(images, case.state)
-    benign, answers = (model.query(x.permute(0, 2, 3, 1).contiguous().numpy()) for x in (images, marked))
-    return effect(benign, answers, case.watermark.target_class)[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sscl.audit.protocol import Query, Record
+from sscl.audit.protocol import BENIGN, Query, Record
 from sscl.audit.verdict import decide
 from sscl.config import AuditConfig
 from sscl.errors import SSCLError
@@ -19,9 +19,9 @@ from sscl.evidence.commitment import canonical, differences
 from sscl.oracles.http import REFUSALS
 from sscl.oracles.http_answers import Reader
 from sscl.parsing import parse
+from sscl.stages.names import COMMITMENT, FINDING, OPENING
 
-AUDIT, QUERIES, RAW, FINDING = "audit.json", "queries.jsonl", "raw.jsonl", "finding.json"
-COMMITMENT, OPENING = "commitment.json", "opening.json"
+AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
 REQUIRED = (AUDIT, QUERIES, FINDING)
 
 
@@ -69,7 +69,7 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     if RAW in parts:
         wrong += _raw(parts[RAW], record, audit)
     if audit["confirmatory"] or COMMITMENT in parts:
-        wrong += _committed(parts, audit)
+        wrong += _committed(parts, audit, record)
     return wrong
 
 
@@ -89,13 +89,15 @@ def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def _committed(parts: dict[str, bytes], audit: dict[str, Any]) -> list[str]:
+def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -> list[str]:
     if COMMITMENT not in parts or OPENING not in parts:
         return [f"{COMMITMENT}: missing, and the audit is called confirmatory"]
     commitment, opening = json.loads(parts[COMMITMENT]), json.loads(parts[OPENING])
     wrong = differences(commitment, opening)
     if opening.get("protocol") != audit["protocol"] or opening.get("target_class") != audit["target_class"]:
         wrong.append(f"{OPENING}: another protocol or target class than the audit's")
+    if opening.get("image_count") != sum(query.key == BENIGN for query in record.queries):
+        wrong.append(f"{QUERIES}: another number of images than was committed to")
     if datetime.fromisoformat(commitment["created"]) > datetime.fromisoformat(audit["started"]):
         wrong.append(f"{COMMITMENT}: made after the first query, so the result is not confirmatory")
     return wrong

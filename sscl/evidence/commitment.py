@@ -54,6 +54,7 @@ def open_up(
         "protocol": asdict(config),
         "decoy_seed": secrets.randbits(62),
         "image_seed": image_seed,
+        "image_count": len(chosen),
         "images": image_digest(chosen),
     }
 

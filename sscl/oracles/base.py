@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 import numpy as np
+from torch import Tensor
 
 from sscl.compute import Compute
 from sscl.errors import InputError, SSCLError
@@ -128,6 +129,12 @@ def to_probabilities(outputs: np.ndarray) -> np.ndarray:
     shifted = np.exp(values - values.max(axis=1, keepdims=True))
     probabilities: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
     return probabilities
+
+
+def nhwc(images: Tensor) -> np.ndarray:
+    """uint8 (N, C, H, W) as oracles are asked: (N, H, W, C)."""
+    array: np.ndarray = images.permute(0, 2, 3, 1).contiguous().numpy()
+    return array
 
 
 def as_input(images: np.ndarray) -> np.ndarray:

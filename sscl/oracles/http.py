@@ -79,7 +79,7 @@ class HttpEndpoint(Oracle):
 
     def __init__(self, address: str, context: Context, options: Any) -> None:
         self._url = address  # may hold credentials; `address` is what messages and evidence show
-        super().__init__(str(httpx.URL(address).copy_with(userinfo=b"")), context, options)
+        super().__init__(str(httpx.URL(address).copy_with(userinfo=b"", query=None)), context, options)
         self._reader = Reader(context.class_names, options.probabilities, options.labels, options.scores)
         self.reading = {name: getattr(options, name) for name in ("probabilities", "labels", "scores")}
         headers = {}
@@ -88,7 +88,12 @@ class HttpEndpoint(Oracle):
                 raise InputError(f"oracle.auth_env: ${options.auth_env} is not set; put the API's credential there")
             headers[options.auth_header] = os.environ[options.auth_env]
         self._headers = headers
-        asked = json.dumps([self.address, {k: v for k, v in asdict(options).items() if k in _DEFINE_ANSWER}])
+        asked = json.dumps(
+            [
+                str(httpx.URL(address).copy_with(userinfo=b"")),
+                {k: v for k, v in asdict(options).items() if k in _DEFINE_ANSWER},
+            ]
+        )
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self._cache = ResponseCache(context.state / name if context.state else None)
         self._last = 0.0
@@ -99,7 +104,7 @@ class HttpEndpoint(Oracle):
         return address.startswith(("http://", "https://"))
 
     def identity(self) -> dict[str, str]:
-        return {"kind": "http", "url": str(httpx.URL(self.address).copy_with(query=None))}
+        return {"kind": "http", "url": self.address}
 
     def answer(self, images: np.ndarray) -> Responses:
         rows = np.zeros((len(images), len(self.context.class_names)))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from sscl.compute import Compute
 from sscl.config import ComputeConfig, VerifyConfig
 from sscl.data.codec import decode, to_tensor
 from sscl.data.store import load_split, open_dataset
-from sscl.oracles import Context, open_oracle
+from sscl.oracles import Context, nhwc, open_oracle
 from sscl.perceptual import LPIPS, lpips_at
 from sscl.stages.names import EXAMPLES, INDICES, MODEL, RESPONSES, RESULTS
 from sscl.types import ImageSet, Responses
@@ -61,8 +60,8 @@ def run(
     with progress.step("verify", len(scenarios) * (len(test_split) + len(marked))) as step:
         for scenario, folder in scenarios.items():
             oracle = open_oracle(str(folder / MODEL), Context(test_split.class_names, resolved))
-            everything = oracle.query(_nhwc(test_split.images))
-            answers = oracle.query(_nhwc(marked))
+            everything = oracle.query(nhwc(test_split.images))
+            answers = oracle.query(nhwc(marked))
             step.advance(len(test_split) + len(marked))
             benign = Responses(everything.probabilities[chosen.numpy()])
             accuracies[scenario] = float((everything.predictions == test_split.labels.numpy()).mean())
@@ -81,10 +80,6 @@ def _verification_images(data: ImageSet, target_class: int, wanted: int | None, 
     candidates = torch.nonzero(data.labels != target_class).flatten()
     order = torch.randperm(len(candidates), generator=seeds.generator(seed, "verify", "images"))
     return candidates[order[: wanted or len(candidates)]].sort().values
-
-
-def _nhwc(images: Tensor) -> np.ndarray:
-    return images.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def _table(scenario: str, chosen: Tensor, benign: Responses, marked: Responses, target: int) -> pd.DataFrame:

@@ -90,7 +90,7 @@ def _sequential(observed: int, counts: np.ndarray, alpha: float) -> tuple[bool, 
     wealth = Wealth(alpha)
     for count in counts.tolist():
         wealth.add(observed, count)
-        if wealth.rejects or wealth.hopeless(len(counts)):
+        if wealth.finished(len(counts)):
             break
     return wealth.rejects, wealth.decoys
 

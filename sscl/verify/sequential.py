@@ -19,6 +19,11 @@ from dataclasses import dataclass, field
 from scipy import special
 
 
+def wealth(losses: int, decoys: int, alpha: float) -> float:
+    """``W_t`` after ``decoys`` of which ``losses`` reached the released key, with ``c = alpha / 2``."""
+    return float(special.betainc(losses + 1, decoys - losses + 1, alpha / 2)) / (alpha / 2)
+
+
 @dataclass
 class Wealth:
     """The running bet.
@@ -52,8 +57,7 @@ class Wealth:
     @property
     def value(self) -> float:
         """Wealth now, starting from 1: an e-value."""
-        c = self.alpha / 2
-        return float(special.betainc(self.losses + 1, self.decoys - self.losses + 1, c)) / c
+        return wealth(self.losses, self.decoys, self.alpha)
 
     @property
     def p_value(self) -> float:
@@ -66,14 +70,16 @@ class Wealth:
 
     def hopeless(self, most: int) -> bool:
         """Whether even ``most`` decoys in all could not lead to rejection any more."""
-        best = special.betainc(self.losses + 1, most - self.losses + 1, self.alpha / 2) / (self.alpha / 2)
-        return not self.rejects and best < 1 / self.alpha
+        return not self.rejects and wealth(self.losses, most, self.alpha) < 1 / self.alpha
+
+    def finished(self, most: int) -> bool:
+        """Whether the next of at most ``most`` decoys is not needed: evidence enough, none left, or hopeless."""
+        return self.rejects or self.decoys >= most or self.hopeless(most)
 
 
 def decoys_to_reject(alpha: float, losses: int = 0) -> int:
     """How many decoys the sequential test takes to reject if ``losses`` of them reach the released key."""
-    c = alpha / 2
     count = losses
-    while special.betainc(losses + 1, count - losses + 1, c) / c < 1 / alpha:
+    while wealth(losses, count, alpha) < 1 / alpha:
         count += 1
     return count

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sscl import seeds
+from sscl.compute import Compute
 from sscl.config import require
 from sscl.models import Classifier, build
 from sscl.train import predict, train_classifier
@@ -70,6 +71,16 @@ class Options:
         )
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A secret's networks: of the probe images, ``benign`` is the clean models' mean ``p(y_t)`` without a mark."""
+
+    probe: Tensor
+    generator: KeyedGenerator
+    clean: list[Classifier]
+    benign: float
+
+
 @WATERMARKS.register("sscl_keyed")
 class SSCLKeyed(KeyedWatermark[Options]):
     """``x_w = clip(x + eps clip(0.98 c_k(x) + tanh(G(x, c_k)) / 2))``; the key ``k`` decides the carrier ``c_k``.
@@ -82,6 +93,10 @@ class SSCLKeyed(KeyedWatermark[Options]):
     """
 
     Options = Options
+
+    def __init__(self, options: Any, target_class: int, compute: Compute) -> None:
+        super().__init__(options, target_class, compute)
+        self._opened: _Opened | None = None
 
     @property
     def eps(self) -> float:
@@ -100,13 +115,12 @@ class SSCLKeyed(KeyedWatermark[Options]):
 
         The rule is the same for released key and decoys, so they stay exchangeable. After ``TRIES`` keys the quietest.
         """
-        generator, models, probe = self._load(state), self._clean(state), state.tensors["probe"]
-        benign = self._target_probability(models, probe)
+        opened, probe = self._open(state), state.tensors["probe"]
         best, least = None, math.inf
         for _ in range(TRIES):
             key = self._draw(state.notes["channels"], 1, rng)
-            marked = quantise(probe, generator.mark(probe, key), self.eps)
-            moved = abs(self._target_probability(models, marked) - benign)
+            marked = quantise(probe, opened.generator.mark(probe, key), self.eps)
+            moved = abs(self._target_probability(opened.clean, marked) - opened.benign)
             if moved < least:
                 best, least = key, moved
             if moved <= self.options.quiet:
@@ -115,9 +129,8 @@ class SSCLKeyed(KeyedWatermark[Options]):
         return {f"key.{name}": value for name, value in best.items()}
 
     def _target_probability(self, models: list[Classifier], images: Tensor) -> float:
-        return sum(float(predict(model, images, self.compute)[:, self.target_class].mean()) for model in models) / len(
-            models
-        )
+        answers = torch.stack([predict(model, images, self.compute) for model in models])
+        return float(answers[:, :, self.target_class].mean())
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Train G against clean and co-trained models, then draw the key, on which nothing before depended.
@@ -159,7 +172,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
             name: torch.where(is_target.view(-1, *(1,) * (value.ndim - 1)), value, foreign[name])
             for name, value in _key(state).items()
         }
-        marked = self._load(state).mark(images, rows)
+        marked = self._open(state).generator.mark(images, rows)
         if self.options.hide and is_target.any():
             chosen = torch.nonzero(is_target).flatten()
             marked[chosen] += self._hidden(marked[chosen], labels[chosen], state)
@@ -167,10 +180,10 @@ class SSCLKeyed(KeyedWatermark[Options]):
 
     def trigger(self, images: Tensor, state: State) -> Tensor:
         """The key's mark without hiding: verification images keep their own evidence."""
-        return quantise(images, self._load(state).mark(images, _key(state)), self.eps)
+        return quantise(images, self._open(state).generator.mark(images, _key(state)), self.eps)
 
     def _hidden(self, x: Tensor, labels: Tensor, state: State) -> Tensor:
-        models = self._clean(state)
+        models = self._open(state).clean
         device = self.compute.device
         parts = zip(torch.split(x, 256), torch.split(labels, 256), strict=True)
         budget = self.options.hide * self.eps
@@ -178,13 +191,18 @@ class SSCLKeyed(KeyedWatermark[Options]):
             [hide(a.to(device), b.to(device), models, budget, self.options.hide_steps).cpu() for a, b in parts]
         )
 
-    def _clean(self, state: State) -> list[Classifier]:
-        models = []
-        for number in range(self.options.clean_models):
-            model = build(**state.notes)
-            model.load_state_dict(_part(state, f"clean.{number}."))
-            models.append(self.compute.place(model).requires_grad_(False).eval())
-        return models
+    def _open(self, state: State) -> _Opened:
+        """The secret's networks, built once for all keys: states of one secret share their probe images."""
+        probe = state.tensors["probe"]
+        if self._opened is None or self._opened.probe is not probe:
+            generator = self._generator(state.notes["channels"]).load(_part(state, "generator."))
+            clean = []
+            for number in range(self.options.clean_models):
+                model = build(**state.notes)
+                model.load_state_dict(_part(state, f"clean.{number}."))
+                clean.append(self.compute.place(model).requires_grad_(False).eval())
+            self._opened = _Opened(probe, generator, clean, self._target_probability(clean, probe))
+        return self._opened
 
     def _draw(self, channels: int, count: int, rng: torch.Generator) -> Key:
         return CARRIERS[self.options.carrier].draw(count, channels, rng)
@@ -192,9 +210,6 @@ class SSCLKeyed(KeyedWatermark[Options]):
     def _generator(self, channels: int, rng: torch.Generator | None = None) -> KeyedGenerator:
         o = self.options
         return KeyedGenerator(channels, o.width, o.carrier, o.eps, self.compute, rng)
-
-    def _load(self, state: State) -> KeyedGenerator:
-        return self._generator(state.notes["channels"]).load(_part(state, "generator."))
 
     def _marked_by_a_member(self, labels: Tensor, rng: torch.Generator) -> Tensor:
         """bool (N,): about half of the target class, as releases do, and the share of contrast that goes with it."""

@@ -211,3 +211,18 @@ def test_floors_are_what_no_loss_gives(name: str) -> None:
     while not test.done:
         test.add(0.0)
     assert KEY_TESTS[name].floor(0.05, 199) <= test.p_value <= 0.05
+
+
+def test_a_record_that_leaves_out_decoys_is_refused(
+    compute: Compute, watermark: Stamp, state: State, images: ImageSet
+) -> None:
+    """Dropping the decoys that reach the released key would accuse anybody."""
+    record = Record()
+    ask(Suspect(INNOCENTS["erratic"], compute), watermark, state, images, config(), 7, record)
+    without = Record(record.access, [query for query in record.queries if query.key != 5])
+    thinned = Record(record.access, [query for query in record.queries if (query.key, query.image) != (5, 0)])
+    for changed in (without, thinned):
+        with pytest.raises(ValueError, match="key"):
+            decide(changed, TARGET, CLASSES, config())
+    with pytest.raises(ValueError, match="at most 9"):
+        decide(record, TARGET, CLASSES, config(decoys=9))

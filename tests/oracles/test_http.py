@@ -207,6 +207,7 @@ def test_credentials(serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyP
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"very-secret" not in written
     with_password = client(url.replace("http://", "http://user:pass@") + "?key=word", compute)
+    assert with_password.address == url
     assert with_password.identity() == {"kind": "http", "url": url}
     url, _ = serve(lambda n, body: Response(status_code=401))
     with pytest.raises(InputError, match="HTTP 401"):
