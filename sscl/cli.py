@@ -149,7 +149,7 @@ def print_result(metrics: dict[str, Any], root: Path) -> None:
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
         shown = [column for column in rows[0] if column not in ("Paper", "p")]  # 80 columns; the page has them
         for column in shown:
-            table.add_column(column, overflow="fold")
+            table.add_column(column, overflow="fold", no_wrap=column == shown[-1])
         for row in rows:
             table.add_row(*(row[column].partition(" (")[0] if column == shown[0] else row[column] for column in shown))
         out_console.print(table)
