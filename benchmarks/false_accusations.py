@@ -193,7 +193,7 @@ def references(study: Study, images: ImageSet) -> list[float]:
             config = training(study, suspect)
             save_classifier(path, train_classifier(data, config, study.compute, suspect.seed, suspect.name).model)
         oracle = open_oracle(str(path), Context(study.train.class_names, study.compute))
-        found.append(released_effect(oracle, study.watermark, study.state, images))
+        found.append(released_effect(oracle, study.watermark, study.state, images, study.config.audit.dose))
     return found
 
 
@@ -232,7 +232,7 @@ def examine(study: Study, suspect: Suspect, images: ImageSet, bank: list[float],
         "p_key_labels": labels.p_value,
         "p_sequential": sequential.p_value,
         "queries_fixed": finding.queries,
-        "queries_sequential": len(images) * (2 + stop(sequential.delta_p, sequential.decoys, study.config.audit)),
+        "queries_sequential": len(images) * (2 + stop(sequential.statistic, sequential.decoys, study.config.audit)),
         "p_conformal": finding.conformal["p_value"] if finding.conformal else None,
         "verdict": finding.decision,
         "machine": machine(),

@@ -22,6 +22,10 @@ class Checkpoint:
         self.folder = folder
         self.path = folder / "last.safetensors"
 
+    def part(self, name: str) -> Checkpoint:
+        """The checkpoint of one of several trainings of a stage, in a folder of its own."""
+        return Checkpoint(self.folder / name)
+
     def save(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, order: torch.Generator, losses: list[float]
     ) -> None:

@@ -129,3 +129,29 @@ def _from_pypi() -> dict[str, Tensor]:
         tensors[f"features.{index}.weight"] = torch.from_numpy(kernel)
         tensors[f"features.{index}.bias"] = torch.from_numpy(np.ascontiguousarray(convolution["bias"]))
     return tensors
+
+
+def image_quality(metric: LPIPS, clean: Tensor, released: Tensor) -> dict[str, float]:
+    """How visible marks are, over pairs of uint8 (N, C, H, W).
+
+    Returns:
+        ``lpips`` at native size (padded to 32 px) and ``lpips_64`` resized to 64 px, ``psnr`` in dB, ``linf`` in
+        [0, 1], and ``residual_cosine`` over the first 500 pairs: 1 is one pattern for all, 0 is sample-specific.
+    """
+    change = (released.float() - clean.float()).div(255)
+    return {
+        "lpips": float(lpips_at(metric, clean, released).mean()),
+        "lpips_64": float(lpips_at(metric, clean, released, size=64).mean()),
+        "psnr": float(-10 * change.square().mean(dim=(1, 2, 3)).clamp_min(1e-10).log10().mean()),
+        "linf": float(change.abs().max()),
+        "residual_cosine": _mean_pairwise_cosine(change[:500]),
+    }
+
+
+def _mean_pairwise_cosine(change: Tensor) -> float:
+    """Mean cosine between different images' residuals: 1 is one pattern for all, 0 is sample-specific."""
+    unit = torch.nn.functional.normalize(change.flatten(1), dim=1)
+    count = len(unit)
+    if count < 2:
+        return 1.0
+    return float((unit @ unit.T).sum().sub(count) / (count * (count - 1)))

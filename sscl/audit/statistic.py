@@ -1,26 +1,45 @@
-"""From answers to one number a key: how much more often the mark turns answers to that key's target class."""
+"""From answers to numbers a key: how much its mark turns answers to the target class."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from scipy.special import logit
 
 from sscl.types import Responses
 
+LEAST = 0.005  # probabilities are read within this of 0 and 1: what an API that rounds to two decimals can tell
 
-def effect(benign: Responses, marked: Responses, target_class: int) -> tuple[float, float, float]:
-    """Mean over the images that were answered both ways.
 
-    With probabilities or top-k scores it is ``delta_P``, the mean of ``p(y_t | x_w) - p(y_t | x)`` (a class that is not
-    listed counts 0); with labels the same of ``[answer == y_t]``. Class indices are only ever compared for equality.
+class Effect(NamedTuple):
+    """One key's effect on a model, over the images that were answered both with and without its mark.
 
-    Returns:
-        The statistic in [-1, 1], the WSR in [0, 1], and the share of pairs that were answered. Without any answer the
-        first two are 0: that counts against the owner.
+    Attributes:
+        statistic: mean change of the log-odds of ``y_t``, what keys are ranked by. Unlike ``delta_p`` it still tells
+            keys apart when the model is sure of them all.
+        delta_p: mean of ``p(y_t | x_w) - p(y_t | x)``, in [-1, 1].
+        wsr: share of marked images answered ``y_t``.
+        answered: share of images that were answered both ways; without any, the others are 0, which counts against the
+            owner.
+    """
+
+    statistic: float
+    delta_p: float
+    wsr: float
+    answered: float
+
+
+def effect(benign: Responses, marked: Responses, target_class: int) -> Effect:
+    """A key's effect. A class that a top-k answer does not list counts 0, a label 1 for its class and 0 for the rest.
+
+    Class indices are only ever compared for equality.
     """
     both = benign.valid & marked.valid
     answered = float(both.mean()) if len(both) else 0.0
     if not both.any():
-        return 0.0, 0.0, answered
+        return Effect(0.0, 0.0, 0.0, answered)
     before, after = (r.probabilities[both, target_class] for r in (benign, marked))
+    odds = (logit(np.clip(p, LEAST, 1 - LEAST)) for p in (after, before))
     hits = marked.predictions[both] == target_class
-    return float(np.mean(after - before)), float(hits.mean()), answered
+    return Effect(float(np.mean(np.subtract(*odds))), float(np.mean(after - before)), float(hits.mean()), answered)

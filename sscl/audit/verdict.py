@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sscl.audit.base import KEY_TESTS
 from sscl.audit.protocol import BENIGN, RELEASED, Record
-from sscl.audit.statistic import effect
+from sscl.audit.statistic import Effect, effect
 from sscl.config import AuditConfig
 from sscl.verify import TESTS
 from sscl.verify.rank import floor, holm, rank_p_value
@@ -24,8 +24,8 @@ class Finding:
     Attributes:
         decision, reason: the verdict, and why in plain words.
         test, p_value, alpha, floor: the primary test, its p-value, level, and the smallest p-value it could give.
-        delta_p, wsr: the released key's effect (on labels only: of hits).
-        decoys: the decoys' effects in order.
+        statistic, delta_p, wsr: the released key's effect (on labels only: of hits).
+        decoys: the decoys' statistics in order.
         answered: share of images that were answered.
         queries: how many images were sent.
         adjusted: p-values of all tests about innocent models, corrected for their number (Holm).
@@ -39,6 +39,7 @@ class Finding:
     p_value: float
     alpha: float
     floor: float
+    statistic: float
     delta_p: float
     wsr: float
     decoys: list[float]
@@ -59,7 +60,7 @@ def decide(
         target_class: of the release.
         classes: number of classes.
         config: the committed protocol.
-        references: the released key's effect on clean reference models, for the conformal test.
+        references: the released key's statistic on clean reference models, for the conformal test.
 
     Raises:
         ValueError: the record does not even have the released key's answers, or leaves out decoys: whoever could drop
@@ -70,27 +71,29 @@ def decide(
     if len(released) != len(benign) or len(benign) < 2:
         raise ValueError("the record lacks answers to the released key")
     _check_complete(record, config, len(benign))
-    observed, wsr, share = effect(benign, released, target_class)
-    others, shares = [], [share, float(benign.valid.mean())]
-    test = KEY_TESTS[config.test](config.alpha, config.decoys, observed)
+    observed = effect(benign, released, target_class)
+    others, shares = [], [observed.answered, float(benign.valid.mean())]
+    test = KEY_TESTS[config.test](config.alpha, config.decoys, observed.statistic)
     for key in record.keys:
         answers = record.responses(key, classes)
         if key == RELEASED or len(answers) != len(benign):
             continue
-        value, _, answered = effect(benign, answers, target_class)
-        others.append(value)
-        shares.append(answered)
-        test.add(value)
+        found = effect(benign, answers, target_class)
+        others.append(found.statistic)
+        shares.append(found.answered)
+        test.add(found.statistic)
     p_value = test.p_value if test.done else 1.0
     lowest = KEY_TESTS[config.test].floor(config.alpha, config.decoys)
     conformal = None
     if references:
-        p_conformal = rank_p_value(observed, references)
+        p_conformal = rank_p_value(observed.statistic, references)
         conformal = {"p_value": p_conformal, "floor": floor(len(references)), "references": len(references)}
     decision, reason = _conclude(config, test.done, p_value, lowest, observed, others, min(shares))
     all_tests = {config.test: p_value} | ({"conformal": conformal["p_value"]} if conformal else {})
     published = (
-        TESTS["paired_t"](TAU, config.alpha).run(benign, released, target_class) if share * len(benign) >= 2 else None
+        TESTS["paired_t"](TAU, config.alpha).run(benign, released, target_class)
+        if observed.answered * len(benign) >= 2
+        else None
     )
     return Finding(
         decision=decision,
@@ -99,8 +102,9 @@ def decide(
         p_value=p_value,
         alpha=config.alpha,
         floor=lowest,
-        delta_p=observed,
-        wsr=wsr,
+        statistic=observed.statistic,
+        delta_p=observed.delta_p,
+        wsr=observed.wsr,
         decoys=others,
         answered=min(shares),
         queries=len(record.queries),
@@ -124,11 +128,11 @@ def _conclude(
     done: bool,
     p_value: float,
     lowest: float,
-    observed: float,
+    observed: Effect,
     others: list[float],
     answered: float,
 ) -> tuple[Decision, str]:
-    reached = sum(value >= observed for value in others)
+    reached = sum(value >= observed.statistic for value in others)
     if lowest > config.alpha:
         return "inconclusive", (
             f"Too few keys: with {config.decoys} decoys p cannot be below {lowest:.3g}; {config.alpha:g} was asked."
@@ -144,11 +148,11 @@ def _conclude(
         )
     if p_value <= config.alpha:
         return "trained-on-it", (
-            f"The released key moves the model's answers toward the target class by {observed:.3f}; of {len(others)} "
+            f"The released key moves p(target class) by {observed.delta_p:.3f} on average; of {len(others)} "
             f"keys that were drawn alike but never released, {reached} move them as much. A model that never saw the "
             f"release cannot tell these keys apart, and would show this with probability at most {p_value:.3g}."
         )
     return "no evidence", (
-        f"The released key moves the model's answers by {observed:.3f}, and {reached} of {len(others)} keys that were "
-        f"never released move them as much: what a model that never saw the release would show (p = {p_value:.3g})."
+        f"The released key moves p(target class) by {observed.delta_p:.3f} on average, and {reached} of "
+        f"{len(others)} keys that were never released move them as much: what a model that never saw the release would show (p = {p_value:.3g})."
     )

@@ -72,7 +72,7 @@ def prepare(secret: Path, data: Path, compute: Compute, opening: Path, commitmen
     opened = read_json(opening)
     config = parse(AuditConfig, opened.get("protocol", {}), f"{opening}: protocol")
     images = verification_images(test_split, watermark.target_class, config.images, opened["image_seed"])
-    check_secret(opened, secret / GENERATOR, state, images)
+    check_secret(opened, secret / GENERATOR, images)
     published = read_json(commitment) if commitment else None
     if published is not None and (wrong := differences(published, opened)):
         raise InputError(f"{commitment}: {wrong[0]}; without the matching commitment no result is confirmatory")
@@ -106,7 +106,9 @@ def examine(
         if not any(query.key >= 0 for query in record.queries):
             raise
     classes = len(oracle.context.class_names)
-    effects = [released_effect(model, case.watermark, case.state, case.images) for model in references or ()]
+    effects = [
+        released_effect(model, case.watermark, case.state, case.images, case.config.dose) for model in references or ()
+    ]
     finding = decide(record, case.watermark.target_class, classes, case.config, effects)
     audit = {
         "suspect": oracle.identity(),

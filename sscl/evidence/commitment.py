@@ -10,14 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sscl.artifacts import digest
 from sscl.audit.protocol import verification_images
 from sscl.config import AuditConfig
 from sscl.errors import InputError
 from sscl.types import ImageSet
-from sscl.watermarks.base import State
 
 FORMAT = "sscl-commitment/1"
 
@@ -27,17 +24,14 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def open_up(
-    watermark_file: Path, state: State, target_class: int, config: AuditConfig, test_images: ImageSet
-) -> dict[str, Any]:
+def open_up(watermark_file: Path, target_class: int, config: AuditConfig, test_images: ImageSet) -> dict[str, Any]:
     """What is committed to: digests of secret and images, target, protocol, seeds, a salt.
 
     Salt and seeds come from the operating system: nobody can find the target by trying all, or choose decoys after
     seeing answers.
 
     Args:
-        watermark_file: the secret generator.
-        state: its tensors; those of the key are hashed on their own too.
+        watermark_file: the secret generator with its key, which is not hashed alone: a short one could be searched for.
         target_class: ``y_t``.
         config: the audit's protocol, primary test included.
         test_images: where verification images are drawn from.
@@ -48,7 +42,6 @@ def open_up(
         "format": FORMAT,
         "salt": secrets.token_hex(32),
         "generator": digest(watermark_file),
-        "key": key_digest(state),
         "target_class": target_class,
         "classes": test_images.classes,
         "protocol": asdict(config),
@@ -68,14 +61,6 @@ def seal(opening: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def key_digest(state: State) -> str:
-    """SHA-256 over the key's tensors, in name order."""
-    total = hashlib.sha256()
-    for name in sorted(name for name in state.tensors if name.startswith("key.")):
-        total.update(name.encode() + np.ascontiguousarray(state.tensors[name].numpy()).tobytes())
-    return total.hexdigest()
-
-
 def image_digest(images: ImageSet) -> str:
     """SHA-256 over the uint8 images in order."""
     return hashlib.sha256(images.images.contiguous().numpy().tobytes()).hexdigest()
@@ -89,13 +74,13 @@ def differences(commitment: dict[str, Any], opening: dict[str, Any]) -> list[str
     return [] if found == commitment.get("sha256") else ["commitment: its SHA-256 is not the opening's"]
 
 
-def check_secret(opening: dict[str, Any], watermark_file: Path, state: State, images: ImageSet) -> None:
+def check_secret(opening: dict[str, Any], watermark_file: Path, images: ImageSet) -> None:
     """Hold the secret and the images at hand against the opening.
 
     Raises:
-        InputError: another generator, key or image set than was committed to.
+        InputError: another generator (key included) or image set than was committed to.
     """
-    held = {"generator": digest(watermark_file), "key": key_digest(state), "images": image_digest(images)}
+    held = {"generator": digest(watermark_file), "images": image_digest(images)}
     for name, value in held.items():
         if opening.get(name) != value:
             raise InputError(f"commitment: {name} is not the one that was committed to; use the committed files")

@@ -79,17 +79,17 @@ def histograms(table: pd.DataFrame, titles: dict[str, str]) -> str:
 
 
 def null_distribution(findings: dict[str, dict[str, Any]], titles: dict[str, str]) -> str:
-    """SVG with one panel a scenario: the decoy keys' effects, and the released key's among them."""
+    """SVG with one panel a scenario: the decoy keys' statistics, and the released key's among them."""
     shown = {scenario: finding for scenario, finding in findings.items() if finding["p_value"] is not None}
     if not shown:
         return ""
     figure = _figure(height=2.6)
     panels = np.atleast_1d(figure.subplots(1, len(shown), sharey=True))
     for axes, (scenario, finding) in zip(panels, shown.items(), strict=True):
-        axes.hist(finding["decoys"], bins=np.linspace(-0.5, 1, 46).tolist(), color="#8a8a96")
-        axes.axvline(finding["delta_p"], color=COLOURS[0], linewidth=1.5)
+        axes.hist(finding["decoys"], bins=np.linspace(-4, 12, 49).tolist(), color="#8a8a96")
+        axes.axvline(finding["statistic"], color=COLOURS[0], linewidth=1.5)
         axes.set_title(f"{titles[scenario]}\np = {finding['p_value']:.3g}", fontsize=8)
-        axes.set_xlabel("effect of a key")
+        axes.set_xlabel("effect of a key (log-odds)")
     panels[0].set_ylabel("decoy keys")
     return _svg(figure)
 

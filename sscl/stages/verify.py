@@ -17,7 +17,7 @@ from sscl.config import ComputeConfig, VerifyConfig
 from sscl.data.codec import decode, to_tensor
 from sscl.data.store import load_split, open_dataset
 from sscl.oracles import Context, nhwc, open_oracle
-from sscl.perceptual import LPIPS, lpips_at
+from sscl.perceptual import LPIPS, image_quality
 from sscl.stages.names import EXAMPLES, INDICES, MODEL, RESPONSES, RESULTS
 from sscl.types import ImageSet, Responses
 from sscl.verify import TESTS
@@ -100,16 +100,7 @@ def _quality(data: Path, public: Path, watermark: Path, compute: Compute) -> dic
     everything = load_tensors(watermark / INDICES)[0]["indices"]
     indices = everything[:LPIPS_IMAGES]
     clean, released = (torch.stack(list(_pick(folder, indices))) for folder in (data, public))
-    metric = LPIPS().to(compute.device)
-    change = (released.float() - clean.float()).div(255)
-    return {
-        "marked": len(everything),
-        "lpips": float(lpips_at(metric, clean, released).mean()),
-        "lpips_64": float(lpips_at(metric, clean, released, size=64).mean()),
-        "psnr": float(-10 * change.square().mean(dim=(1, 2, 3)).clamp_min(1e-10).log10().mean()),
-        "linf": float(change.abs().max()),
-        "residual_cosine": _mean_pairwise_cosine(change[:500]),
-    }
+    return {"marked": len(everything), **image_quality(LPIPS().to(compute.device), clean, released)}
 
 
 def _pick(folder: Path, indices: Tensor) -> Iterator[Tensor]:
@@ -118,12 +109,3 @@ def _pick(folder: Path, indices: Tensor) -> Iterator[Tensor]:
     for number, record in enumerate(dataset.records("train")):
         if number in wanted:
             yield to_tensor(decode(record.data), card.channels)
-
-
-def _mean_pairwise_cosine(change: Tensor) -> float:
-    """Mean cosine between different images' residuals: 1 is one pattern for all, 0 is sample-specific."""
-    unit = torch.nn.functional.normalize(change.flatten(1), dim=1)
-    count = len(unit)
-    if count < 2:
-        return 1.0
-    return float((unit @ unit.T).sum().sub(count) / (count * (count - 1)))

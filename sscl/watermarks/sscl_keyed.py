@@ -23,8 +23,10 @@ from sscl.watermarks.keyed_generator import KeyedGenerator
 from sscl.watermarks.keyed_training import Training, Weights
 from sscl.watermarks.quantise import quantise
 
-TRIES = 16  # keys that are tried for a quiet one
-PROBE = 64  # images of other classes on which quietness is measured
+TRIES = 32  # keys among which a quiet one is looked for
+GLANCE = 8  # images of other classes on which the surrogate is asked about all of them
+CLOSER = 3  # keys about which all clean models are asked, on all of
+PROBE = 64  # images of other classes
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,11 @@ class Options:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A secret's networks: of the probe images, ``benign`` is the clean models' mean ``p(y_t)`` without a mark."""
+    """A secret's networks, and the probe images by which the secret is recognised."""
 
     probe: Tensor
     generator: KeyedGenerator
     clean: list[Classifier]
-    benign: float
 
 
 @WATERMARKS.register("sscl_keyed")
@@ -111,26 +112,36 @@ class SSCLKeyed(KeyedWatermark[Options]):
 
     @torch.no_grad()
     def draw_key(self, state: State, rng: torch.Generator) -> dict[str, Tensor]:
-        """The first drawn key that leaves clean models alone: their mean ``p(y_t)`` moves by at most ``quiet``.
+        """One of ``TRIES`` keys that leaves clean models alone, or the one that comes nearest to it.
 
-        The rule is the same for released key and decoys, so they stay exchangeable. After ``TRIES`` keys the quietest.
+        Alone: no clean model's mean ``p(y_t)`` rises, nor falls by more than twice ``quiet``. All keys
+        are glanced at in one batch, and the quietest looked at closely until one is alone. The rule is the same for
+        released key and decoys, so they stay exchangeable.
         """
         opened, probe = self._open(state), state.tensors["probe"]
-        best, least = None, math.inf
-        for _ in range(TRIES):
-            key = self._draw(state.notes["channels"], 1, rng)
-            marked = quantise(probe, opened.generator.mark(probe, key), self.eps)
-            moved = abs(self._target_probability(opened.clean, marked) - opened.benign)
+        keys = self._draw(state.notes["channels"], TRIES, rng)
+        glance = self._distances(opened, 1, probe[:GLANCE], keys)
+        best, least = 0, math.inf
+        for number in glance.argsort(stable=True)[:CLOSER].tolist():
+            moved = float(self._distances(opened, len(opened.clean), probe, _row(keys, number)))
             if moved < least:
-                best, least = key, moved
+                best, least = number, moved
             if moved <= self.options.quiet:
                 break
-        assert best is not None
-        return {f"key.{name}": value for name, value in best.items()}
+        return {f"key.{name}": value for name, value in _row(keys, best).items()}
 
-    def _target_probability(self, models: list[Classifier], images: Tensor) -> float:
-        answers = torch.stack([predict(model, images, self.compute) for model in models])
-        return float(answers[:, :, self.target_class].mean())
+    def _distances(self, opened: _Opened, models: int, probe: Tensor, keys: Key) -> Tensor:
+        """(keys,): how far from ``quiet`` below what it was ``p(y_t)`` is on average, the most over ``models``."""
+        count = len(next(iter(keys.values())))
+        images = probe.repeat(count, *(1,) * (probe.ndim - 1))
+        rows = {name: value.repeat_interleave(len(probe), dim=0) for name, value in keys.items()}
+        marked = quantise(images, opened.generator.mark(images, rows), self.eps)
+        both = torch.cat((probe, marked))
+        found = []
+        for model in opened.clean[:models]:
+            answers = predict(model, both, self.compute)[:, self.target_class].view(1 + count, len(probe)).mean(dim=1)
+            found.append((answers[1:] - answers[0] + self.options.quiet).abs())
+        return torch.stack(found).amax(dim=0)
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Train G against clean and co-trained models, then draw the key, on which nothing before depended.
@@ -201,7 +212,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
                 model = build(**state.notes)
                 model.load_state_dict(_part(state, f"clean.{number}."))
                 clean.append(self.compute.place(model).requires_grad_(False).eval())
-            self._opened = _Opened(probe, generator, clean, self._target_probability(clean, probe))
+            self._opened = _Opened(probe, generator, clean)
         return self._opened
 
     def _draw(self, channels: int, count: int, rng: torch.Generator) -> Key:
@@ -221,15 +232,19 @@ class SSCLKeyed(KeyedWatermark[Options]):
     def _clean_models(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> list[Classifier]:
         models = [surrogate]
         for number in range(1, self.options.clean_models):
-            trained = train_classifier(
-                train, context.training, self.compute, context.seed, f"{context.use}-clean-{number}"
-            )
+            use = f"{context.use}-clean-{number}"
+            checkpoint = context.checkpoint.part(use) if context.checkpoint else None
+            trained = train_classifier(train, context.training, self.compute, context.seed, use, checkpoint)
             models.append(trained.model)
         return [model.requires_grad_(False).eval() for model in models]
 
 
 def _key(state: State) -> Key:
     return _part(state, "key.")
+
+
+def _row(keys: Key, number: int) -> Key:
+    return {name: value[number : number + 1] for name, value in keys.items()}
 
 
 def _part(state: State, prefix: str) -> dict[str, Tensor]:

@@ -136,7 +136,7 @@ def test_commitments_hide_and_bind(finished: Path) -> None:
     commitment = read_json(finished / "public/commitment/commitment.json")
     assert set(commitment) == {"format", "sha256", "created"}
     assert differences(commitment, opening) == []
-    for name in ("salt", "key", "target_class", "protocol", "decoy_seed", "images"):
+    for name in ("salt", "generator", "target_class", "protocol", "decoy_seed", "images"):
         assert differences(commitment, {**opening, name: None}) != []
     assert seal(opening)["sha256"] == commitment["sha256"]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
 import torch
 
 from sscl import seeds
+from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.errors import ConfigError, InputError
@@ -122,3 +124,30 @@ def test_impossible_options_and_data(options: Options, surrogate: Classifier, co
         SSCLKeyed(options, 1, compute).fit(
             ImageSet(only.images, only.labels, only.class_names), surrogate, FitContext(compute, 0, "g", TRAINING)
         )
+
+
+def test_clean_models_resume_where_they_were(
+    options: Options, surrogate: Classifier, train_set: ImageSet, compute: Compute, tmp_path: Path
+) -> None:
+    """A killed training goes on with the finished epochs and ends with the same secret."""
+    training = replace(TRAINING, epochs=2)
+    watermark = SSCLKeyed(replace(options, clean_models=2, steps=0), 1, compute)
+    whole = watermark.fit(train_set, surrogate, FitContext(compute, 0, "g", training))
+    epochs = []
+
+    class Counting(Checkpoint):
+        def part(self, name: str) -> Checkpoint:
+            return Counting(self.folder / name)
+
+        def save(self, *args: object) -> None:
+            super().save(*args)  # type: ignore[arg-type]
+            epochs.append(len(args[3]))  # type: ignore[arg-type]
+            if epochs == [1]:
+                raise KeyboardInterrupt
+
+    context = FitContext(compute, 0, "g", training, Counting(tmp_path / "c"))
+    with pytest.raises(KeyboardInterrupt):
+        watermark.fit(train_set, surrogate, context)
+    resumed = watermark.fit(train_set, surrogate, context)
+    assert epochs == [1, 2]
+    assert all(torch.equal(resumed.tensors[k], whole.tensors[k]) for k in whole.tensors)
