@@ -27,6 +27,7 @@ from sscl.audit.protocol import Record, ask, released_effect, verification_image
 from sscl.audit.verdict import decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig, Config, EmbedConfig, TrainConfig
+from sscl.data.jpeg import encoded
 from sscl.data.store import load_split
 from sscl.models.io import load_classifier, save_classifier
 from sscl.oracles import Context, open_oracle
@@ -41,7 +42,6 @@ from sscl.verify import TESTS
 from sscl.watermarks.base import KeyedWatermark, State
 from sscl.watermarks.hiding import hide
 from sscl.watermarks.io import GENERATOR, load_watermark
-from sscl.watermarks.keyed_training import encoded
 
 RESULTS = Path("docs/results/false_accusations.json")
 REFERENCES = 19  # clean models of the conformal test: the smallest number whose floor is 0.05
@@ -193,7 +193,7 @@ def references(study: Study, images: ImageSet) -> list[float]:
             config = training(study, suspect)
             save_classifier(path, train_classifier(data, config, study.compute, suspect.seed, suspect.name).model)
         oracle = open_oracle(str(path), Context(study.train.class_names, study.compute))
-        found.append(released_effect(oracle, study.watermark, study.state, images, study.config.audit.dose))
+        found.append(released_effect(oracle, study.watermark, study.state, images))
     return found
 
 

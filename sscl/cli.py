@@ -261,7 +261,7 @@ def print_finding(finding: dict[str, Any], bundle: Path | None = None) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for name, value in (
         ("p-value", f"{finding['p_value']:.4g} ({finding['test']}, smallest possible {finding['floor']:.4g})"),
-        ("delta_P, WSR", f"{finding['delta_p']:.3f}, {100 * finding['wsr']:.1f} % of the marks sent"),
+        ("delta_P, WSR", f"{finding['delta_p']:.3f}, {100 * finding['wsr']:.1f} %"),
         ("queries", f"{finding['queries']:,}"),
         ("published test", "would accuse" if finding["published"].get("accuses") else "would not accuse"),
     ):

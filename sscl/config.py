@@ -102,14 +102,12 @@ class AuditConfig:
     alpha: float
     decoys: int
     images: int
-    dose: float
     answered: float
 
     def __post_init__(self) -> None:
         require(0 < self.alpha < 1, "alpha", self.alpha, "a significance level in (0, 1)")
         require(self.decoys >= 1, "decoys", self.decoys, "1 or more keys")
         require(self.images >= 2, "images", self.images, "2 or more")
-        require(0 < self.dose <= 1, "dose", self.dose, "a share of the mark's strength in (0, 1]")
         require(0 < self.answered <= 1, "answered", self.answered, "a share in (0, 1]")
 
 

@@ -83,8 +83,7 @@ def _generator(section: Mapping[str, Any]) -> GeneratorConfig:
     unknown = [method for method in methods if method not in WATERMARKS]
     if unknown:
         raise ConfigError(f"generator.{unknown[0]}: unknown key; expected method, {', '.join(WATERMARKS)}")
-    if name not in methods:
-        raise ConfigError(f"generator.{name}: missing; it holds the options of the method")
+    methods.setdefault(name, {})  # defaults, where the method has them
     parsed: dict[str, object] = {
         method: parse(WATERMARKS[method].Options, raw, f"generator.{method}") for method, raw in methods.items()
     }

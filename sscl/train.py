@@ -37,6 +37,17 @@ class Trained:
     losses: list[float]
 
 
+class Practice:
+    """How a batch is learnt from; attackers' trainings override what they do otherwise."""
+
+    def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        """Scalar to go down, of float images (N, C, H, W) in [0, 1]."""
+        return F.cross_entropy(model(x), labels)
+
+    def adjust(self, model: Classifier, rng: torch.Generator) -> None:
+        """Change the gradients before the step."""
+
+
 def train_classifier(
     data: ImageSet,
     config: TrainConfig,
@@ -44,8 +55,10 @@ def train_classifier(
     seed: int,
     use: str,
     checkpoint: Checkpoint | None = None,
+    start: Classifier | None = None,
+    practice: Practice | None = None,
 ) -> Trained:
-    """Train a fresh classifier with cross-entropy.
+    """Train a classifier, with cross-entropy unless ``practice`` says otherwise.
 
     The images stay on the device as uint8; an epoch's order and augmentation are drawn at its start.
 
@@ -56,12 +69,16 @@ def train_classifier(
         seed: the run's seed.
         use: names this model's random numbers, e.g. ``"surrogate"``.
         checkpoint: where to resume from after a kill; ``None`` for no checkpoints.
+        start: changed in place, to go on from its weights; ``None`` for a fresh model.
+        practice: how a batch is learnt from.
 
     Raises:
         SSCLError: the loss is not finite.
     """
-    model = build(config.model, data.channels, data.size, data.classes, seeds.generator(seed, use, "weights"))
-    model.normalise_as(data.images)
+    model = start
+    if model is None:
+        model = build(config.model, data.channels, data.size, data.classes, seeds.generator(seed, use, "weights"))
+        model.normalise_as(data.images)
     model = compute.place(model)
     optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
     order = seeds.generator(seed, use, "order")
@@ -73,7 +90,7 @@ def train_classifier(
     with progress.step(f"train {use}", config.epochs * len(data)) as step:
         step.advance(len(losses) * len(data))
         for epoch in range(len(losses), config.epochs):
-            losses.append(_epoch(run, optimizer, resident, config, compute, order, epoch, step))
+            losses.append(_epoch(run, optimizer, resident, config, compute, order, epoch, step, practice or Practice()))
             if not math.isfinite(losses[-1]):
                 raise SSCLError(f"training of {use} diverged in epoch {epoch + 1}: lower its learning_rate")
             if checkpoint:
@@ -90,6 +107,7 @@ def _epoch(
     order: torch.Generator,
     epoch: int,
     step: progress.Step,
+    practice: Practice,
 ) -> float:
     model.train()
     augmentation = AUGMENTATIONS[config.augment]()
@@ -104,8 +122,9 @@ def _epoch(
         images = augmentation.apply(data.images[batch], choices[batch])
         optimizer.zero_grad(set_to_none=True)
         with compute.autocast():
-            loss = F.cross_entropy(model(compute.floats(images)), data.labels[batch])
+            loss = practice.loss(model, compute.floats(images), data.labels[batch], order)
         loss.backward()  # type: ignore[no-untyped-call]
+        practice.adjust(model, order)
         optimizer.step()
         total += loss.detach().float() * len(batch)
         step.advance(len(batch))

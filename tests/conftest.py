@@ -22,6 +22,7 @@ from sscl.types import ImageSet
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 CLASSES = ("across", "down", "square")  # in name order, as an image folder has them
+GRADIENT_MATCHING = ("steps=4", "retrain_every=2", "images=10")
 TINY = (
     "data.source=parquet",
     "data.image_size=null",
@@ -37,6 +38,9 @@ TINY = (
     "generator.sscl_keyed.batch_size=8",
     "generator.sscl_keyed.width=4",
     "generator.sscl_keyed.hide_steps=2",
+    "generator.label_consistent.steps=2",
+    "generator.radioactive.steps=2",
+    *(f"generator.{method}.{option}" for method in ("sleeper_agent", "ubw_c") for option in GRADIENT_MATCHING),
     "audit.decoys=19",
     "audit.images=10",
     "embed.rate=0.1",

@@ -75,21 +75,9 @@ def decoy(watermark: KeyedWatermark[object], state: State, decoy_seed: int, numb
     return watermark.rekeyed(state, seeds.generator(decoy_seed, "decoy", str(number)))
 
 
-def dosed(images: Tensor, marked: Tensor, dose: float) -> Tensor:
-    """The share ``dose`` of a mark's change, uint8 (N, C, H, W).
-
-    At full strength a model that was trained on the release may answer every key; what it answers to a weaker mark
-    tells its own key from the others.
-    """
-    change = (dose * (marked.float() - images.float())).round()
-    return (images.float() + change).to(torch.uint8)
-
-
-def released_effect(
-    oracle: Oracle, watermark: KeyedWatermark[object], state: State, images: ImageSet, dose: float
-) -> float:
+def released_effect(oracle: Oracle, watermark: KeyedWatermark[object], state: State, images: ImageSet) -> float:
     """The released key's statistic on a model, e.g. on a clean reference."""
-    marked = dosed(images.images, watermark.trigger(images.images, state), dose)
+    marked = watermark.trigger(images.images, state)
     benign, answers = (oracle.query(nhwc(x)) for x in (images.images, marked))
     return effect(benign, answers, watermark.target_class).statistic
 
@@ -110,9 +98,6 @@ def ask(
     """
     target = watermark.target_class
 
-    def marked(key: State) -> Tensor:
-        return dosed(images.images, watermark.trigger(images.images, key), config.dose)
-
     def query(key: int, tensor: Tensor) -> Responses:
         array = nhwc(tensor)
         responses = oracle.query(array)
@@ -122,10 +107,10 @@ def ask(
 
     with progress.step("audit", len(images) * (2 + config.decoys)) as step:
         benign = query(BENIGN, images.images)
-        released = query(RELEASED, marked(state))
+        released = query(RELEASED, watermark.trigger(images.images, state))
         test = KEY_TESTS[config.test](config.alpha, config.decoys, effect(benign, released, target).statistic)
         number = 0
         while not test.done:
             number += 1
-            answers = query(number, marked(decoy(watermark, state, decoy_seed, number)))
-            test.add(effect(benign, answers, target).statistic)
+            marked = watermark.trigger(images.images, decoy(watermark, state, decoy_seed, number))
+            test.add(effect(benign, query(number, marked), target).statistic)

@@ -149,10 +149,11 @@ def _conclude(
     if p_value <= config.alpha:
         return "trained-on-it", (
             f"The released key moves p(target class) by {observed.delta_p:.3f} on average; of {len(others)} "
-            f"keys that were drawn alike but never released, {reached} move them as much. A model that never saw the "
+            f"keys that were drawn alike but never released, {reached} do as much. A model that never saw the "
             f"release cannot tell these keys apart, and would show this with probability at most {p_value:.3g}."
         )
     return "no evidence", (
-        f"The released key moves p(target class) by {observed.delta_p:.3f} on average, and {reached} of "
-        f"{len(others)} keys that were never released move them as much: what a model that never saw the release would show (p = {p_value:.3g})."
+        f"The released key moves p(target class) by {observed.delta_p:.3f} on average, and {reached} of {len(others)} "
+        "keys that were never released do as much: what a model that never saw the release would show "
+        f"(p = {p_value:.3g})."
     )

@@ -106,9 +106,7 @@ def examine(
         if not any(query.key >= 0 for query in record.queries):
             raise
     classes = len(oracle.context.class_names)
-    effects = [
-        released_effect(model, case.watermark, case.state, case.images, case.config.dose) for model in references or ()
-    ]
+    effects = [released_effect(model, case.watermark, case.state, case.images) for model in references or ()]
     finding = decide(record, case.watermark.target_class, classes, case.config, effects)
     audit = {
         "suspect": oracle.identity(),

@@ -65,6 +65,7 @@ class Watermark(ABC, Generic[O]):
 
     Options: ClassVar[type]
     clean_label: ClassVar[bool] = True
+    targeted: ClassVar[bool] = True  # marked images are answered y_t; untargeted: anything but their own class
 
     def __init__(self, options: O, target_class: int, compute: Compute) -> None:
         self.options = options
@@ -104,7 +105,7 @@ class Watermark(ABC, Generic[O]):
             ConfigError: the class cannot supply the rate.
         """
         candidates = self.candidates(labels)
-        basis = len(labels) if config.rate_basis == "dataset" else len(candidates)
+        basis = len(labels) if config.rate_basis == "dataset" else int((labels == self.target_class).sum())
         wanted = round(config.rate * basis)
         if wanted > len(candidates):
             most = math.floor(10_000 * len(candidates) / len(labels)) / 10_000

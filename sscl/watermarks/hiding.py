@@ -12,13 +12,18 @@ OVERSHOOT = 2.5  # the steps together may cover this many times the budget, as i
 
 
 def hide(x: Tensor, labels: Tensor, models: list[Classifier], budget: float, steps: int) -> Tensor:
+    """Untargeted PGD with as large steps as use the budget well: see ``pgd``."""
+    return pgd(x, labels, models, budget, steps, OVERSHOOT * budget / steps)
+
+
+def pgd(x: Tensor, labels: Tensor, models: list[Classifier], budget: float, steps: int, step_size: float) -> Tensor:
     """Untargeted PGD against the models' mean answer, as in label-consistent attacks (Turner et al. 2019).
 
     Args:
         x: float (N, C, H, W) in [0, 1].
         labels: int64 (N,), the classes whose evidence goes.
         models: frozen classifiers.
-        budget: largest change of a pixel; steps: how many signed-gradient steps share it. No random start.
+        budget: largest change of a pixel; steps, step_size: of the signed-gradient ascent. No random start.
 
     Returns:
         The change, float (N, C, H, W) in [-budget, budget].
@@ -30,5 +35,5 @@ def hide(x: Tensor, labels: Tensor, models: list[Classifier], budget: float, ste
         likelihood = torch.stack([model(seen).float().softmax(dim=1) for model in models]).mean(dim=0)
         loss = F.nll_loss(likelihood.clamp_min(1e-12).log(), labels, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, change)
-        change = (change.detach() + OVERSHOOT * budget / steps * gradient.sign()).clamp(-budget, budget)
+        change = (change.detach() + step_size * gradient.sign()).clamp(-budget, budget)
     return change.detach()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sscl import progress, seeds
-from sscl.data.codec import decode, encode_jpeg, to_pixels, to_tensor
+from sscl.data.jpeg import encoded
 from sscl.errors import InputError, SSCLError
 from sscl.models import Classifier
 from sscl.perceptual import LPIPS
@@ -157,9 +157,3 @@ def _alike(change: Tensor) -> Tensor:
     cosine = unit @ unit.T
     count = len(unit)
     return (cosine.square().sum() - count) / (count * (count - 1))
-
-
-def encoded(images: Tensor, quality: int) -> Tensor:
-    """uint8 (N, C, H, W) through the JPEG encoder and back."""
-    channels = images.shape[1]
-    return torch.stack([to_tensor(decode(encode_jpeg(to_pixels(image), quality)), channels) for image in images])

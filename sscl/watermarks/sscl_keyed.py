@@ -12,18 +12,19 @@ from torch import Tensor
 from sscl import seeds
 from sscl.compute import Compute
 from sscl.config import require
-from sscl.models import Classifier, build
+from sscl.models import Classifier
 from sscl.train import predict, train_classifier
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, KeyedWatermark, State
 from sscl.watermarks.carriers import CARRIERS, Key
 from sscl.watermarks.cotraining import Population
+from sscl.watermarks.held import held, opened, part, shape
 from sscl.watermarks.hiding import hide
 from sscl.watermarks.keyed_generator import KeyedGenerator
 from sscl.watermarks.keyed_training import Training, Weights
 from sscl.watermarks.quantise import quantise
 
-TRIES = 32  # keys among which a quiet one is looked for
+TRIES = 16  # keys among which a quiet one is looked for
 GLANCE = 8  # images of other classes on which the surrogate is asked about all of them
 CLOSER = 3  # keys about which all clean models are asked, on all of
 PROBE = 64  # images of other classes
@@ -57,7 +58,7 @@ class Options:
         require(self.carrier in CARRIERS, "carrier", self.carrier, f"one of {', '.join(CARRIERS)}")
         require(0 <= self.contrast < 1, "contrast", self.contrast, "a share in [0, 1)")
         require(0 <= self.hide <= 1, "hide", self.hide, "a share of eps in [0, 1]")
-        require(self.quiet >= 0, "quiet", self.quiet, "0 or more")
+        require(-1 < self.quiet < 1, "quiet", self.quiet, "a change of probability in (-1, 1)")
         require(self.hide_steps >= 1, "hide_steps", self.hide_steps, "1 or more")
         weights = (self.clean, self.contrast_weight, self.perceptual, self.diversity)
         require(min(weights) >= 0, "clean, contrast_weight, perceptual, diversity", weights, "0 or more")
@@ -112,35 +113,34 @@ class SSCLKeyed(KeyedWatermark[Options]):
 
     @torch.no_grad()
     def draw_key(self, state: State, rng: torch.Generator) -> dict[str, Tensor]:
-        """One of ``TRIES`` keys that leaves clean models alone, or the one that comes nearest to it.
+        """One of ``TRIES`` keys under which no clean model's mean ``p(y_t)`` rises by more than ``quiet``.
 
-        Alone: no clean model's mean ``p(y_t)`` rises, nor falls by more than twice ``quiet``. All keys
-        are glanced at in one batch, and the quietest looked at closely until one is alone. The rule is the same for
-        released key and decoys, so they stay exchangeable.
+        All are glanced at in one batch; of those that pass, the first that also passes a closer look is taken, and
+        if none does the nearest. The rule is the same for released key and decoys, so they stay exchangeable.
         """
-        opened, probe = self._open(state), state.tensors["probe"]
+        nets, probe = self._open(state), state.tensors["probe"]
         keys = self._draw(state.notes["channels"], TRIES, rng)
-        glance = self._distances(opened, 1, probe[:GLANCE], keys)
+        glance = self._rises(nets, 1, probe[:GLANCE], keys).clamp_min(self.options.quiet)
         best, least = 0, math.inf
         for number in glance.argsort(stable=True)[:CLOSER].tolist():
-            moved = float(self._distances(opened, len(opened.clean), probe, _row(keys, number)))
-            if moved < least:
-                best, least = number, moved
-            if moved <= self.options.quiet:
+            rise = float(self._rises(nets, len(nets.clean), probe, _row(keys, number)))
+            if rise < least:
+                best, least = number, rise
+            if rise <= self.options.quiet:
                 break
         return {f"key.{name}": value for name, value in _row(keys, best).items()}
 
-    def _distances(self, opened: _Opened, models: int, probe: Tensor, keys: Key) -> Tensor:
-        """(keys,): how far from ``quiet`` below what it was ``p(y_t)`` is on average, the most over ``models``."""
+    def _rises(self, nets: _Opened, models: int, probe: Tensor, keys: Key) -> Tensor:
+        """(keys,): how much ``p(y_t)`` rises on average over the probe images, the most over the first ``models``."""
         count = len(next(iter(keys.values())))
         images = probe.repeat(count, *(1,) * (probe.ndim - 1))
         rows = {name: value.repeat_interleave(len(probe), dim=0) for name, value in keys.items()}
-        marked = quantise(images, opened.generator.mark(images, rows), self.eps)
+        marked = quantise(images, nets.generator.mark(images, rows), self.eps)
         both = torch.cat((probe, marked))
         found = []
-        for model in opened.clean[:models]:
+        for model in nets.clean[:models]:
             answers = predict(model, both, self.compute)[:, self.target_class].view(1 + count, len(probe)).mean(dim=1)
-            found.append((answers[1:] - answers[0] + self.options.quiet).abs())
+            found.append(answers[1:] - answers[0])
         return torch.stack(found).amax(dim=0)
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
@@ -169,11 +169,11 @@ class SSCLKeyed(KeyedWatermark[Options]):
         history = training.run(o.steps, o.batch_size, o.learning_rate)
         tensors = {f"generator.{name}": value for name, value in generator.unet.state_dict().items()}
         for number, model in enumerate(clean_models):
-            tensors |= {f"clean.{number}.{name}": value for name, value in model.state_dict().items()}
+            tensors |= held(model, f"clean.{number}.")
         others = train.images[train.labels != self.target_class]
         order = torch.randperm(len(others), generator=seeds.generator(context.seed, context.use, "probe"))
         tensors["probe"] = others[order[:PROBE]]
-        state = State(tensors, history, _shape(surrogate))
+        state = State(tensors, history, shape(surrogate))
         return self.rekeyed(state, seeds.generator(context.seed, context.use, "key"))
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -206,12 +206,8 @@ class SSCLKeyed(KeyedWatermark[Options]):
         """The secret's networks, built once for all keys: states of one secret share their probe images."""
         probe = state.tensors["probe"]
         if self._opened is None or self._opened.probe is not probe:
-            generator = self._generator(state.notes["channels"]).load(_part(state, "generator."))
-            clean = []
-            for number in range(self.options.clean_models):
-                model = build(**state.notes)
-                model.load_state_dict(_part(state, f"clean.{number}."))
-                clean.append(self.compute.place(model).requires_grad_(False).eval())
+            generator = self._generator(state.notes["channels"]).load(part(state, "generator."))
+            clean = [opened(state, f"clean.{number}.", self.compute) for number in range(self.options.clean_models)]
             self._opened = _Opened(probe, generator, clean)
         return self._opened
 
@@ -240,17 +236,8 @@ class SSCLKeyed(KeyedWatermark[Options]):
 
 
 def _key(state: State) -> Key:
-    return _part(state, "key.")
+    return part(state, "key.")
 
 
 def _row(keys: Key, number: int) -> Key:
     return {name: value[number : number + 1] for name, value in keys.items()}
-
-
-def _part(state: State, prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.tensors.items() if name.startswith(prefix)}
-
-
-def _shape(model: Classifier) -> dict[str, Any]:
-    """What ``build`` needs to make the model again."""
-    return {"name": model.name, "channels": model.channels, "size": model.size, "classes": model.classes}

@@ -42,7 +42,7 @@ def test_embed_keeps_the_contract(fitted: tuple[Watermark[Any], State], seed: in
     watermark, state = fitted
     data = shapes(count, seed)
     config = EmbedConfig(rate, "dataset")
-    if round(rate * count) not in range(1, int((data.labels == TARGET).sum()) + 1):
+    if round(rate * count) not in range(1, len(watermark.candidates(data.labels)) + 1):
         return
     marked = watermark.embed(data, config, state, seeds.generator(seed, "embed"))
     assert len(marked.indices) == round(rate * count)
@@ -91,14 +91,15 @@ def test_keys(fitted: tuple[Watermark[Any], State]) -> None:
 def test_a_rate_that_the_class_cannot_supply(fitted: tuple[Watermark[Any], State]) -> None:
     watermark, _ = fitted
     labels = shapes(90, 6).labels
-    if len(watermark.candidates(labels)) < len(labels):
-        with pytest.raises(ConfigError, match=r"embed\.rate: 0\.9 of the dataset is 81 images, but only 30"):
+    supply = len(watermark.candidates(labels))
+    if supply < len(labels):
+        with pytest.raises(ConfigError, match=rf"embed\.rate: 0\.9 of the dataset is 81 images, but only {supply}"):
             watermark.select(labels, EmbedConfig(0.9, "dataset"), seeds.generator(0, "x"))
     with pytest.raises(ConfigError, match=r"embed\.rate: .* is none; raise it"):
         watermark.select(labels, EmbedConfig(0.001, "dataset"), seeds.generator(0, "x"))
     everything = watermark.select(labels, EmbedConfig(1.0, "target_class"), seeds.generator(0, "x"))
     assert len(everything) == 30
-    if len(watermark.shares(labels)) == 1:
+    if len(watermark.shares(labels)) == 1 and supply == 30:
         assert everything.tolist() == watermark.candidates(labels).tolist()
 
 

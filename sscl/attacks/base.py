@@ -1,0 +1,131 @@
+"""What attacks promise: removals give a model back, detectors a score for each image."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sscl.compute import Compute
+from sscl.config import TrainConfig
+from sscl.models import Classifier
+from sscl.registry import Registry
+from sscl.train import Practice, train_classifier
+from sscl.types import ImageSet
+
+FINE_TUNING_RATE = 0.1  # of the training's learning rate
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """What an attacker has.
+
+    Attributes:
+        clean: images that are known to be clean (the literature's usual: 10 % of a training set).
+        released: the set as it was published, marks included.
+        training: how it trains.
+        compute: device and precision.
+        seed: names its random numbers, with the attack's name.
+    """
+
+    clean: ImageSet
+    released: ImageSet
+    training: TrainConfig
+    compute: Compute
+    seed: int
+
+    def fine_tuned(self, model: Classifier, epochs: int, use: str, practice: Practice | None = None) -> Classifier:
+        """All layers of ``model``, in place, on the clean images."""
+        rate = FINE_TUNING_RATE * self.training.learning_rate
+        config = replace(self.training, epochs=epochs, learning_rate=rate, schedule="constant")
+        model.requires_grad_(True)
+        return train_classifier(self.clean, config, self.compute, self.seed, use, None, model, practice).model
+
+    def trained(self, data: ImageSet, use: str, practice: Practice | None = None) -> Classifier:
+        """A fresh model on ``data``."""
+        return train_classifier(data, self.training, self.compute, self.seed, use, None, None, practice).model
+
+
+class Removal(ABC):
+    """An attempt to get rid of the watermark. ``strength`` is in the attack's own unit; 0 does nothing.
+
+    Attributes:
+        unit: of the strength.
+        usual: strength of the literature's main result.
+        grid: strengths for a figure.
+        integral: whether the strength is a count.
+    """
+
+    unit: ClassVar[str]
+    usual: ClassVar[float]
+    grid: ClassVar[tuple[float, ...]]
+    integral: ClassVar[bool] = False
+
+    @final
+    def __call__(self, model: Classifier, attacker: Attacker, strength: float | None = None) -> Classifier:
+        """The attacked model; ``model`` is left as it is.
+
+        Raises:
+            ValueError: a negative strength, or half a count.
+        """
+        strength = self.usual if strength is None else strength
+        if strength < 0 or (self.integral and strength != int(strength)):
+            raise ValueError(f"strength must be a number of {self.unit} of at least 0, got {strength}")
+        copied = copy.deepcopy(model)
+        attacked = copied if strength == 0 else self.run(copied, attacker, strength)
+        return attacked.requires_grad_(False).eval()
+
+    @abstractmethod
+    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+        """Attack ``model``, which may be changed, with a positive strength."""
+
+
+class Detector(ABC):
+    """A search for marked images: higher scores are more suspicious.
+
+    Attributes:
+        looks_at: ``dataset`` (released images with labels) or ``queries`` (images that a model is asked about).
+    """
+
+    looks_at: ClassVar[str]
+
+    @final
+    def __call__(self, images: ImageSet, model: Classifier, attacker: Attacker) -> np.ndarray:
+        """Scores, float64 (N,).
+
+        Raises:
+            ValueError: the detector broke its promise (shape, finite numbers).
+        """
+        scores = self.score(images, model, attacker)
+        if scores.shape != (len(images),) or not np.isfinite(scores).all():
+            raise ValueError(f"score returned {scores.shape} for {len(images)} images, or numbers that are not finite")
+        return scores.astype(np.float64)
+
+    @abstractmethod
+    def score(self, images: ImageSet, model: Classifier, attacker: Attacker) -> np.ndarray:
+        """One number an image. Detectors of queries must not look at labels."""
+
+
+REMOVALS: Registry[Removal] = Registry("removal attack", "sscl.attacks")
+DETECTORS: Registry[Detector] = Registry("detector", "sscl.attacks")
+
+
+class Filtered(Classifier):
+    """A classifier behind a filter of its inputs, float (N, C, H, W) in [0, 1] to the same."""
+
+    def __init__(self, model: Classifier) -> None:
+        torch.nn.Module.__init__(self)
+        self.name, self.channels, self.size, self.classes = model.name, model.channels, model.size, model.classes
+        self.inner = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(self.filter(x))
+        return logits
+
+    @abstractmethod
+    def filter(self, x: Tensor) -> Tensor: ...

@@ -1,0 +1,45 @@
+"""Distillation (Hinton et al. 2015) into a fresh student, on clean images alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.models import Classifier
+from sscl.train import Practice, train_classifier
+
+TEMPERATURE = 4.0  # Hinton et al. 2015 use 1 to 20
+
+
+class Imitation(Practice):
+    """Kullback-Leibler divergence from a teacher's softened answers."""
+
+    def __init__(self, teacher: Classifier) -> None:
+        self.teacher = teacher.requires_grad_(False).eval()
+
+    def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        with torch.no_grad():
+            wanted = (self.teacher(x) / TEMPERATURE).log_softmax(dim=1)
+        answers = (model(x) / TEMPERATURE).log_softmax(dim=1)
+        return TEMPERATURE**2 * F.kl_div(answers, wanted, log_target=True, reduction="batchmean")
+
+
+class Distillation(Removal):
+    """The student has the model's architecture and never sees a label."""
+
+    unit, usual, grid, integral = "epochs", 20, (10, 20, 40), True
+
+    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+        config = replace(attacker.training, model=model.name, epochs=int(strength))
+        practice = Imitation(model)
+        trained = train_classifier(
+            attacker.clean, config, attacker.compute, attacker.seed, "distillation", None, None, practice
+        )
+        return trained.model
+
+
+REMOVALS.register("distillation")(Distillation())

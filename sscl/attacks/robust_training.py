@@ -1,0 +1,175 @@
+"""Trainings of a fresh model on the released set that are meant not to learn a watermark."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import v2
+
+from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.attacks.query_filters import Blur, Jpeg, Noise, Resize
+from sscl.models import Classifier
+from sscl.train import Practice
+from sscl.watermarks.hiding import OVERSHOOT, pgd
+
+
+class RobustTraining(Removal):
+    """From scratch, by a practice of the given strength."""
+
+    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+        practice = self.practice(strength)
+        return attacker.trained(attacker.released, type(self).__name__.lower(), practice)
+
+    @abstractmethod
+    def practice(self, strength: float) -> Practice: ...
+
+
+class _Mixup(Practice):
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+
+    def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        shares = torch._sample_dirichlet(torch.full((1, 2), self.alpha), generator=rng)[0]
+        order = torch.randperm(len(x), generator=rng).to(x.device)
+        answers = model(float(shares[0]) * x + float(shares[1]) * x[order])
+        pair = F.cross_entropy(answers, labels), F.cross_entropy(answers, labels[order])
+        return float(shares[0]) * pair[0] + float(shares[1]) * pair[1]
+
+
+class Mixup(RobustTraining):
+    """Zhang et al. 2018: convex combinations of images and labels, weights from Beta(strength, strength)."""
+
+    unit, usual, grid = "alpha of the Beta distribution", 1.0, (0.2, 1.0)
+
+    def practice(self, strength: float) -> Practice:
+        return _Mixup(strength)
+
+
+class _RandAugment(Practice):
+    def __init__(self, magnitude: int) -> None:
+        self.transform = v2.RandAugment(num_ops=2, magnitude=magnitude)
+
+    def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        seed = int(torch.randint(2**31, (1,), generator=rng))
+        with torch.random.fork_rng(devices=[]):  # torchvision's transforms draw from the global state
+            torch.manual_seed(seed)
+            images = [self.transform(image) for image in (x * 255).round().to(torch.uint8)]
+        return F.cross_entropy(model(torch.stack(images).to(x.dtype).div(255)), labels)
+
+
+class RandAugment(RobustTraining):
+    """Cubuk et al. 2020, two operations an image."""
+
+    unit, usual, grid, integral = "magnitude of 30", 9, (5, 9, 15), True
+
+    def practice(self, strength: float) -> Practice:
+        return _RandAugment(int(strength))
+
+
+class _Adversarial(Practice):
+    def __init__(self, budget: float, steps: int = 3) -> None:
+        self.budget, self.steps = budget, steps
+
+    def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        model.requires_grad_(False).eval()
+        change = pgd(x, labels, [model], self.budget, self.steps, OVERSHOOT * self.budget / self.steps)
+        model.requires_grad_(True).train()
+        return F.cross_entropy(model((x + change).clamp(0, 1)), labels)
+
+
+class AdversarialTraining(RobustTraining):
+    """Madry et al. 2018, three PGD steps a batch."""
+
+    unit, usual, grid = "eps of 255", 4.0, (2.0, 4.0, 8.0)
+
+    def practice(self, strength: float) -> Practice:
+        return _Adversarial(strength / 255)
+
+
+class _NoisyGradients(Practice):
+    def __init__(self, multiplier: float) -> None:
+        self.multiplier = multiplier
+
+    def adjust(self, model: Classifier, rng: torch.Generator) -> None:
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                size = self.multiplier * norm.clamp(max=1.0).cpu() / parameter.grad.numel() ** 0.5
+                noise = torch.randn(parameter.grad.shape, generator=rng) * size
+                parameter.grad += noise.to(parameter.grad.device)
+
+
+class GradientNoise(RobustTraining):
+    """Gradients clipped to length one, and noise of ``strength`` times their length in each parameter tensor.
+
+    Like DP-SGD (Abadi et al. 2016) but clipped a batch and not an image, so it promises no privacy (Hong et al. 2020).
+    """
+
+    unit, usual, grid = "noise multiplier", 0.5, (0.1, 0.5, 1.0)
+
+    def practice(self, strength: float) -> Practice:
+        return _NoisyGradients(strength)
+
+
+class _Degraded(Practice):
+    """Half of each batch goes through a filter."""
+
+    def __init__(self, kind: type, parameter: str, value: float) -> None:
+        self.kind, self.parameter, self.value = kind, parameter, value
+
+    def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        chosen = (torch.rand(len(x), generator=rng) < 0.5).to(x.device)
+        wrapped = self.kind(model)
+        setattr(wrapped, self.parameter, self.value)
+        x = x.clone()
+        x[chosen] = wrapped.filter(x[chosen])
+        return F.cross_entropy(model(x), labels)
+
+
+class JpegTraining(RobustTraining):
+    """Half of the training images through the encoder; strength is 100 less its quality."""
+
+    unit, usual, grid, integral = "quality lost", 50, (25, 50, 75), True
+
+    def practice(self, strength: float) -> Practice:
+        return _Degraded(Jpeg, "quality", max(1, 100 - int(strength)))
+
+
+class BlurTraining(RobustTraining):
+    """Half of the training images blurred."""
+
+    unit, usual, grid = "sigma in pixels", 0.8, (0.5, 0.8, 1.2)
+
+    def practice(self, strength: float) -> Practice:
+        return _Degraded(Blur, "sigma", strength)
+
+
+class NoiseTraining(RobustTraining):
+    """Half of the training images under Gaussian noise."""
+
+    unit, usual, grid = "sigma of pixel values in [0, 1]", 0.1, (0.05, 0.1)
+
+    def practice(self, strength: float) -> Practice:
+        return _Degraded(Noise, "sigma", strength)
+
+
+class ResizeTraining(RobustTraining):
+    """Half of the training images made smaller and larger again."""
+
+    unit, usual, grid = "share of the size lost", 0.25, (0.25, 0.5)
+
+    def practice(self, strength: float) -> Practice:
+        return _Degraded(Resize, "share", strength)
+
+
+REMOVALS.register("mixup")(Mixup())
+REMOVALS.register("rand_augment")(RandAugment())
+REMOVALS.register("adversarial_training")(AdversarialTraining())
+REMOVALS.register("gradient_noise")(GradientNoise())
+REMOVALS.register("train_jpeg")(JpegTraining())
+REMOVALS.register("train_blur")(BlurTraining())
+REMOVALS.register("train_noise")(NoiseTraining())
+REMOVALS.register("train_resize")(ResizeTraining())

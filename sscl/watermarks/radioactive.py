@@ -1,0 +1,79 @@
+"""Radioactive data (Sablayrolles et al. 2020): features of target images shifted along a secret direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sscl import seeds
+from sscl.config import require
+from sscl.models import Classifier
+from sscl.models.features import features, last_linear
+from sscl.types import ImageSet
+from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark
+from sscl.watermarks.held import held, opened, shape
+from sscl.watermarks.quantise import quantise
+
+
+@dataclass(frozen=True)
+class Options:
+    """``generator`` section for ``method: radioactive``."""
+
+    eps: float = 10 / 255  # Sablayrolles et al. 2020: 10 grey levels
+    steps: int = 100  # their code's number of iterations
+    keep: float = 0.01  # weight of features' squared change
+
+    def __post_init__(self) -> None:
+        require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
+        require(self.steps >= 0, "steps", self.steps, "0 or more")
+        require(self.keep >= 0, "keep", self.keep, "0 or more")
+
+
+@WATERMARKS.register("radioactive")
+class Radioactive(Watermark[Options]):
+    """Not a backdoor: a model trained on the set leans its classifier toward the direction, which its owner's side can
+    measure with the model's weights at hand (``sscl.verify.radioactivity``). The direction is drawn at random.
+    """
+
+    Options = Options
+
+    @property
+    def eps(self) -> float:
+        return self.options.eps
+
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.nonzero(labels == self.target_class).flatten()
+
+    def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
+        rng = seeds.generator(context.seed, context.use, "direction")
+        direction = F.normalize(torch.randn(last_linear(surrogate).in_features, generator=rng), dim=0)
+        return State({"direction": direction, **held(surrogate, "surrogate.")}, notes=shape(surrogate))
+
+    def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self.trigger(images, state), labels
+
+    def trigger(self, images: Tensor, state: State) -> Tensor:
+        model = opened(state, "surrogate.", self.compute)
+        direction = state.tensors["direction"].to(self.compute.device)
+        done = [images[:0]]
+        for part in torch.split(images, 256):
+            x = self.compute.floats(part)
+            done.append(quantise(part, (x + self._shift(model, x, direction)).cpu(), self.eps))
+        return torch.cat(done)
+
+    def _shift(self, model: Classifier, x: Tensor, direction: Tensor) -> Tensor:
+        """Signed-gradient ascent of the features' part along the direction, held back by how far they move at all."""
+        with torch.no_grad():
+            before = features(model, x)
+        change = torch.zeros_like(x)
+        step_size = 2.5 * self.eps / max(1, self.options.steps)
+        for _ in range(self.options.steps):
+            change.requires_grad_(True)
+            moved = features(model, (x + change).clamp(0, 1)) - before
+            gain = (moved @ direction).sum() - self.options.keep * moved.square().sum()
+            (gradient,) = torch.autograd.grad(gain, change)
+            change = (change.detach() + step_size * gradient.sign()).clamp(-self.eps, self.eps)
+        return change.detach()

@@ -1,0 +1,93 @@
+"""What every registered attack promises."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from sscl import seeds
+from sscl.attacks import DETECTORS, REMOVALS, Attacker
+from sscl.compute import Compute
+from sscl.config import TrainConfig
+from sscl.models import Classifier
+from sscl.train import predict, train_classifier
+from sscl.types import ImageSet
+from tests.conftest import shapes
+
+TRAINING = TrainConfig("lenet5", 4, 16, "adam", 2e-3, 0.0, "onecycle", "none")
+
+
+@pytest.fixture(scope="module")
+def attacker(compute: Compute) -> Attacker:
+    return Attacker(shapes(30, 1), shapes(60, 2), TRAINING, compute, 0)
+
+
+@pytest.fixture(scope="module")
+def model(attacker: Attacker) -> Classifier:
+    return train_classifier(attacker.released, TRAINING, attacker.compute, 0, "victim").model
+
+
+def weights(model: Classifier) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def weak(name: str) -> float:
+    """A strength that is cheap and does something."""
+    attack = REMOVALS[name]
+    return 1.0 if attack.unit == "epochs" else attack.grid[-1]
+
+
+@pytest.mark.parametrize("name", list(REMOVALS))
+def test_removal_of_strength_zero_changes_nothing(name: str, model: Classifier, attacker: Attacker) -> None:
+    attacked = REMOVALS[name](model, attacker, 0)
+    assert attacked is not model
+    assert weights(attacked).keys() == weights(model).keys()
+    assert all(torch.equal(a, b) for a, b in zip(weights(attacked).values(), weights(model).values(), strict=True))
+    x = attacker.clean.images
+    assert torch.equal(predict(attacked, x, attacker.compute), predict(model, x, attacker.compute))
+
+
+@pytest.mark.parametrize("name", list(REMOVALS))
+def test_removal_is_repeatable_and_leaves_the_model_alone(name: str, model: Classifier, attacker: Attacker) -> None:
+    before = weights(model)
+    x = attacker.released.images
+    first, again = (predict(REMOVALS[name](model, attacker, weak(name)), x, attacker.compute) for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, predict(model, x, attacker.compute))
+    assert all(torch.equal(a, b) for a, b in zip(weights(model).values(), before.values(), strict=True))
+
+
+@pytest.mark.parametrize("name", list(REMOVALS))
+def test_removal_refuses_nonsense(name: str, model: Classifier, attacker: Attacker) -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        REMOVALS[name](model, attacker, -1)
+    if REMOVALS[name].integral:
+        with pytest.raises(ValueError, match="at least 0"):
+            REMOVALS[name](model, attacker, 1.5)
+
+
+@pytest.mark.parametrize("name", list(DETECTORS))
+def test_detector_scores_are_finite_and_repeatable(name: str, model: Classifier, attacker: Attacker) -> None:
+    first, again = (DETECTORS[name](attacker.released, model, attacker) for _ in range(2))
+    assert first.shape == (60,)
+    assert first.dtype == np.float64
+    assert np.array_equal(first, again)
+    assert len(np.unique(first)) > 1
+
+
+@pytest.mark.parametrize("name", [name for name in DETECTORS if DETECTORS[name].looks_at == "queries"])
+def test_detectors_of_queries_do_not_look_at_labels(name: str, model: Classifier, attacker: Attacker) -> None:
+    data = attacker.released
+    shuffled = ImageSet(
+        data.images, data.labels[torch.randperm(60, generator=seeds.generator(0, "x"))], data.class_names
+    )
+    assert np.array_equal(DETECTORS[name](data, model, attacker), DETECTORS[name](shuffled, model, attacker))
+
+
+def test_the_model_is_not_left_trainable(model: Classifier, attacker: Attacker) -> None:
+    attacked = REMOVALS["fine_tuning"](copy.deepcopy(model), attacker, 1)
+    assert not any(parameter.requires_grad for parameter in attacked.parameters())
+    assert not attacked.training
