@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sscl import progress
+from sscl.cli_benchmark import benchmark
 from sscl.errors import InputError, SSCLError
 from sscl.stages.table import ROLES, SCENARIOS, STAGES, Stage
 
@@ -331,6 +332,9 @@ def power(
         out_console.print(
             f"  key_sequential  {found.queries_sequential:,.0f} queries on average, power {found.power_sequential:.2f}"
         )
+
+
+app.command(short_help="Compare watermarks under attacks. [dim]sscl benchmark --profile small --dry-run[/]")(benchmark)
 
 
 @app.command(short_help="Make a secret key. [dim]sscl keygen private/sign.pem[/]")

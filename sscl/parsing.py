@@ -29,7 +29,7 @@ def parse(cls: type[D], raw: Mapping[str, Any], where: str) -> D:
             near = difflib.get_close_matches(str(key), fields, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
             raise ConfigError(f"{prefix}{key}: unknown key; {hint}")
-    missing = [name for name, field in fields.items() if name not in raw and field.default is dataclasses.MISSING]
+    missing = [name for name, field in fields.items() if name not in raw and _has_no_default(field)]
     if missing:
         raise ConfigError(f"{prefix}{missing[0]}: missing; params.yaml shows its usual value")
     hints = typing.get_type_hints(cls)
@@ -40,12 +40,21 @@ def parse(cls: type[D], raw: Mapping[str, Any], where: str) -> D:
         raise ConfigError(f"{prefix}{error}") from None
 
 
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
 def _convert(value: Any, hint: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return value if isinstance(value, hint) else parse(hint, value, where)
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         return _convert_union(value, typing.get_args(hint), where)
+    if origin is list:
+        if not isinstance(value, list):
+            raise ConfigError(f"{where}: expected a list, got {value!r}")
+        (inner,) = typing.get_args(hint)
+        return [_convert(item, inner, f"{where}.{number}") for number, item in enumerate(value)]
     if origin is Literal:
         if value in typing.get_args(hint) and not isinstance(value, bool):
             return value

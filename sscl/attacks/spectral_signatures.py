@@ -15,7 +15,8 @@ def spectral_scores(features: torch.Tensor) -> torch.Tensor:
     """Squared projection of centred features (N, D) on their first right singular vector: (N,)."""
     centred = features - features.mean(dim=0)
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
-    return (centred @ directions[0]).square()
+    scores: torch.Tensor = (centred @ directions[0]).square()
+    return scores
 
 
 class SpectralSignatures(Detector):

@@ -1,0 +1,57 @@
+"""Flow ``benchmark``: the comparison's cells as tasks, on threads, Dask or Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from prefect import flow
+
+from sscl.benchmark.plan import load_plan
+from sscl.cli import Debug, reporting
+from tasks.benchmark import described, measure, publish, runner
+
+
+@flow(name="benchmark", validate_parameters=True)
+def benchmark(
+    profile: str = "small",
+    overrides: list[str] | None = None,
+    out: str = "runs/benchmark",
+    root: str = ".",
+) -> list[dict[str, Any]]:
+    """Measure every cell that is not there yet; tables show in the Prefect UI.
+
+    Args:
+        profile: a benchmark of ``benchmark.yaml``.
+        overrides: ``section.key=value`` for every cell.
+        out: where pieces, rows and tables are kept; workers on other machines must see it too.
+        root: the checkout's folder.
+
+    Returns:
+        The rows, in the plan's order.
+    """
+    folder = Path(root)
+    params = str(folder / "params.yaml")
+    cells = load_plan(folder / "benchmark.yaml", profile)
+    waiting = [measure.submit(cell.name, described(cell), out, params, overrides or []) for cell in cells]
+    rows = [future.result() for future in waiting]
+    publish(rows, Path(out))
+    return rows
+
+
+def main(
+    profile: Annotated[str, typer.Option(help="A benchmark of benchmark.yaml.")] = "small",
+    on: Annotated[str, typer.Option("--runner", help="thread, dask or ray.")] = "thread",
+    workers: Annotated[int, typer.Option(help="Cells at a time.")] = 1,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override for every cell.")] = None,
+    out: Annotated[Path, typer.Option(help="Where pieces, rows and tables are kept.")] = Path("runs/benchmark"),
+    debug: Debug = False,
+) -> None:
+    """Run the comparison in a Prefect flow."""
+    with reporting(debug):
+        benchmark.with_options(task_runner=runner(on, workers))(profile, overrides, str(out))
+
+
+if __name__ == "__main__":
+    typer.run(main)

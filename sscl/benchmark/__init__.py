@@ -1,0 +1,1 @@
+"""The comparison: a matrix of watermarks, attacks and suspects, each cell computed once."""

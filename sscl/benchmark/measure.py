@@ -1,0 +1,121 @@
+"""What is measured of one suspect, and of one detector."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score, roc_curve
+from torch import Tensor
+
+from sscl import seeds
+from sscl.attacks import Attacker, Detector
+from sscl.audit.protocol import Record, ask, verification_images
+from sscl.audit.verdict import decide
+from sscl.compute import Compute
+from sscl.config import AuditConfig, VerifyConfig
+from sscl.models import Classifier
+from sscl.oracles import Context, Oracle
+from sscl.train import benign_accuracy, predict
+from sscl.types import ImageSet, Responses
+from sscl.verify import TESTS
+from sscl.watermarks.base import AnyWatermark, KeyedWatermark, State
+
+FALSE_POSITIVES = 0.01  # at which a detector's recall is taken
+
+
+class InMemory(Oracle):
+    """A model of this process as a suspect; attacked models are in no file."""
+
+    def __init__(self, model: Classifier, context: Context) -> None:
+        super().__init__("in memory", context, None)
+        self._model = model
+
+    @classmethod
+    def accepts(cls, address: str) -> bool:
+        return False
+
+    def answer(self, images: np.ndarray) -> Responses:
+        tensor = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        return Responses(predict(self._model, tensor, self.context.compute).numpy())
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": "in memory"}
+
+
+def suspect_scores(
+    model: Classifier, watermark: AnyWatermark, state: State, test: ImageSet, verify: VerifyConfig, compute: Compute
+) -> dict[str, float]:
+    """BA; WSR toward ``y_t``; untargeted WSR; ``delta_P``; the published test's p.
+
+    ``wsr_untargeted`` is over the test images of every class that are answered rightly without the mark: the share that
+    is answered wrongly with it. The others are over non-target images, as in the paper.
+    """
+    target = watermark.target_class
+    marked = watermark.trigger(test.images, state)
+    before, after = (predict(model, images, compute) for images in (test.images, marked))
+    others, right = test.labels != target, before.argmax(dim=1) == test.labels
+    benign, answers = (Responses(p[others].numpy()) for p in (before, after))
+    return {
+        "ba": benign_accuracy(model, test, compute),
+        "wsr": _share(after.argmax(dim=1)[others] == target),
+        "wsr_untargeted": _share(after.argmax(dim=1)[right] != test.labels[right]),
+        "delta_p": float((after - before)[others, target].mean()),
+        "p_paper": TESTS["paired_t"](verify.tau, verify.alpha).run(benign, answers, target).p_value,
+    }
+
+
+def key_p_value(
+    model: Classifier,
+    watermark: AnyWatermark,
+    state: State,
+    test: ImageSet,
+    audit: AuditConfig,
+    compute: Compute,
+    seed: int,
+) -> float | None:
+    """The exact test's p over keys; ``None`` for a method without keys."""
+    if not isinstance(watermark, KeyedWatermark):
+        return None
+    images = verification_images(test, watermark.target_class, audit.images, seed)
+    fixed, record = replace(audit, test="key_rank"), Record()
+    oracle = InMemory(model, Context(test.class_names, compute))
+    ask(oracle, watermark, state, images, fixed, seeds.derive(seed, "benchmark"), record)
+    return decide(record, watermark.target_class, test.classes, fixed).p_value
+
+
+def detector_scores(
+    detector: Detector,
+    model: Classifier,
+    attacker: Attacker,
+    marked: Tensor,
+    watermark: AnyWatermark,
+    state: State,
+    test: ImageSet,
+) -> dict[str, float]:
+    """AUROC and recall at 1 % false positives.
+
+    Detectors of a dataset look at the released set and should find ``marked``; those of queries look at test images
+    without and with the mark.
+    """
+    if detector.looks_at == "dataset":
+        images, truth = attacker.released, torch.zeros(len(attacker.released), dtype=torch.bool)
+        truth[marked] = True
+    else:
+        part = test.subset(torch.nonzero(test.labels != watermark.target_class).flatten()[:1000])
+        both = torch.cat((part.images, watermark.trigger(part.images, state)))
+        images = ImageSet(both, torch.cat((part.labels, part.labels)), test.class_names)
+        truth = torch.arange(len(both)) >= len(part)
+    scores = detector(images, model, attacker)
+    return {"auroc": float(roc_auc_score(truth, scores)), "recall": recall_at(truth.numpy(), scores, FALSE_POSITIVES)}
+
+
+def recall_at(truth: np.ndarray, scores: np.ndarray, false_positives: float) -> float:
+    """The largest share of marked images that a threshold finds with at most that share of the others."""
+    wrong, found, _ = roc_curve(truth, scores, drop_intermediate=False)
+    return float(found[wrong <= false_positives].max())
+
+
+def _share(values: Tensor) -> float:
+    return float(values.double().mean()) if len(values) else float("nan")

@@ -1,0 +1,194 @@
+"""A cell of the benchmark to its row: pieces are made once and shared between cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+import torch
+
+from sscl import seeds
+from sscl.artifacts import Slot, load_tensors, read_json, write_json
+from sscl.attacks import DETECTORS, REMOVALS, Attacker
+from sscl.benchmark.measure import detector_scores, key_p_value, suspect_scores
+from sscl.benchmark.plan import NONE, Cell, described
+from sscl.benchmark.workshop import Workshop
+from sscl.checkpoint import Checkpoint
+from sscl.compute import Compute
+from sscl.config import Config, dump
+from sscl.data.store import load_split
+from sscl.models.io import load_classifier
+from sscl.params import load
+from sscl.perceptual import LPIPS, image_quality
+from sscl.provenance import machine
+from sscl.stages import embed, generator, prepare
+from sscl.stages.names import INDICES, MODEL
+from sscl.stages.surrogate import train_and_save
+from sscl.types import ImageSet
+from sscl.watermarks.io import GENERATOR, load_watermark
+
+ROW = "row.json"
+CLEAN_SHARE = 0.1  # of the training set, what an attacker knows to be clean (the paper's fine-tuning)
+LPIPS_IMAGES = 500  # marked images over which visibility is measured
+USUAL_MINUTES = 5.0  # of a cell of which nothing like it was ever timed
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A benchmark's folder and parameters.
+
+    Attributes:
+        root: where pieces and rows are kept.
+        params: ``params.yaml``.
+        overrides: ``section.key=value`` for every cell.
+    """
+
+    root: Path
+    params: Path
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def workshop(self) -> Workshop:
+        return Workshop(self.root)
+
+    def config(self, cell: Cell) -> Config:
+        """The profile's parameters with what the cell replaces."""
+        changes = [f"seed={cell.seed}", f"generator.method={cell.method}"]
+        if cell.rate is not None:
+            changes.append(f"embed.rate={cell.rate}")
+        if cell.eps is not None:
+            changes.append(f"generator.{cell.method}.eps={cell.eps}")
+        if cell.suspect is not None:
+            changes.append(f"user.model={cell.suspect}")
+        return load(self.params, cell.profile, [*self.overrides, *cell.overrides, *changes])
+
+    def slot(self, cell: Cell) -> Slot:
+        """Where the cell's row is."""
+        return self.workshop.slot("cells", __name__, cell=asdict(cell), config=dump(self.config(cell)))
+
+    def row(self, cell: Cell) -> dict[str, Any]:
+        """The cell's row, measured now unless it is there."""
+        slot = self.slot(cell)
+        folder = self.workshop.make(slot, lambda out, _: self._measure(cell, out))
+        return {**read_json(folder / ROW), "seconds": self.workshop.seconds(slot)}
+
+    def _measure(self, cell: Cell, out: Path) -> None:
+        row = described(cell) | _measured(self, cell, self.config(cell)) | {"machine": machine()}
+        out.mkdir(parents=True)
+        write_json(out / ROW, row)
+
+    def data(self, config: Config) -> Path:
+        """The clean dataset."""
+        slot = self.workshop.slot("data", "sscl.stages.prepare", data=asdict(config.data), seed=config.seed)
+        refused = self.root / "refused.csv"
+        return self.workshop.make(slot, lambda out, _: prepare.run(config.data, config.seed, out, refused))
+
+    def trained(self, config: Config, which: str, data: Path) -> Path:
+        """A model on a stored dataset, by the ``surrogate`` or ``user`` section."""
+        training = config.surrogate if which == "surrogate" else config.user
+        compute = Compute.resolve(config.compute)
+        slot = self.workshop.slot(
+            "models", "sscl.stages.surrogate", which=which, training=asdict(training), seed=config.seed, data=data
+        )
+        build = partial(_train, training, compute, config.seed, which, data)
+        return self.workshop.make(slot, build) / MODEL
+
+    def released(self, config: Config, data: Path, surrogate: Path) -> tuple[Path, float, float]:
+        """The released set with its secret beside it; seconds to fit the method and to mark."""
+        method = {"generator": dump(config)["generator"], "target": config.target_class, "seed": config.seed}
+        fit = self.workshop.slot("secrets", "sscl.stages.generator", data=data, surrogate=surrogate, **method)
+        secret = self.workshop.make(
+            fit,
+            lambda out, checkpoint: generator.run(
+                config.generator,
+                config.target_class,
+                config.independent,
+                config.surrogate,
+                config.compute,
+                config.seed,
+                None,
+                data,
+                surrogate.parent,
+                out,
+                "release",
+                checkpoint,
+            ),
+        )
+        mark = self.workshop.slot(
+            "releases", "sscl.stages.embed", data=data, secret=secret, embed=asdict(config.embed), seed=config.seed
+        )
+        folder = self.workshop.make(mark, lambda out, _: _embed(config, data, secret, out))
+        return folder, self.workshop.seconds(fit), self.workshop.seconds(mark)
+
+    def minutes(self, cells: Iterable[Cell]) -> tuple[int, float]:
+        """How many cells are there already, and minutes for the rest from past timings of their like."""
+        past = pd.DataFrame([self.row(cell) for cell in cells if self.slot(cell).is_done()])
+        waiting = [cell for cell in cells if not self.slot(cell).is_done()]
+        return len(past), sum(_estimate(past, cell) for cell in waiting)
+
+
+def _estimate(past: pd.DataFrame, cell: Cell) -> float:
+    """Minutes: the median of rows that share attack and profile, else attack, else all."""
+    if past.empty:
+        return USUAL_MINUTES
+    for columns in (["profile", "attack", "method"], ["profile", "attack"], ["attack"], []):
+        alike = past
+        for column in columns:
+            alike = alike[alike[column] == getattr(cell, column)]
+        if len(alike):
+            return float(median(alike["seconds"])) / 60
+    return USUAL_MINUTES
+
+
+def _train(
+    training: Any, compute: Compute, seed: int, which: str, data: Path, out: Path, checkpoint: Checkpoint
+) -> None:
+    train_and_save(training, compute, seed, which, data, out, checkpoint)
+
+
+def _embed(config: Config, data: Path, secret: Path, out: Path) -> None:
+    out.mkdir(parents=True)
+    embed.run(config.embed, config.compute, config.seed, None, data, secret, out / "public", out / "private", "release")
+
+
+def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
+    compute = Compute.resolve(config.compute)
+    data = bench.data(config)
+    surrogate = bench.trained(config, "surrogate", data)
+    released, fit_seconds, mark_seconds = bench.released(config, data, surrogate)
+    secret = released / "private"
+    test = load_split(data, "test")
+    watermark, state = load_watermark(secret / GENERATOR, test.classes, compute)
+    marked = load_tensors(secret / INDICES)[0]["indices"]
+    opened, _ = load_classifier(bench.trained(config, "user", released / "public"))
+    model = compute.place(opened).requires_grad_(False).eval()
+    attacker = _attacker(config, data, released / "public", compute)
+    if cell.attack in DETECTORS:
+        return detector_scores(DETECTORS[cell.attack], model, attacker, marked, watermark, state, test)
+    if cell.attack != NONE:
+        model = compute.place(REMOVALS[cell.attack](model, attacker, cell.strength))
+    row: dict[str, Any] = suspect_scores(model, watermark, state, test, config.verify, compute)
+    row["p_key"] = key_p_value(model, watermark, state, test, config.audit, compute, config.seed)
+    if cell.attack == NONE:
+        some = marked[:LPIPS_IMAGES]
+        clean = load_split(data, "train").images[some]
+        row |= image_quality(LPIPS().to(compute.device), clean, attacker.released.images[some])
+        row |= {"clean_label": watermark.clean_label, "targeted": watermark.targeted, "marked": len(marked)}
+        row["seconds_per_1000"] = fit_seconds + 1000 * mark_seconds / len(marked)
+        innocent, _ = load_classifier(bench.trained(config, "user", data))
+        other = suspect_scores(compute.place(innocent).eval(), watermark, state, test, config.verify, compute)
+        row |= {f"clean_{name}": value for name, value in other.items()}
+    return row
+
+
+def _attacker(config: Config, data: Path, released: Path, compute: Compute) -> Attacker:
+    """Has the released set and, from elsewhere, a tenth as many clean images."""
+    train = load_split(data, "train")
+    order = torch.randperm(len(train), generator=seeds.generator(config.seed, "benchmark", "attacker"))
+    clean: ImageSet = train.subset(order[: max(1, round(CLEAN_SHARE * len(train)))].sort().values)
+    return Attacker(clean, load_split(released, "train"), replace(config.user), compute, config.seed)

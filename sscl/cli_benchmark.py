@@ -1,0 +1,52 @@
+"""The verb ``sscl benchmark``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def benchmark(
+    profile: Annotated[str, typer.Option("--profile", "-p", help="A benchmark of the plan.")] = "small",
+    plan: Annotated[Path, typer.Option(help="The plan.")] = Path("benchmark.yaml"),
+    params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
+    overrides: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override for every cell.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where pieces, rows and tables are kept.")] = Path(
+        "runs/benchmark"
+    ),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many cells and minutes, and stop.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Compare watermarks under attacks: every cell is computed once, and a broken-off run goes on where it was.
+
+    Example: sscl benchmark --profile small --dry-run
+    """
+    from sscl.cli import out_console, reporting
+
+    with reporting(debug):
+        from sscl.benchmark import tables
+        from sscl.benchmark.plan import load_plan
+        from sscl.benchmark.run import Bench
+
+        cells = load_plan(plan, profile)
+        bench = Bench(out, params, tuple(overrides or ()))
+        done, minutes = bench.minutes(cells)
+        if dry_run:
+            if json_:
+                typer.echo(json.dumps({"cells": len(cells), "cached": done, "minutes": round(minutes, 1)}))
+            else:
+                out_console.print(f"{len(cells)} cells, {done} cached, about {minutes:,.0f} minutes for the rest")
+            return
+        rows = []
+        for number, cell in enumerate(cells, start=1):
+            if not json_:
+                out_console.print(f"[dim]{number} of {len(cells)}[/] {cell.name}")
+            rows.append(bench.row(cell))
+        found = tables.save(rows, out)
+        if json_:
+            typer.echo(json.dumps(rows))
+        else:
+            out_console.print(tables.markdown(found), soft_wrap=True)
+            out_console.print(f"Rows: {out / 'benchmark.parquet'}", soft_wrap=True)

@@ -1,0 +1,140 @@
+"""The comparison: planning, caching, tables, and a method that exists in this file alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_curve
+from torch import Tensor
+from typer.testing import CliRunner
+
+from sscl.artifacts import digest
+from sscl.attacks import DETECTORS, REMOVALS
+from sscl.benchmark import tables
+from sscl.benchmark.measure import recall_at
+from sscl.benchmark.plan import NONE, Block, load_plan
+from sscl.benchmark.run import Bench
+from sscl.cli import app
+from sscl.errors import ConfigError, InputError
+from sscl.watermarks import WATERMARKS, State
+from sscl.watermarks.poison import PoisonLabel
+from tests.conftest import ROOT, TINY, shapes, store
+
+SETS = [argument for change in TINY for argument in ("--set", change)]
+
+
+@dataclass(frozen=True)
+class ToyOptions:
+    level: int = 255
+
+
+@pytest.fixture(autouse=True)
+def toy() -> Iterator[None]:
+    """A registered method: what a new file in ``sscl/watermarks`` would do."""
+
+    class Toy(PoisonLabel[ToyOptions]):
+        Options = ToyOptions
+
+        def trigger(self, images: Tensor, state: State) -> Tensor:
+            marked = images.clone()
+            marked[..., :5, :5] = self.options.level
+            return marked
+
+    WATERMARKS.register("toy")(Toy)
+    yield
+    del WATERMARKS._members["toy"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("benchmark")
+    store(folder / "source", shapes(90, 1), shapes(45, 2))
+    (folder / "plan.yaml").write_text(
+        "toys:\n  - {profiles: [demo], methods: [toy], attacks: [none, pruning, strip, spectral_signatures]}\n"
+    )
+    return folder
+
+
+def run(place: Path, *arguments: str) -> str:
+    command = ["benchmark", "--profile", "toys", "--plan", str(place / "plan.yaml"), "--out", str(place / "out")]
+    command += ["--params", str(ROOT / "params.yaml"), *SETS, "--set", f"data.path={place / 'source'}", *arguments]
+    result = CliRunner().invoke(app, [*command, "--json", "--debug"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_a_new_method_goes_through_everything_and_is_cached(place: Path) -> None:
+    before = json.loads(run(place, "--dry-run"))
+    assert (before["cells"], before["cached"]) == (4, 0)
+    rows = json.loads(run(place))
+    assert [row["attack"] for row in rows] == ["none", "pruning", "strip", "spectral_signatures"]
+    assert rows[0]["method"] == "toy"
+    assert rows[0]["clean_label"] is False
+    assert 0 <= rows[0]["wsr"] <= 1
+    assert 0 <= rows[2]["auroc"] <= 1
+    models = {path: digest(path) for path in (place / "out/models").iterdir()}
+    after = json.loads(run(place, "--dry-run"))
+    assert after == {"cells": 4, "cached": 4, "minutes": 0}
+    assert json.loads(run(place)) == rows
+    assert models == {path: digest(path) for path in (place / "out/models").iterdir()}
+    found = pd.read_parquet(place / "out/benchmark.parquet")
+    assert len(found) == 4
+    text = tables.markdown(found)
+    assert "toy" in text
+    assert "### Detection" in text
+
+
+def test_a_broken_cell_keeps_the_others(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = load_plan(place / "plan.yaml", "toys")
+    bench = Bench(place / "broken", ROOT / "params.yaml", (*TINY, f"data.path={place / 'source'}"))
+
+    def fails(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(REMOVALS["pruning"]), "run", fails)
+    bench.row(plan[0])
+    with pytest.raises(KeyboardInterrupt):
+        bench.row(plan[1])
+    assert bench.minutes(plan)[0] == 1
+    assert bench.minutes(plan)[1] > 0
+
+
+def test_plans_expand_and_refuse_nonsense(tmp_path: Path) -> None:
+    block = Block(["demo"], ["all"], seeds=2, attacks=["all"])
+    cells = list(block.cells())
+    assert len(cells) == 2 * len(list(WATERMARKS)) * (1 + len(list(REMOVALS)) + len(list(DETECTORS)))
+    assert len(set(cells)) == len(cells)
+    grid = list(replace(block, methods=["badnets"], attacks=["pruning", NONE], strengths="grid", seeds=1).cells())
+    assert [cell.strength for cell in grid] == [*REMOVALS["pruning"].grid, None]
+    with pytest.raises(ConfigError, match="unknown watermark 'nothing'"):
+        Block(["demo"], ["nothing"])
+    path = tmp_path / "plan.yaml"
+    with pytest.raises(InputError, match="cannot be read"):
+        load_plan(path, "x")
+    path.write_text("small:\n  - {profiles: [demo], methods: [badnets], atacks: [none]}\n")
+    with pytest.raises(ConfigError, match="did you mean 'attacks'"):
+        load_plan(path, "small")
+    with pytest.raises(ConfigError, match="no benchmark 'large', choose one of small"):
+        load_plan(path, "large")
+
+
+@pytest.mark.parametrize("profile", ["tiny", "small", "paper"])
+def test_every_cell_of_the_shipped_plan_has_a_config(profile: str) -> None:
+    bench = Bench(Path("nowhere"), ROOT / "params.yaml")
+    for cell in load_plan(ROOT / "benchmark.yaml", profile):
+        if cell.seed == 0:
+            assert bench.config(cell).generator.method == cell.method
+
+
+def test_recall_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    truth, scores = rng.random(500) < 0.1, rng.normal(size=500)
+    wrong, found, _ = roc_curve(truth, scores + truth)
+    assert recall_at(truth, scores + truth, 0.01) == pytest.approx(max(found[wrong <= 0.01]))
+    assert recall_at(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4]), 0.01) == 1.0

@@ -1,0 +1,49 @@
+"""The comparison as a Prefect flow, by every task runner that is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.benchmark import benchmark
+from sscl.errors import ConfigError
+from tasks.benchmark import RUNNERS, runner
+from tests.conftest import ROOT, TINY, shapes, store
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flow")
+    store(folder / "source", shapes(90, 1), shapes(45, 2))
+    shutil.copy(ROOT / "params.yaml", folder)
+    (folder / "benchmark.yaml").write_text("two:\n  - {profiles: [demo], methods: [badnets], attacks: [none, strip]}\n")
+    return folder
+
+
+@pytest.mark.parametrize("name", list(RUNNERS))
+def test_rows_are_the_same_whichever_runner(name: str, server: None, place: Path) -> None:
+    if importlib.util.find_spec(RUNNERS[name][0]) is None:
+        pytest.skip(f"{name} is not installed")
+    sets = [*TINY, f"data.path={place / 'source'}"]
+    flow = benchmark.with_options(task_runner=runner(name, 2))
+    rows = flow("two", sets, str(place / name), str(place))
+    assert [row["attack"] for row in rows] == ["none", "strip"]
+    assert (place / name / "benchmark.parquet").is_file()
+    again = flow("two", sets, str(place / name), str(place))
+    assert again == rows
+
+
+def test_unknown_runner() -> None:
+    with pytest.raises(ConfigError, match="choose one of thread, dask, ray"):
+        runner("threads", 1)
