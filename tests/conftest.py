@@ -22,7 +22,7 @@ from sscl.types import ImageSet
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 CLASSES = ("across", "down", "square")  # in name order, as an image folder has them
-GRADIENT_MATCHING = ("steps=4", "retrain_every=2", "images=10")
+GRADIENT_MATCHING = ("steps=2", "retrain_every=1", "images=6")
 TINY = (
     "data.source=parquet",
     "data.image_size=null",

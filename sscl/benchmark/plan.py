@@ -89,14 +89,11 @@ class Block:
         methods = list(WATERMARKS) if "all" in self.methods else self.methods
         attacks = [NONE, *REMOVALS, *DETECTORS] if "all" in self.attacks else self.attacks
         tried = [(attack, strength) for attack in attacks for strength in self._strengths(attack)]
+        rates: list[float | None] = [*self.rates] or [None]
+        budgets: list[float | None] = [*self.eps] or [None]
+        suspects: list[str | None] = [*self.suspects] or [None]
         for profile, method, seed, rate, eps, suspect, (attack, strength) in product(
-            self.profiles,
-            methods,
-            range(self.seeds),
-            self.rates or [None],
-            self.eps or [None],
-            self.suspects or [None],
-            tried,
+            self.profiles, methods, range(self.seeds), rates, budgets, suspects, tried
         ):
             yield Cell(profile, method, seed, rate, eps, suspect, attack, strength, tuple(self.overrides))
 
