@@ -38,7 +38,7 @@ def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) ->
         section: Any = masked if raw["profile"] != "demo" and len(keys) > 1 else raw
         value: Any = effective
         for key in keys[:-1]:
-            section, value = section[key], value[key]
+            section, value = section.setdefault(key, {}), value[key]
         section[keys[-1]] = value[keys[-1]]
     if raw != yaml.load(path.read_text()):
         buffer = io.StringIO()

@@ -75,7 +75,7 @@ def _invert_class(model: Classifier, attacker: Attacker, label: int, steps: int,
     with torch.no_grad():
         x = attacker.compute.floats(data.images[:1000])
         hits = (model(_stamped(x, mask, pattern)).argmax(dim=1) == label).double().mean()
-    return float(mask.sigmoid().sum()), float(hits)
+        return float(mask.sigmoid().sum()), float(hits)
 
 
 def _stamped(x: Tensor, mask: Tensor, pattern: Tensor) -> Tensor:

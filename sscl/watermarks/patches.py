@@ -22,7 +22,7 @@ def corner(images: Tensor, side: int) -> Tensor:
 
 
 def four_corners(images: Tensor) -> Tensor:
-    """White pixels on an X of 3 by 3 in each corner (Turner et al. 2019; places as in BackdoorBox)."""
+    """Four white pixels of a 3 by 3 cross in each corner, mirrored (Turner et al. 2019, BackdoorBox)."""
     factor = scaled(1, images.shape[-1])
     cross = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 0]], dtype=torch.bool)
     cross = cross.repeat_interleave(factor, dim=0).repeat_interleave(factor, dim=1)

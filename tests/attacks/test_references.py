@@ -164,4 +164,4 @@ def test_label_audit_finds_wrong_labels(attacker: Attacker, model: Classifier) -
     labels[:12] = (labels[:12] + 1) % 3
     scores = DETECTORS["label_audit"](ImageSet(data.images, labels, data.class_names), model, attacker)
     truth = np.arange(150) < 12
-    assert roc_auc_score(truth, scores) > 0.9
+    assert roc_auc_score(truth, scores) > 0.8
