@@ -337,7 +337,8 @@ def main(
     images = verification_images(study.test, study.watermark.target_class, config.images, 0)
     published = published_watermark(study)
     bank = references(study, images)
-    rows = []
+    kept = [r for r in json.loads(RESULTS.read_text()) if r["dataset"] != dataset] if RESULTS.is_file() else []
+    rows: list[dict[str, Any]] = []
     for suspect in SUSPECTS[dataset]():
         rows.append(examine(study, suspect, images, bank, published))
         shown = {
@@ -345,8 +346,7 @@ def main(
             for name in ("delta_p", "p_key", "p_paper", "delta_p_sscl_bw", "p_paper_sscl_bw", "verdict")
         }
         print(suspect.name, json.dumps(shown), flush=True)
-    kept = [r for r in json.loads(RESULTS.read_text()) if r["dataset"] != dataset] if RESULTS.is_file() else []
-    write_json(RESULTS, kept + rows)
+        write_json(RESULTS, kept + rows)
     print(summary(rows, config.alpha))
 
 

@@ -165,7 +165,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def cell(rows: list[dict[str, Any]], name: str, scale: float, digits: int) -> str:
-    """Mean and range over seeds (and clean models)."""
+    """Mean and range over seeds (and clean models); rows of another command may lack a figure."""
+    if any(name not in r for r in rows):
+        return "-"
     values = [scale * v for r in rows for v in (r[name] if isinstance(r[name], list) else [r[name]])]
     low, high = min(values), max(values)
     if low == high:

@@ -9,15 +9,17 @@ from scipy.special import logit
 
 from sscl.types import Responses
 
-LEAST = 0.005  # probabilities are read within this of 0 and 1: what an API that rounds to two decimals can tell
+LEAST = (
+    0.005  # odds are taken of probabilities within this of 0 and 1: what an API that rounds to two decimals can tell
+)
 
 
 class Effect(NamedTuple):
     """One key's effect on a model, over the images that were answered both with and without its mark.
 
     Attributes:
-        statistic: mean change of the log-odds of ``y_t``, what keys are ranked by. Unlike ``delta_p`` it still tells
-            keys apart when the model is sure of them all.
+        statistic: mean change of ``p + log(p / (1 - p))``, ``p`` of ``y_t``: what keys are ranked by. The log-odds tell
+            keys apart when the model is sure of them all, the probability when it is sure that none is ``y_t``.
         delta_p: mean of ``p(y_t | x_w) - p(y_t | x)``, in [-1, 1].
         wsr: share of marked images answered ``y_t``.
         answered: share of images that were answered both ways; without any, the others are 0, which counts against the
@@ -40,6 +42,6 @@ def effect(benign: Responses, marked: Responses, target_class: int) -> Effect:
     if not both.any():
         return Effect(0.0, 0.0, 0.0, answered)
     before, after = (r.probabilities[both, target_class] for r in (benign, marked))
-    odds = (logit(np.clip(p, LEAST, 1 - LEAST)) for p in (after, before))
+    scores = (p + logit(np.clip(p, LEAST, 1 - LEAST)) for p in (after, before))
     hits = marked.predictions[both] == target_class
-    return Effect(float(np.mean(np.subtract(*odds))), float(np.mean(after - before)), float(hits.mean()), answered)
+    return Effect(float(np.mean(np.subtract(*scores))), float(np.mean(after - before)), float(hits.mean()), answered)

@@ -23,10 +23,10 @@ def two(p: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 0.99), st.floats(0.01, 0.99)), min_size=1, max_size=20))
-def test_it_is_the_mean_change_of_the_log_odds(pairs: list[tuple[float, float]]) -> None:
+def test_it_is_the_mean_change_of_log_odds_and_probability(pairs: list[tuple[float, float]]) -> None:
     before, after = np.array(pairs).T
     found = effect(responses(two(before)), responses(two(after)), 1)
-    expected = np.mean([math.log(b / (1 - b)) - math.log(a / (1 - a)) for a, b in pairs])
+    expected = np.mean([b + math.log(b / (1 - b)) - a - math.log(a / (1 - a)) for a, b in pairs])
     assert found.statistic == pytest.approx(expected, abs=1e-9)
     assert found.delta_p == pytest.approx(np.mean(after - before))
     assert found.wsr == np.mean(after > 0.5)
@@ -36,7 +36,14 @@ def test_it_is_the_mean_change_of_the_log_odds(pairs: list[tuple[float, float]])
 def test_certainty_is_finite() -> None:
     """What an API rounds to 0 and 1 is read as 0.005 and 0.995."""
     found = effect(responses(two(np.zeros(3))), responses(two(np.ones(3))), 1)
-    assert found.statistic == pytest.approx(2 * math.log((1 - LEAST) / LEAST))
+    assert found.statistic == pytest.approx(1 + 2 * math.log((1 - LEAST) / LEAST))
+
+
+def test_models_that_are_sure_of_another_class_still_rank_keys() -> None:
+    """Below 0.005 the log-odds are all the same; p-values of innocents would all be 1."""
+    benign = responses(two(np.full(4, 1e-4)))
+    weak, strong = (effect(benign, responses(two(np.full(4, p))), 1).statistic for p in (1e-3, 2e-3))
+    assert 0 < weak < strong
 
 
 @settings(max_examples=30, deadline=None)
