@@ -14,36 +14,27 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import matplotlib
 import numpy as np
-import torch
 import typer
 from matplotlib.figure import Figure
 
-from sscl import seeds
 from sscl.artifacts import load_tensors, read_json, write_json
-from sscl.audit.protocol import Record, ask, verification_images
-from sscl.audit.verdict import decide
+from sscl.benchmark.measure import key_finding, suspect_scores
 from sscl.compute import Compute
 from sscl.config import Config
 from sscl.data.store import load_split
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
-from sscl.oracles import Context, open_oracle
 from sscl.params import load
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import code_digest, machine, versions
 from sscl.runner import run_stage
 from sscl.stages.names import INDICES, MODEL
 from sscl.stages.table import STAGES
-from sscl.train import benign_accuracy, predict
-from sscl.types import ImageSet, Responses
-from sscl.verify import TESTS
-from sscl.watermarks.base import KeyedWatermark
 from sscl.watermarks.io import GENERATOR, load_watermark
 
 RESULTS = Path("docs/results/main.json")
@@ -89,65 +80,32 @@ def run(profile: str, method: str, seed: int, seed_count: int, root: Path) -> di
         "seconds_embed": cost["embed@release"],
     }
     row |= image_quality(LPIPS().to(compute.device), train.images[some], released.images[some])
-    row |= strength(config, test, out, compute)
+    watermark, state = load_watermark(out / "private/watermark/release" / GENERATOR, test.classes, compute)
+    marked_test = watermark.trigger(test.images, state)
+
+    def scores(model: Classifier) -> dict[str, float]:
+        return suspect_scores(model, test, marked_test, watermark.target_class, config.verify, compute)
+
+    guilty = opened(out / "models/malicious" / MODEL, compute)
+    found = scores(guilty)
+    row |= {"ba_watermarked": found["ba"], "delta_p": found["delta_p"], "wsr": found["wsr"]}
+    finding = key_finding(guilty, watermark, state, test, config.audit, compute, seed)
+    row["p_key"] = finding.p_value if finding else None
+    if finding:
+        row |= {"statistic": finding.statistic, "decoys_statistic": float(np.mean(finding.decoys))}
     others = [other for other in range(max(2, seed_count)) if other != seed]
-    row |= transfer(config, test, out, compute, [surrogate(profile, other, root) for other in others])
+    clean = [scores(opened(surrogate(profile, other, root), compute)) for other in others]
+    row |= {
+        "ba_clean": scores(opened(surrogate(profile, seed, root), compute))["ba"],
+        "clean_delta_p": [innocent["delta_p"] for innocent in clean],
+        "clean_wsr": [innocent["wsr"] for innocent in clean],
+        "clean_accused": sum(innocent["p_paper"] < config.verify.alpha for innocent in clean),
+    }
     return row | {"machine": machine(), "versions": versions(), "code": code_digest("sscl.stages.embed")}
-
-
-def strength(config: Config, test: ImageSet, out: Path, compute: Compute) -> dict[str, Any]:
-    """The model trained on the release, and its audit where the method has keys."""
-    watermark, state = load_watermark(out / "private/watermark/release" / GENERATOR, test.classes, compute)
-    model = opened(out / "models/malicious" / MODEL, compute)
-    x = others_than(test, watermark.target_class)
-    marked = watermark.trigger(x, state)
-    benign, answers = (predict(model, images, compute).numpy() for images in (x, marked))
-    row: dict[str, Any] = {
-        "ba_watermarked": benign_accuracy(model, test, compute),
-        "delta_p": float((answers - benign)[:, watermark.target_class].mean()),
-        "wsr": float((answers.argmax(axis=1) == watermark.target_class).mean()),
-        "p_key": None,
-    }
-    if isinstance(watermark, KeyedWatermark):
-        oracle = open_oracle(str(out / "models/malicious" / MODEL), Context(test.class_names, compute))
-        images = verification_images(test, watermark.target_class, config.audit.images, config.seed)
-        record = Record()
-        ask(oracle, watermark, state, images, config.audit, seeds.derive(config.seed, "benchmark-decoys"), record)
-        finding = decide(record, watermark.target_class, test.classes, replace(config.audit, test="key_rank"))
-        row |= {"p_key": finding.p_value, "decoys_statistic": float(np.mean(finding.decoys))}
-        row |= {"statistic": finding.statistic}
-    return row
-
-
-def transfer(config: Config, test: ImageSet, out: Path, compute: Compute, clean: list[Path]) -> dict[str, Any]:
-    """Clean models that never saw the release: their effect, and whether the published test accuses them."""
-    watermark, state = load_watermark(out / "private/watermark/release" / GENERATOR, test.classes, compute)
-    x = others_than(test, watermark.target_class)
-    marked = watermark.trigger(x, state)
-    target = watermark.target_class
-    published = TESTS["paired_t"](config.verify.tau, config.verify.alpha)
-    effects, rates, accused = [], [], 0
-    for path in clean:
-        model = opened(path, compute)
-        benign, answers = (predict(model, images, compute).numpy() for images in (x, marked))
-        effects.append(float((answers - benign)[:, target].mean()))
-        rates.append(float((answers.argmax(axis=1) == target).mean()))
-        accused += published.run(Responses(benign), Responses(answers), target).rejected
-    own = opened(out / "private/surrogate" / MODEL, compute)
-    return {
-        "ba_clean": benign_accuracy(own, test, compute),
-        "clean_delta_p": effects,
-        "clean_wsr": rates,
-        "clean_accused": accused,
-    }
 
 
 def opened(path: Path, compute: Compute) -> Classifier:
     return compute.place(load_classifier(path)[0]).eval()
-
-
-def others_than(test: ImageSet, target: int) -> torch.Tensor:
-    return test.images[test.labels != target]
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from prefect import flow
 
 from sscl.benchmark.plan import load_plan
 from sscl.cli import Debug, reporting
-from tasks.benchmark import described, measure, publish, runner
+from tasks.benchmark import measure, publish, runner
 
 
 @flow(name="benchmark", validate_parameters=True)
@@ -34,7 +35,7 @@ def benchmark(
     folder = Path(root)
     params = str(folder / "params.yaml")
     cells = load_plan(folder / "benchmark.yaml", profile)
-    waiting = [measure.submit(cell.name, described(cell), out, params, overrides or []) for cell in cells]
+    waiting = [measure.submit(cell.name, asdict(cell), out, params, overrides or []) for cell in cells]
     rows = [future.result() for future in waiting]
     publish(rows, Path(out))
     return rows

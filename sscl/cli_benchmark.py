@@ -32,8 +32,8 @@ def benchmark(
 
         cells = load_plan(plan, profile)
         bench = Bench(out, params, tuple(overrides or ()))
-        done, minutes = bench.minutes(cells)
         if dry_run:
+            done, minutes = bench.minutes(cells)
             if json_:
                 typer.echo(json.dumps({"cells": len(cells), "cached": done, "minutes": round(minutes, 1)}))
             else:

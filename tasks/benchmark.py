@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,3 @@ def measure(label: str, cell: dict[str, Any], out: str, params: str, overrides: 
 def publish(rows: list[dict[str, Any]], out: Path) -> None:
     """Files in ``out``, and the tables in the Prefect UI."""
     create_markdown_artifact(tables.markdown(tables.save(rows, out)), key="benchmark", description=str(out))
-
-
-def described(cell: Cell) -> dict[str, Any]:
-    """The cell as task parameters."""
-    return asdict(cell)

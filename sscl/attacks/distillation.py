@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sscl.attacks.base import REMOVALS, Attacker, Removal
 from sscl.models import Classifier
-from sscl.train import Practice, train_classifier
+from sscl.train import Practice
 
 TEMPERATURE = 4.0  # Hinton et al. 2015 use 1 to 20
 
@@ -34,12 +34,8 @@ class Distillation(Removal):
     unit, usual, grid, integral = "epochs", 20, (10, 20, 40), True
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        config = replace(attacker.training, model=model.name, epochs=int(strength))
-        practice = Imitation(model)
-        trained = train_classifier(
-            attacker.clean, config, attacker.compute, attacker.seed, "distillation", None, None, practice
-        )
-        return trained.model
+        training = replace(attacker.training, model=model.name, epochs=int(strength))
+        return replace(attacker, training=training).trained(attacker.clean, "distillation", Imitation(model))
 
 
 REMOVALS.register("distillation")(Distillation())

@@ -12,12 +12,13 @@ from torch import Tensor
 from sscl import seeds
 from sscl.attacks import Attacker, Detector
 from sscl.audit.protocol import Record, ask, verification_images
-from sscl.audit.verdict import decide
+from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig, VerifyConfig
 from sscl.models import Classifier
-from sscl.oracles import Context, Oracle
-from sscl.train import benign_accuracy, predict
+from sscl.oracles import Context
+from sscl.oracles.classifier import InMemory
+from sscl.train import predict
 from sscl.types import ImageSet, Responses
 from sscl.verify import TESTS
 from sscl.watermarks.base import AnyWatermark, KeyedWatermark, State
@@ -25,40 +26,19 @@ from sscl.watermarks.base import AnyWatermark, KeyedWatermark, State
 FALSE_POSITIVES = 0.01  # at which a detector's recall is taken
 
 
-class InMemory(Oracle):
-    """A model of this process as a suspect; attacked models are in no file."""
-
-    def __init__(self, model: Classifier, context: Context) -> None:
-        super().__init__("in memory", context, None)
-        self._model = model
-
-    @classmethod
-    def accepts(cls, address: str) -> bool:
-        return False
-
-    def answer(self, images: np.ndarray) -> Responses:
-        tensor = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-        return Responses(predict(self._model, tensor, self.context.compute).numpy())
-
-    def identity(self) -> dict[str, str]:
-        return {"kind": "in memory"}
-
-
 def suspect_scores(
-    model: Classifier, watermark: AnyWatermark, state: State, test: ImageSet, verify: VerifyConfig, compute: Compute
+    model: Classifier, test: ImageSet, marked: Tensor, target: int, verify: VerifyConfig, compute: Compute
 ) -> dict[str, float]:
-    """BA; WSR toward ``y_t``; untargeted WSR; ``delta_P``; the published test's p.
+    """BA; WSR toward ``target``; untargeted WSR; ``delta_P``; the published test's p. ``marked``: all test images.
 
     ``wsr_untargeted`` is over the test images of every class that are answered rightly without the mark: the share that
     is answered wrongly with it. The others are over non-target images, as in the paper.
     """
-    target = watermark.target_class
-    marked = watermark.trigger(test.images, state)
     before, after = (predict(model, images, compute) for images in (test.images, marked))
     others, right = test.labels != target, before.argmax(dim=1) == test.labels
     benign, answers = (Responses(p[others].numpy()) for p in (before, after))
     return {
-        "ba": benign_accuracy(model, test, compute),
+        "ba": _share(right),
         "wsr": _share(after.argmax(dim=1)[others] == target),
         "wsr_untargeted": _share(after.argmax(dim=1)[right] != test.labels[right]),
         "delta_p": float((after - before)[others, target].mean()),
@@ -66,7 +46,7 @@ def suspect_scores(
     }
 
 
-def key_p_value(
+def key_finding(
     model: Classifier,
     watermark: AnyWatermark,
     state: State,
@@ -74,15 +54,15 @@ def key_p_value(
     audit: AuditConfig,
     compute: Compute,
     seed: int,
-) -> float | None:
-    """The exact test's p over keys; ``None`` for a method without keys."""
+) -> Finding | None:
+    """The exact test over all keys; ``None`` for a method without keys."""
     if not isinstance(watermark, KeyedWatermark):
         return None
     images = verification_images(test, watermark.target_class, audit.images, seed)
     fixed, record = replace(audit, test="key_rank"), Record()
     oracle = InMemory(model, Context(test.class_names, compute))
-    ask(oracle, watermark, state, images, fixed, seeds.derive(seed, "benchmark"), record)
-    return decide(record, watermark.target_class, test.classes, fixed).p_value
+    ask(oracle, watermark, state, images, fixed, seeds.derive(seed, "benchmark-decoys"), record)
+    return decide(record, watermark.target_class, test.classes, fixed)
 
 
 def detector_scores(

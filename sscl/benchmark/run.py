@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -15,10 +15,9 @@ import torch
 from sscl import seeds
 from sscl.artifacts import Slot, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, REMOVALS, Attacker
-from sscl.benchmark.measure import detector_scores, key_p_value, suspect_scores
+from sscl.benchmark.measure import detector_scores, key_finding, suspect_scores
 from sscl.benchmark.plan import NONE, Cell, described
 from sscl.benchmark.workshop import Workshop
-from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import Config, dump
 from sscl.data.store import load_split
@@ -74,8 +73,11 @@ class Bench:
     def row(self, cell: Cell) -> dict[str, Any]:
         """The cell's row, measured now unless it is there."""
         slot = self.slot(cell)
-        folder = self.workshop.make(slot, lambda out, _: self._measure(cell, out))
-        return {**read_json(folder / ROW), "seconds": self.workshop.seconds(slot)}
+        self.workshop.make(slot, lambda out, _: self._measure(cell, out))
+        return self._read(slot)
+
+    def _read(self, slot: Slot) -> dict[str, Any]:
+        return {**read_json(slot.outs[0] / ROW), "seconds": self.workshop.seconds(slot)}
 
     def _measure(self, cell: Cell, out: Path) -> None:
         row = described(cell) | _measured(self, cell, self.config(cell)) | {"machine": machine()}
@@ -95,7 +97,7 @@ class Bench:
         slot = self.workshop.slot(
             "models", "sscl.stages.surrogate", which=which, training=asdict(training), seed=config.seed, data=data
         )
-        build = partial(_train, training, compute, config.seed, which, data)
+        build = partial(train_and_save, training, compute, config.seed, which, data)
         return self.workshop.make(slot, build) / MODEL
 
     def released(self, config: Config, data: Path, surrogate: Path) -> tuple[Path, float, float]:
@@ -127,8 +129,14 @@ class Bench:
 
     def minutes(self, cells: Iterable[Cell]) -> tuple[int, float]:
         """How many cells are there already, and minutes for the rest from past timings of their like."""
-        past = pd.DataFrame([self.row(cell) for cell in cells if self.slot(cell).is_done()])
-        waiting = [cell for cell in cells if not self.slot(cell).is_done()]
+        done, waiting = [], []
+        for cell in cells:
+            slot = self.slot(cell)
+            if slot.is_done():
+                done.append(self._read(slot))
+            else:
+                waiting.append(cell)
+        past = pd.DataFrame(done)
         return len(past), sum(_estimate(past, cell) for cell in waiting)
 
 
@@ -143,12 +151,6 @@ def _estimate(past: pd.DataFrame, cell: Cell) -> float:
         if len(alike):
             return float(median(alike["seconds"])) / 60
     return USUAL_MINUTES
-
-
-def _train(
-    training: Any, compute: Compute, seed: int, which: str, data: Path, out: Path, checkpoint: Checkpoint
-) -> None:
-    train_and_save(training, compute, seed, which, data, out, checkpoint)
 
 
 def _embed(config: Config, data: Path, secret: Path, out: Path) -> None:
@@ -172,8 +174,10 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
         return detector_scores(DETECTORS[cell.attack], model, attacker, marked, watermark, state, test)
     if cell.attack != NONE:
         model = compute.place(REMOVALS[cell.attack](model, attacker, cell.strength))
-    row: dict[str, Any] = suspect_scores(model, watermark, state, test, config.verify, compute)
-    row["p_key"] = key_p_value(model, watermark, state, test, config.audit, compute, config.seed)
+    seen = (test, watermark.trigger(test.images, state), watermark.target_class, config.verify, compute)
+    row: dict[str, Any] = suspect_scores(model, *seen)
+    finding = key_finding(model, watermark, state, test, config.audit, compute, config.seed)
+    row["p_key"] = finding.p_value if finding else None
     if cell.attack == NONE:
         some = marked[:LPIPS_IMAGES]
         clean = load_split(data, "train").images[some]
@@ -181,7 +185,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
         row |= {"clean_label": watermark.clean_label, "targeted": watermark.targeted, "marked": len(marked)}
         row["seconds_per_1000"] = fit_seconds + 1000 * mark_seconds / len(marked)
         innocent, _ = load_classifier(bench.trained(config, "user", data))
-        other = suspect_scores(compute.place(innocent).eval(), watermark, state, test, config.verify, compute)
+        other = suspect_scores(compute.place(innocent).eval(), *seen)
         row |= {f"clean_{name}": value for name, value in other.items()}
     return row
 
@@ -191,4 +195,4 @@ def _attacker(config: Config, data: Path, released: Path, compute: Compute) -> A
     train = load_split(data, "train")
     order = torch.randperm(len(train), generator=seeds.generator(config.seed, "benchmark", "attacker"))
     clean: ImageSet = train.subset(order[: max(1, round(CLEAN_SHARE * len(train)))].sort().values)
-    return Attacker(clean, load_split(released, "train"), replace(config.user), compute, config.seed)
+    return Attacker(clean, load_split(released, "train"), config.user, compute, config.seed)

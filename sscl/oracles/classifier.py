@@ -1,4 +1,4 @@
-"""A classifier of ours in a safetensors file, its architecture in the metadata."""
+"""Classifiers of ours: one of this process, or one in a safetensors file, its architecture in the metadata."""
 
 from __future__ import annotations
 
@@ -9,14 +9,34 @@ import numpy as np
 import torch
 
 from sscl.artifacts import digest
+from sscl.models import Classifier
 from sscl.models.io import load_classifier
 from sscl.oracles.base import ORACLES, Context, Oracle
 from sscl.train import predict
 from sscl.types import Responses
 
 
+class InMemory(Oracle):
+    """A model of this process; it has no address by which it could be asked for."""
+
+    def __init__(self, model: Classifier, context: Context, address: str = "in memory") -> None:
+        super().__init__(address, context, None)
+        self._model = model
+
+    @classmethod
+    def accepts(cls, address: str) -> bool:
+        return False
+
+    def answer(self, images: np.ndarray) -> Responses:
+        tensor = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        return Responses(predict(self._model, tensor, self.context.compute).numpy())
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": "in memory"}
+
+
 @ORACLES.register("classifier")
-class LocalModel(Oracle):
+class LocalModel(InMemory):
     """``*.safetensors`` that ``sscl`` wrote.
 
     Raises:
@@ -24,17 +44,12 @@ class LocalModel(Oracle):
     """
 
     def __init__(self, address: str, context: Context, options: Any) -> None:
-        super().__init__(address, context, options)
         model, _ = load_classifier(Path(address), len(context.class_names))
-        self._model = context.compute.place(model)
+        super().__init__(context.compute.place(model), context, address)
 
     @classmethod
     def accepts(cls, address: str) -> bool:
         return address.endswith(".safetensors")
-
-    def answer(self, images: np.ndarray) -> Responses:
-        tensor = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-        return Responses(predict(self._model, tensor, self.context.compute).numpy())
 
     def identity(self) -> dict[str, str]:
         return {"kind": "classifier", "sha256": digest(Path(self.address))}
