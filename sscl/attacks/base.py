@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -116,16 +117,13 @@ DETECTORS: Registry[Detector] = Registry("detector", "sscl.attacks")
 
 
 class Filtered(Classifier):
-    """A classifier behind a filter of its inputs, float (N, C, H, W) in [0, 1] to the same."""
+    """A classifier behind a change of its inputs, float (N, C, H, W) in [0, 1] to the same."""
 
-    def __init__(self, model: Classifier) -> None:
+    def __init__(self, model: Classifier, change: Callable[[Tensor], Tensor]) -> None:
         torch.nn.Module.__init__(self)
         self.name, self.channels, self.size, self.classes = model.name, model.channels, model.size, model.classes
-        self.inner = model
+        self.inner, self.change = model, change
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.inner(self.filter(x))
+        logits: Tensor = self.inner(self.change(x))
         return logits
-
-    @abstractmethod
-    def filter(self, x: Tensor) -> Tensor: ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from abc import abstractmethod
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -15,90 +16,75 @@ from sscl.data.jpeg import encoded
 from sscl.models import Classifier
 
 
-class Jpeg(Filtered):
-    """Through the JPEG encoder."""
-
-    quality = 75
-
-    def filter(self, x: Tensor) -> Tensor:
-        pixels = (x * 255).round().to(torch.uint8).cpu()
-        return encoded(pixels, self.quality).to(x.device, x.dtype).div(255)
+def jpeg(x: Tensor, lost: float) -> Tensor:
+    """Through the JPEG encoder at quality 100 less ``lost``."""
+    pixels = (x * 255).round().to(torch.uint8).cpu()
+    return encoded(pixels, max(1, 100 - int(lost))).to(x.device, x.dtype).div(255)
 
 
-class Blur(Filtered):
-    """Gaussian blur."""
-
-    sigma = 0.5
-
-    def filter(self, x: Tensor) -> Tensor:
-        reach = max(1, round(3 * self.sigma))
-        blurred: Tensor = gaussian_blur(x, [2 * reach + 1] * 2, [self.sigma] * 2)
-        return blurred
+def blur(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur, ``sigma`` in pixels."""
+    reach = max(1, round(3 * sigma))
+    blurred: Tensor = gaussian_blur(x, [2 * reach + 1] * 2, [sigma] * 2)
+    return blurred
 
 
-class Noise(Filtered):
-    """Gaussian noise: the same for the same place in a batch, so that answers are repeatable."""
-
-    sigma = 0.05
-    seed = 0
-
-    def filter(self, x: Tensor) -> Tensor:
-        noise = torch.randn(x.shape, generator=seeds.generator(self.seed, "query-noise")).to(x.device, x.dtype)
-        return (x + self.sigma * noise).clamp(0, 1)
+def noise(x: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
+    """Gaussian noise on pixel values in [0, 1]."""
+    return (x + sigma * torch.randn(x.shape, generator=rng).to(x.device, x.dtype)).clamp(0, 1)
 
 
-class Resize(Filtered):
+def resize(x: Tensor, share: float) -> Tensor:
     """Down by a share of the size and up again, bilinear with antialiasing."""
-
-    share = 0.25
-
-    def filter(self, x: Tensor) -> Tensor:
-        size = max(1, round((1 - self.share) * x.shape[-1]))
-        small = F.interpolate(x, size=size, mode="bilinear", antialias=True)
-        return F.interpolate(small, size=x.shape[-1], mode="bilinear")
+    size = max(1, round((1 - share) * x.shape[-1]))
+    small = F.interpolate(x, size=size, mode="bilinear", antialias=True)
+    return F.interpolate(small, size=x.shape[-1], mode="bilinear")
 
 
 class QueryFilter(Removal):
     """Puts a filter before the model; the strength is the filter's parameter."""
 
-    filtered: ClassVar[type[Filtered]]
-    parameter: ClassVar[str]
-
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        wrapped = self.filtered(model)
-        setattr(wrapped, self.parameter, strength)
-        return wrapped
+        return Filtered(model, partial(self.change, strength=strength))
+
+    @abstractmethod
+    def change(self, x: Tensor, strength: float) -> Tensor: ...
 
 
 class JpegQuery(QueryFilter):
-    """Strength is 100 less the encoder's quality."""
+    """Every query through the JPEG encoder."""
 
     unit, usual, grid, integral = "quality lost", 25, (5, 25, 50, 75), True
-    filtered, parameter = Jpeg, "quality"
 
-    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        return super().run(model, attacker, max(1, 100 - int(strength)))
+    def change(self, x: Tensor, strength: float) -> Tensor:
+        return jpeg(x, strength)
 
 
 class BlurQuery(QueryFilter):
     """Gaussian blur of every query."""
 
     unit, usual, grid = "sigma in pixels", 0.5, (0.3, 0.5, 0.8, 1.2)
-    filtered, parameter = Blur, "sigma"
+
+    def change(self, x: Tensor, strength: float) -> Tensor:
+        return blur(x, strength)
 
 
 class NoiseQuery(QueryFilter):
-    """Gaussian noise on every query."""
+    """Gaussian noise on every query, the same at the same place in a batch, so that answers are repeatable."""
 
     unit, usual, grid = "sigma of pixel values in [0, 1]", 0.05, (0.02, 0.05, 0.1)
-    filtered, parameter = Noise, "sigma"
+
+    def change(self, x: Tensor, strength: float) -> Tensor:
+        return noise(x, strength, seeds.generator(0, "query-noise"))
 
 
 class ResizeQuery(QueryFilter):
     """Every query made smaller and larger again."""
 
     unit, usual, grid = "share of the size lost", 0.25, (0.1, 0.25, 0.5)
-    filtered, parameter = Resize, "share"
+
+    def change(self, x: Tensor, strength: float) -> Tensor:
+        return resize(x, strength)
 
 
 REMOVALS.register("query_jpeg")(JpegQuery())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
 from sscl.attacks.base import REMOVALS, Attacker, Removal
-from sscl.attacks.query_filters import Blur, Jpeg, Noise, Resize
+from sscl.attacks.query_filters import blur, jpeg, noise, resize
 from sscl.models import Classifier
 from sscl.train import Practice
 from sscl.watermarks.hiding import OVERSHOOT, pgd
@@ -32,11 +34,11 @@ class _Mixup(Practice):
         self.alpha = alpha
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-        shares = torch._sample_dirichlet(torch.full((1, 2), self.alpha), generator=rng)[0]
+        seed = int(torch.randint(2**31, (1,), generator=rng))
+        share = np.random.default_rng(seed).beta(self.alpha, self.alpha)  # torch's Beta draws from the global state
         order = torch.randperm(len(x), generator=rng).to(x.device)
-        answers = model(float(shares[0]) * x + float(shares[1]) * x[order])
-        pair = F.cross_entropy(answers, labels), F.cross_entropy(answers, labels[order])
-        return float(shares[0]) * pair[0] + float(shares[1]) * pair[1]
+        answers = model(share * x + (1 - share) * x[order])
+        return share * F.cross_entropy(answers, labels) + (1 - share) * F.cross_entropy(answers, labels[order])
 
 
 class Mixup(RobustTraining):
@@ -115,27 +117,26 @@ class GradientNoise(RobustTraining):
 
 
 class _Degraded(Practice):
-    """Half of each batch goes through a filter."""
+    """Half of each batch is changed."""
 
-    def __init__(self, kind: type, parameter: str, value: float) -> None:
-        self.kind, self.parameter, self.value = kind, parameter, value
+    def __init__(self, change: Callable[[Tensor, torch.Generator], Tensor]) -> None:
+        self.change = change
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         chosen = (torch.rand(len(x), generator=rng) < 0.5).to(x.device)
-        wrapped = self.kind(model)
-        setattr(wrapped, self.parameter, self.value)
-        x = x.clone()
-        x[chosen] = wrapped.filter(x[chosen])
+        if chosen.any():
+            x = x.clone()
+            x[chosen] = self.change(x[chosen], rng)
         return F.cross_entropy(model(x), labels)
 
 
 class JpegTraining(RobustTraining):
-    """Half of the training images through the encoder; strength is 100 less its quality."""
+    """Half of the training images through the encoder."""
 
     unit, usual, grid, integral = "quality lost", 50, (25, 50, 75), True
 
     def practice(self, strength: float) -> Practice:
-        return _Degraded(Jpeg, "quality", max(1, 100 - int(strength)))
+        return _Degraded(lambda x, _: jpeg(x, strength))
 
 
 class BlurTraining(RobustTraining):
@@ -144,16 +145,16 @@ class BlurTraining(RobustTraining):
     unit, usual, grid = "sigma in pixels", 0.8, (0.5, 0.8, 1.2)
 
     def practice(self, strength: float) -> Practice:
-        return _Degraded(Blur, "sigma", strength)
+        return _Degraded(lambda x, _: blur(x, strength))
 
 
 class NoiseTraining(RobustTraining):
-    """Half of the training images under Gaussian noise."""
+    """Half of the training images under Gaussian noise, drawn anew for each batch."""
 
     unit, usual, grid = "sigma of pixel values in [0, 1]", 0.1, (0.05, 0.1)
 
     def practice(self, strength: float) -> Practice:
-        return _Degraded(Noise, "sigma", strength)
+        return _Degraded(lambda x, rng: noise(x, strength, rng))
 
 
 class ResizeTraining(RobustTraining):
@@ -162,7 +163,7 @@ class ResizeTraining(RobustTraining):
     unit, usual, grid = "share of the size lost", 0.25, (0.25, 0.5)
 
     def practice(self, strength: float) -> Practice:
-        return _Degraded(Resize, "share", strength)
+        return _Degraded(lambda x, _: resize(x, strength))
 
 
 REMOVALS.register("mixup")(Mixup())
