@@ -89,7 +89,7 @@ def null_distribution(findings: dict[str, dict[str, Any]], titles: dict[str, str
         axes.hist(finding["decoys"], bins=np.linspace(-4, 12, 49).tolist(), color="#8a8a96")
         axes.axvline(finding["statistic"], color=COLOURS[0], linewidth=1.5)
         axes.set_title(f"{titles[scenario]}\np = {finding['p_value']:.3g}", fontsize=8)
-        axes.set_xlabel("effect of a key (log-odds)")
+        axes.set_xlabel("effect of a key")
     panels[0].set_ylabel("decoy keys")
     return _svg(figure)
 
