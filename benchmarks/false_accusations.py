@@ -3,8 +3,9 @@
     python benchmarks/false_accusations.py mnist
     python benchmarks/false_accusations.py cifar10
 
-Models are kept in runs/suspects and reused. Writes docs/results/false_accusations.json, one row a suspect, and prints
-the tables that docs/verification.md shows.
+Every suspect is asked about a release of its own, under a fresh key and target class: chance lies in the key, and many
+models' audits about one key would share it. Models are kept in runs/suspects and reused. Writes
+docs/results/false_accusations.json, one row a suspect, and prints the tables that docs/verification.md shows.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from scipy import stats
 from sscl import seeds
 from sscl.artifacts import load_tensors, save_tensors, write_json
 from sscl.audit import KEY_TESTS
-from sscl.audit.protocol import Record, ask, released_effect, verification_images
-from sscl.audit.verdict import decide
+from sscl.audit.protocol import BENIGN, Record, ask, released_effect, verification_images
+from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig, Config, EmbedConfig, TrainConfig
 from sscl.data.jpeg import encoded
 from sscl.data.store import load_split
 from sscl.models.io import load_classifier, save_classifier
-from sscl.oracles import Context, open_oracle
+from sscl.oracles import Context, Oracle, open_oracle
 from sscl.params import load
 from sscl.provenance import machine
 from sscl.runner import run_stage
@@ -39,14 +40,15 @@ from sscl.stages.table import STAGES
 from sscl.train import predict, train_classifier
 from sscl.types import ImageSet, Responses
 from sscl.verify import TESTS
-from sscl.watermarks.base import KeyedWatermark, State
+from sscl.watermarks.base import AnyWatermark, KeyedWatermark, State, create, draw_target
 from sscl.watermarks.hiding import hide
 from sscl.watermarks.io import GENERATOR, load_watermark
 
 RESULTS = Path("docs/results/false_accusations.json")
 REFERENCES = 19  # clean models of the conformal test: the smallest number whose floor is 0.05
-Pair = tuple[torch.Tensor, torch.Tensor]
+Published = tuple[AnyWatermark, State]
 PAPER_IMAGES = 2000  # for the published test
+STRANGERS_RATE = 0.05
 PROFILES = {"mnist": "demo", "cifar10": "cifar10-small"}
 FAMILIES = {  # architecture -> epochs of a suspect on MNIST
     "baseline_cnn": 3,
@@ -72,8 +74,16 @@ class Suspect:
 
 
 @dataclass(frozen=True)
+class Release:
+    """A key with its target class."""
+
+    watermark: KeyedWatermark[Any]
+    state: State
+
+
+@dataclass(frozen=True)
 class Study:
-    """One dataset with its release: what every suspect is made from and asked about."""
+    """One dataset with the owner's secret, but for the key: what every suspect is made from and asked about."""
 
     dataset: str
     config: Config
@@ -97,16 +107,28 @@ def open_study(dataset: str, root: Path) -> Study:
     return Study(dataset, config, compute, train, test, watermark, state, root)
 
 
+def release(study: Study, use: str, rate: float) -> Release:
+    """A fresh key and class, drawn as the stage `generator` does, among the classes that have enough images."""
+    counts = torch.bincount(study.train.labels)
+    targets = torch.nonzero(counts >= rate * len(study.train)).flatten().tolist()
+    target = draw_target(targets, seeds.generator(0, use, "target"))
+    options = study.watermark.options
+    watermark = create(study.config.generator.method, options, target, study.train.classes, study.compute)
+    assert isinstance(watermark, KeyedWatermark)
+    state = replace(study.state, notes=study.state.notes | {"targets": targets})
+    return Release(watermark, watermark.rekeyed(state, target, seeds.generator(0, use, "key")))
+
+
 def mnist_suspects() -> Iterator[Suspect]:
-    """40 innocents, half of the surrogate's architecture, and 20 models trained on releases of four rates."""
+    """40 innocents, half of the surrogate's architecture, and 25 models trained on releases of four rates."""
     own = "baseline_cnn"
     for kind, count in (("clean", 8), ("undertrained", 4), ("adversarial", 4), ("other key", 4)):
         yield from (Suspect(kind, own, 100 + seed) for seed in range(count))
     for architecture in list(FAMILIES)[1:]:
         for kind, count in (("clean", 2), ("undertrained", 1), ("adversarial", 1), ("other key", 1)):
             yield from (Suspect(kind, architecture, 200 + seed) for seed in range(count))
-    for rate in (0.01, 0.02, 0.05, 0.1):
-        yield from (Suspect("released", architecture, 300, rate) for architecture in FAMILIES)
+    for rate, seeds_of in ((0.01, [300]), (0.02, [300]), (0.05, [300, 301]), (0.1, [300])):
+        yield from (Suspect("released", architecture, seed, rate) for seed in seeds_of for architecture in FAMILIES)
 
 
 def cifar10_suspects() -> Iterator[Suspect]:
@@ -145,25 +167,22 @@ def make(study: Study, suspect: Suspect) -> Path:
 
 
 def released(study: Study, suspect: Suspect) -> ImageSet:
-    """The set as it is released under the key, or by a stranger under another key."""
-    path = study.root / "sets" / f"{suspect.kind.replace(' ', '-')}-{suspect.rate:g}-{suspect.seed}.safetensors"
-    if path.is_file():
-        kept, _ = load_tensors(path)
-        images = study.train.images.clone()
-        images[kept["indices"]] = kept["images"]
-        return ImageSet(images, study.train.labels, study.train.class_names)
-    state = study.state
-    if suspect.kind == "other key":
-        state = study.watermark.rekeyed(state, seeds.generator(suspect.seed, "stranger"))
-    rate = suspect.rate or 0.05
-    rng = seeds.generator(suspect.seed if suspect.kind == "other key" else 0, "embed", str(rate))
-    marked = study.watermark.embed(study.train, EmbedConfig(rate, "dataset"), state, rng)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    chosen = marked.data.images[marked.indices]
-    if quality := study.watermark.options.jpeg_quality:
-        chosen = encoded(chosen, quality)
-    save_tensors(path, {"indices": marked.indices, "images": chosen}, {})
-    return released(study, suspect)
+    """The set as it is released under the suspect's own key, or by a stranger under another one."""
+    path = study.root / "sets" / f"{suspect.name}.safetensors"
+    if not path.is_file():
+        rate = suspect.rate or STRANGERS_RATE
+        ours = release(study, f"{suspect.name} {suspect.kind}", rate)
+        rng = seeds.generator(suspect.seed, suspect.name, "embed")
+        marked = ours.watermark.embed(study.train, EmbedConfig(rate, "dataset"), ours.state, rng)
+        chosen = marked.data.images[marked.indices]
+        if quality := study.watermark.options.jpeg_quality:
+            chosen = encoded(chosen, quality)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_tensors(path, {"indices": marked.indices, "images": chosen}, {})
+    kept, _ = load_tensors(path)
+    images = study.train.images.clone()
+    images[kept["indices"]] = kept["images"]
+    return ImageSet(images, study.train.labels, study.train.class_names)
 
 
 def against_attacks(study: Study, data: ImageSet) -> ImageSet:
@@ -179,8 +198,8 @@ def against_attacks(study: Study, data: ImageSet) -> ImageSet:
     return ImageSet(images, data.labels, data.class_names)
 
 
-def references(study: Study, images: ImageSet) -> list[float]:
-    """The released key's effect on clean models of all architectures, each trained on a random sixth of the data."""
+def references(study: Study) -> list[Oracle]:
+    """Clean models of all architectures for the conformal test, each trained on a random sixth of the data."""
     found = []
     families = list(FAMILIES) if study.dataset == "mnist" else ["resnet8"]
     for number in range(REFERENCES if study.dataset == "mnist" else 0):
@@ -191,79 +210,75 @@ def references(study: Study, images: ImageSet) -> list[float]:
             data = study.train.subset(order[: len(study.train) // 6])
             config = training(study, suspect)
             save_classifier(path, train_classifier(data, config, study.compute, suspect.seed, suspect.name).model)
-        oracle = open_oracle(str(path), Context(study.train.class_names, study.compute))
-        found.append(released_effect(oracle, study.watermark, study.state, images))
+        found.append(open_oracle(str(path), Context(study.train.class_names, study.compute)))
     return found
 
 
-def examine(study: Study, suspect: Suspect, images: ImageSet, bank: list[float], published: Pair) -> dict[str, Any]:
-    """One row: the exact test, the sequential one, the conformal one, and the published test on both watermarks.
-
-    An innocent is asked about a release of its own, under a fresh key: chance lies in the key, and many models'
-    audits about one key would share it.
-    """
+def examine(
+    study: Study, suspect: Suspect, images: ImageSet, bank: list[Oracle], published: Published
+) -> dict[str, Any]:
+    """One row: the exact test, the sequential one, the conformal one, and the published test on both watermarks."""
     oracle = open_oracle(str(make(study, suspect)), Context(study.train.class_names, study.compute))
-    target = study.watermark.target_class
     row: dict[str, Any] = {"dataset": study.dataset, **vars(suspect), "innocent": suspect.kind != "released"}
     fixed = replace(study.config.audit, test="key_rank")
-    state = study.state
-    if row["innocent"]:
-        state = study.watermark.rekeyed(state, seeds.generator(suspect.seed, suspect.name, "released"))
-    record = Record()
-    ask(oracle, study.watermark, state, images, fixed, seeds.derive(suspect.seed, suspect.name), record)
-    finding = decide(record, target, study.train.classes, fixed, bank)
-    sequential = decide(record, target, study.train.classes, replace(fixed, test="key_sequential"), bank)
-    labels = decide(labels_only(record, study.train.classes), target, study.train.classes, fixed)
-    model, _ = load_classifier(study.root / "models" / f"{suspect.name}.safetensors")
-    model = study.compute.place(model)
-    others, theirs_marked = published
-    benign, ours, theirs = (
-        predict(model, x, study.compute).numpy()
-        for x in (others, study.watermark.trigger(others, state), theirs_marked)
-    )
-    row |= {
-        "delta_p": float((ours - benign)[:, target].mean()),
-        "wsr": float((ours.argmax(axis=1) == target).mean()),
-        "p_paper": paper(benign, ours, target, study.config),
-        "delta_p_sscl_bw": float((theirs - benign)[:, target].mean()),
-        "p_paper_sscl_bw": paper(benign, theirs, target, study.config),
+    ours = release(study, f"{suspect.name} released", suspect.rate or STRANGERS_RATE)
+    record = Record(study.train.classes, images.labels.tolist())
+    ask(oracle, ours.watermark, ours.state, images, fixed, seeds.derive(suspect.seed, suspect.name), record)
+    clean = [released_effect(model, ours.watermark, ours.state, images).statistic for model in bank]
+    finding = decide(record, fixed, clean)
+    sequential = decide(record, replace(fixed, test="key_sequential"))
+    labels = decide(labels_only(record), fixed)
+    queries_sequential = stop(record, finding, study.config.audit)
+    paper = published_test(study, suspect, ours, published)
+    return row | {
+        "target_class": ours.watermark.target_class,
+        **paper,
         "p_key": finding.p_value,
         "p_key_labels": labels.p_value,
         "p_sequential": sequential.p_value,
         "queries_fixed": finding.queries,
-        "queries_sequential": len(images) * (2 + stop(sequential.statistic, sequential.decoys, study.config.audit)),
+        "queries_sequential": queries_sequential,
         "p_conformal": finding.conformal["p_value"] if finding.conformal else None,
         "verdict": finding.decision,
         "machine": machine(),
     }
-    return row
 
 
-def labels_only(record: Record, classes: int) -> Record:
+def published_test(study: Study, suspect: Suspect, ours: Release, published: Published) -> dict[str, float]:
+    """What the published test says of the suspect, asked with our mark and with the published method's."""
+    model, _ = load_classifier(study.root / "models" / f"{suspect.name}.safetensors")
+    model = study.compute.place(model)
+    test = TESTS["paired_t"](study.config.verify.tau, study.config.verify.alpha)
+    found: dict[str, float] = {}
+    for suffix, watermark, state in (("", ours.watermark, ours.state), ("_sscl_bw", *published)):
+        target = watermark.target_class
+        images = study.test.images[study.test.labels != target][:PAPER_IMAGES]
+        before, after = (predict(model, x, study.compute) for x in (images, watermark.trigger(images, state)))
+        verdict = test.run(Responses(before.numpy()), Responses(after.numpy()), target)
+        found |= {f"delta_p{suffix}": verdict.delta_p, f"wsr{suffix}": verdict.wsr, f"p_paper{suffix}": verdict.p_value}
+    return found
+
+
+def labels_only(record: Record) -> Record:
     """The same audit of an API that tells nothing but the label."""
     queries = []
     for query in record.queries:
-        one_hot = [0.0] * classes
+        one_hot = [0.0] * record.classes
         if query.answer is not None:
             one_hot[int(np.argmax(query.answer))] = 1.0
         queries.append(replace(query, answer=one_hot if query.answer is not None else None))
-    return Record("labels", queries)
+    return replace(record, access="labels", queries=queries)
 
 
-def paper(benign: np.ndarray, marked: np.ndarray, target: int, config: Config) -> float:
-    """p-value of the published test."""
-    test = TESTS["paired_t"](config.verify.tau, config.verify.alpha)
-    return test.run(Responses(benign), Responses(marked), target).p_value
-
-
-def stop(released: float, decoys: list[float], config: AuditConfig) -> int:
-    """After how many decoys the sequential test stops."""
-    test = KEY_TESTS["key_sequential"](config.alpha, config.decoys, released)
-    for number, decoy in enumerate(decoys, start=1):
+def stop(record: Record, finding: Finding, config: AuditConfig) -> int:
+    """After how many queries the sequential test stops."""
+    test = KEY_TESTS["key_sequential"](config.alpha, config.decoys, finding.statistic)
+    queries = [len(record.asked(key)) for key in range(BENIGN, len(finding.decoys) + 1)]
+    for number, decoy in enumerate(finding.decoys, start=1):
         test.add(decoy)
         if test.done:
-            return number
-    return len(decoys)
+            return sum(queries[: number + 2])
+    return sum(queries)
 
 
 def summary(rows: list[dict[str, Any]], alpha: float) -> str:
@@ -315,15 +330,13 @@ TITLES = {
 }
 
 
-def published_watermark(study: Study) -> Pair:
-    """Test images, without and with the published method's mark (made on the same surrogate)."""
+def published_watermark(study: Study) -> Published:
+    """The published method's secret, made on the same surrogate."""
     config = load(Path("params.yaml"), PROFILES[study.dataset], ["generator.method=sscl_bw"])
     root = study.root / "published"
     for name in ("prepare", "surrogate", "generator@release"):
         run_stage(STAGES[name], config, root, overwrite=True)
-    mark, state = load_watermark(root / "private/generator/release" / GENERATOR, study.train.classes, study.compute)
-    others = study.test.images[study.test.labels != study.watermark.target_class][:PAPER_IMAGES]
-    return others, mark.trigger(others, state)
+    return load_watermark(root / "private/generator/release" / GENERATOR, study.train.classes, study.compute)
 
 
 def main(
@@ -334,9 +347,9 @@ def main(
     study = open_study(dataset, root / dataset)
     (study.root / "models").mkdir(parents=True, exist_ok=True)
     config = study.config.audit
-    images = verification_images(study.test, study.watermark.target_class, config.images, 0)
+    images = verification_images(study.test, config.images, 0)
     published = published_watermark(study)
-    bank = references(study, images)
+    bank = references(study)
     kept = [r for r in json.loads(RESULTS.read_text()) if r["dataset"] != dataset] if RESULTS.is_file() else []
     rows: list[dict[str, Any]] = []
     for suspect in SUSPECTS[dataset]():

@@ -73,10 +73,10 @@ class EmbedConfig:
 
 @dataclass(frozen=True)
 class IndependentConfig:
-    """The other watermark of the Ind-W scenario: same method, another seed and target class."""
+    """The other watermark of the Ind-W scenario: same method, another seed and target class (``None``: drawn)."""
 
     seed: int
-    target_class: int
+    target_class: int | None
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Config:
 
     seed: int
     key_file: str | None
-    target_class: int
+    target_class: int | None
     data: DataConfig
     surrogate: TrainConfig
     generator: GeneratorConfig
@@ -157,7 +157,7 @@ class Config:
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", self.seed, "0 or more")
-        require(self.target_class >= 0, "target_class", self.target_class, "a class index")
+        require((self.target_class or 0) >= 0, "target_class", self.target_class, "a class index, or null to draw one")
         require(
             (self.independent.seed, self.independent.target_class) != (self.seed, self.target_class),
             "independent.seed",

@@ -44,7 +44,6 @@ TINY = (
     "audit.decoys=19",
     "audit.images=10",
     "embed.rate=0.1",
-    "independent.target_class=2",
 )
 
 

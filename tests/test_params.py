@@ -70,11 +70,12 @@ def test_config_round_trip(seed: int, tau: float, rate: float, eps: int, images:
         ("surrogate.epochs=many", "surrogate.epochs: expected int, got 'many'"),
         ("surrogate.epochs=true", "surrogate.epochs: expected int, got True"),
         ("seed=-1", "seed: -1 is not possible"),
+        ("target_class=-1", "target_class: -1 is not possible, expected a class index, or null to draw one"),
         ("verify.alpha=1", "verify.alpha: 1.0 is not possible"),
         ("data=7", "data: expected a section with keys, got 7"),
         ("nonsense", "--set nonsense: expected section.key=value"),
         ("compute.bf16=perhaps", "compute.bf16: 'perhaps' is not one of"),
-        ("independent={seed: 0, target_class: 1}", "independent.seed: 0 is not possible"),
+        ("independent={seed: 0, target_class: null}", "independent.seed: 0 is not possible"),
     ],
 )
 def test_impossible_values_name_the_key(override: str, message: str) -> None:

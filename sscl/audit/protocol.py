@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,11 +12,11 @@ from torch import Tensor
 
 from sscl import progress, seeds
 from sscl.audit.base import KEY_TESTS
-from sscl.audit.statistic import effect
+from sscl.audit.statistic import Effect, effect
 from sscl.config import AuditConfig
 from sscl.oracles import Oracle, nhwc
 from sscl.types import ImageSet, Responses
-from sscl.watermarks.base import KeyedWatermark, State
+from sscl.watermarks.base import KeyedWatermark, State, draw_target
 
 RELEASED = 0  # the released key's number in the record; decoys count from 1
 BENIGN = -1  # images without a mark
@@ -36,50 +37,66 @@ class Record:
     """What an audit asked and heard, in order; enough to derive every figure again.
 
     Attributes:
+        classes: number of classes.
+        labels: the verification images' own classes.
+        targets: the class that each key's marks point to, by key number.
         access: how much the model tells.
-        queries: one an image and key.
+        queries: one an image and key. A key is asked about the images that are not of its target class.
     """
 
+    classes: int
+    labels: list[int]
+    targets: list[int] = field(default_factory=list)
     access: str = "probabilities"
     queries: list[Query] = field(default_factory=list)
 
-    def add(self, key: int, images: np.ndarray, responses: Responses) -> None:
+    def add(self, key: int, positions: Sequence[int], images: np.ndarray, responses: Responses) -> None:
         self.access = responses.access
-        rows = zip(images, responses.probabilities, responses.valid, strict=True)
-        for number, (image, row, valid) in enumerate(rows):
+        rows = zip(positions, images, responses.probabilities, responses.valid, strict=True)
+        for position, image, row, valid in rows:
             sent = hashlib.sha256(image.tobytes()).hexdigest()
-            self.queries.append(Query(key, number, sent, row.tolist() if valid else None))
+            self.queries.append(Query(key, position, sent, row.tolist() if valid else None))
 
-    def responses(self, key: int, classes: int) -> Responses:
-        """The answers to one key's images again."""
-        mine = sorted((q for q in self.queries if q.key == key), key=lambda q: q.image)
-        rows = np.array([q.answer or [0.0] * classes for q in mine], dtype=np.float64).reshape(len(mine), classes)
-        valid = np.array([q.answer is not None for q in mine], dtype=bool)
-        return Responses(rows, self.access, valid)  # type: ignore[arg-type]
+    def asked(self, key: int) -> list[int]:
+        """Positions of the images that a key is asked about; all for ``BENIGN``."""
+        return [n for n, label in enumerate(self.labels) if key == BENIGN or label != self.targets[key]]
 
-    @property
-    def keys(self) -> list[int]:
-        """Numbers of the keys that were asked about, in order."""
-        return list(dict.fromkeys(q.key for q in self.queries if q.key != BENIGN))
+    def by_key(self) -> dict[int, list[Query]]:
+        """The queries of each key, in order."""
+        grouped: dict[int, list[Query]] = {}
+        for query in self.queries:
+            grouped.setdefault(query.key, []).append(query)
+        return grouped
 
-
-def verification_images(data: ImageSet, target_class: int, count: int, seed: int) -> ImageSet:
-    """``count`` non-target test images (all, if there are fewer), drawn by ``seed`` and in its order."""
-    candidates = torch.nonzero(data.labels != target_class).flatten()
-    order = torch.randperm(len(candidates), generator=seeds.generator(seed, "audit", "images"))
-    return data.subset(candidates[order[:count]])
+    def responses(self, queries: Sequence[Query]) -> Responses:
+        """The answers again."""
+        rows = np.array([q.answer or [0.0] * self.classes for q in queries], dtype=np.float64)
+        valid = np.array([q.answer is not None for q in queries], dtype=bool)
+        return Responses(rows.reshape(len(queries), self.classes), self.access, valid)  # type: ignore[arg-type]
 
 
-def decoy(watermark: KeyedWatermark[object], state: State, decoy_seed: int, number: int) -> State:
-    """The ``number``-th decoy, from 1: a key that was never released."""
-    return watermark.rekeyed(state, seeds.generator(decoy_seed, "decoy", str(number)))
+def verification_images(data: ImageSet, count: int, seed: int) -> ImageSet:
+    """``count`` test images of all classes (all, if there are fewer), drawn by ``seed`` and in its order."""
+    order = torch.randperm(len(data), generator=seeds.generator(seed, "audit", "images"))
+    return data.subset(order[:count])
 
 
-def released_effect(oracle: Oracle, watermark: KeyedWatermark[object], state: State, images: ImageSet) -> float:
-    """The released key's statistic on a model, e.g. on a clean reference."""
-    marked = watermark.trigger(images.images, state)
-    benign, answers = (oracle.query(nhwc(x)) for x in (images.images, marked))
-    return effect(benign, answers, watermark.target_class).statistic
+def decoy_target(targets: Sequence[int], decoy_seed: int, number: int) -> int:
+    """The ``number``-th decoy's class, drawn among those among which the released one was."""
+    return draw_target(targets, seeds.generator(decoy_seed, "decoy target", str(number)))
+
+
+def decoy(watermark: KeyedWatermark[object], state: State, decoy_seed: int, number: int) -> tuple[State, int]:
+    """The ``number``-th decoy, from 1: a key and target class that were never released."""
+    target = decoy_target(state.notes["targets"], decoy_seed, number)
+    return watermark.rekeyed(state, target, seeds.generator(decoy_seed, "decoy", str(number))), target
+
+
+def released_effect(oracle: Oracle, watermark: KeyedWatermark[object], state: State, images: ImageSet) -> Effect:
+    """The released key's effect on a model, e.g. on a clean reference."""
+    others = images.images[images.labels != watermark.target_class]
+    benign, answers = (oracle.query(nhwc(x)) for x in (others, watermark.trigger(others, state)))
+    return effect(benign, answers, watermark.target_class)
 
 
 def ask(
@@ -93,24 +110,31 @@ def ask(
 ) -> None:
     """Query benign images, the released key and decoys until the test is done; ``record`` has it all, also on errors.
 
+    Args:
+        record: a new one, with the images' classes.
+
     Raises:
         SuspectError: answers that are none. SSCLError: the suspect does not answer any more, or the budget is spent.
     """
-    target = watermark.target_class
 
-    def query(key: int, tensor: Tensor) -> Responses:
+    def query(key: int, positions: list[int], tensor: Tensor) -> Responses:
         array = nhwc(tensor)
         responses = oracle.query(array)
-        record.add(key, array, responses)
+        record.add(key, positions, array, responses)
         step.advance(len(array))
         return responses
 
+    def moved(key: int, secret: State, target: int) -> float:
+        record.targets.append(target)
+        positions = record.asked(key)
+        marked = query(key, positions, watermark.trigger(images.images[positions], secret))
+        return effect(benign.take(np.array(positions, dtype=int)), marked, target).statistic
+
     with progress.step("audit", len(images) * (2 + config.decoys)) as step:
-        benign = query(BENIGN, images.images)
-        released = query(RELEASED, watermark.trigger(images.images, state))
-        test = KEY_TESTS[config.test](config.alpha, config.decoys, effect(benign, released, target).statistic)
+        benign = query(BENIGN, record.asked(BENIGN), images.images)
+        released = moved(RELEASED, state, watermark.target_class)
+        test = KEY_TESTS[config.test](config.alpha, config.decoys, released)
         number = 0
         while not test.done:
             number += 1
-            marked = watermark.trigger(images.images, decoy(watermark, state, decoy_seed, number))
-            test.add(effect(benign, query(number, marked), target).statistic)
+            test.add(moved(number, *decoy(watermark, state, decoy_seed, number)))

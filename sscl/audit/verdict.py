@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from sscl.audit.base import KEY_TESTS
 from sscl.audit.protocol import BENIGN, RELEASED, Record
 from sscl.audit.statistic import Effect, effect
 from sscl.config import AuditConfig
+from sscl.types import Responses
 from sscl.verify import TESTS
 from sscl.verify.rank import floor, holm, rank_p_value
 
@@ -50,15 +52,11 @@ class Finding:
     published: dict[str, Any]
 
 
-def decide(
-    record: Record, target_class: int, classes: int, config: AuditConfig, references: list[float] | None = None
-) -> Finding:
+def decide(record: Record, config: AuditConfig, references: list[float] | None = None) -> Finding:
     """Derive every figure from the record.
 
     Args:
         record: what was asked and answered, perhaps broken off.
-        target_class: of the release.
-        classes: number of classes.
         config: the committed protocol.
         references: the released key's statistic on clean reference models, for the conformal test.
 
@@ -66,22 +64,16 @@ def decide(
         ValueError: the record does not even have the released key's answers, or leaves out decoys: whoever could drop
             those that reach the released key could accuse anybody.
     """
-    benign = record.responses(BENIGN, classes)
-    released = record.responses(RELEASED, classes)
-    if len(released) != len(benign) or len(benign) < 2:
-        raise ValueError("the record lacks answers to the released key")
-    _check_complete(record, config, len(benign))
-    observed = effect(benign, released, target_class)
-    others, shares = [], [observed.answered, float(benign.valid.mean())]
+    answers = _complete(record, config)
+    benign = answers.pop(BENIGN)
+    pairs = {key: (benign.take(np.array(record.asked(key), dtype=int)), marked) for key, marked in answers.items()}
+    effects = {key: effect(*pair, record.targets[key]) for key, pair in pairs.items()}
+    observed = effects.pop(RELEASED)
+    others = [found.statistic for found in effects.values()]
+    shares = [float(benign.valid.mean()), observed.answered, *(found.answered for found in effects.values())]
     test = KEY_TESTS[config.test](config.alpha, config.decoys, observed.statistic)
-    for key in record.keys:
-        answers = record.responses(key, classes)
-        if key == RELEASED or len(answers) != len(benign):
-            continue
-        found = effect(benign, answers, target_class)
-        others.append(found.statistic)
-        shares.append(found.answered)
-        test.add(found.statistic)
+    for statistic in others:
+        test.add(statistic)
     p_value = test.p_value if test.done else 1.0
     lowest = KEY_TESTS[config.test].floor(config.alpha, config.decoys)
     conformal = None
@@ -91,8 +83,8 @@ def decide(
     decision, reason = _conclude(config, test.done, p_value, lowest, observed, others, min(shares))
     all_tests = {config.test: p_value} | ({"conformal": conformal["p_value"]} if conformal else {})
     published = (
-        TESTS["paired_t"](TAU, config.alpha).run(benign, released, target_class)
-        if observed.answered * len(benign) >= 2
+        TESTS["paired_t"](TAU, config.alpha).run(*pairs[RELEASED], record.targets[RELEASED])
+        if observed.answered * len(pairs[RELEASED][0]) >= 2
         else None
     )
     return Finding(
@@ -114,13 +106,22 @@ def decide(
     )
 
 
-def _check_complete(record: Record, config: AuditConfig, images: int) -> None:
-    keys = record.keys
-    if keys != list(range(len(keys))) or len(keys) > 1 + config.decoys:
-        raise ValueError(f"keys must be 0 to at most {config.decoys}, in order and without gaps")
-    asked = Counter(query.key for query in record.queries)
-    if any(asked[key] != images for key in keys[:-1]):
-        raise ValueError("every key but the last must have been asked about all images")
+def _complete(record: Record, config: AuditConfig) -> dict[int, Responses]:
+    """Every key's answers, without a last key at which the audit was broken off."""
+    queries = record.by_key()
+    keys = list(queries)
+    if keys != list(range(BENIGN, len(keys) + BENIGN)) or len(keys) > 2 + config.decoys:
+        raise ValueError(f"keys must be {BENIGN} to at most {config.decoys}, in order and without gaps")
+    found = {}
+    for key in keys:
+        asked, wanted = [query.image for query in queries[key]], record.asked(key)
+        if asked == wanted:
+            found[key] = record.responses(queries[key])
+        elif key != keys[-1] or asked != wanted[: len(asked)]:
+            raise ValueError("every key but the last must have been asked about all images of other classes, in order")
+    if RELEASED not in found or len(found[RELEASED]) < 2:
+        raise ValueError("the record lacks answers to the released key")
+    return found
 
 
 def _conclude(

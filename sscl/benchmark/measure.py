@@ -58,11 +58,11 @@ def key_finding(
     """The exact test over all keys; ``None`` for a method without keys."""
     if not isinstance(watermark, KeyedWatermark):
         return None
-    images = verification_images(test, watermark.target_class, audit.images, seed)
-    fixed, record = replace(audit, test="key_rank"), Record()
+    images = verification_images(test, audit.images, seed)
+    fixed, record = replace(audit, test="key_rank"), Record(test.classes, images.labels.tolist())
     oracle = InMemory(model, Context(test.class_names, compute))
     ask(oracle, watermark, state, images, fixed, seeds.derive(seed, "benchmark-decoys"), record)
-    return decide(record, watermark.target_class, test.classes, fixed)
+    return decide(record, fixed)
 
 
 def detector_scores(

@@ -71,7 +71,7 @@ def prepare(secret: Path, data: Path, compute: Compute, opening: Path, commitmen
         )
     opened = read_json(opening)
     config = parse(AuditConfig, opened.get("protocol", {}), f"{opening}: protocol")
-    images = verification_images(test_split, watermark.target_class, config.images, opened["image_seed"])
+    images = verification_images(test_split, config.images, opened["image_seed"])
     check_secret(opened, secret / GENERATOR, images)
     published = read_json(commitment) if commitment else None
     if published is not None and (wrong := differences(published, opened)):
@@ -97,7 +97,7 @@ def examine(
     started = datetime.now(UTC)
     if case.commitment and datetime.fromisoformat(case.commitment["created"]) > started:
         raise InputError("commitment: dated after this audit's first query; such a result is not confirmatory")
-    record = Record()
+    record = Record(len(oracle.context.class_names), case.images.labels.tolist())
     interruption = None
     try:
         ask(oracle, case.watermark, case.state, case.images, case.config, case.opening["decoy_seed"], record)
@@ -105,13 +105,13 @@ def examine(
         interruption = str(error)
         if not any(query.key >= 0 for query in record.queries):
             raise
-    classes = len(oracle.context.class_names)
-    effects = [released_effect(model, case.watermark, case.state, case.images) for model in references or ()]
-    finding = decide(record, case.watermark.target_class, classes, case.config, effects)
+    effects = [released_effect(model, case.watermark, case.state, case.images).statistic for model in references or ()]
+    finding = decide(record, case.config, effects)
     audit = {
         "suspect": oracle.identity(),
         "class_names": list(oracle.context.class_names),
-        "target_class": case.watermark.target_class,
+        "targets": record.targets,
+        "labels": record.labels,
         "protocol": asdict(case.config),
         "access": record.access,
         "confirmatory": case.commitment is not None,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sscl.audit.protocol import BENIGN, Query, Record
+from sscl.audit.protocol import Query, Record, decoy_target
 from sscl.audit.verdict import decide
 from sscl.config import AuditConfig
 from sscl.errors import SSCLError
@@ -50,16 +50,17 @@ def pack_record(record: Record) -> bytes:
     return b"".join(canonical(asdict(query)) + b"\n" for query in record.queries)
 
 
-def unpack_record(content: bytes, access: str) -> Record:
-    """Inverse of ``pack_record``."""
-    return Record(access, [Query(**json.loads(line)) for line in content.splitlines()])
+def unpack_record(content: bytes, audit: dict[str, Any]) -> Record:
+    """Inverse of ``pack_record``; ``audit`` is what the bundle says of the audit."""
+    queries = [Query(**json.loads(line)) for line in content.splitlines()]
+    return Record(len(audit["class_names"]), audit["labels"], audit["targets"], audit["access"], queries)
 
 
 def _derive(parts: dict[str, bytes]) -> list[str]:
     audit, stated = json.loads(parts[AUDIT]), json.loads(parts[FINDING])
-    record = unpack_record(parts[QUERIES], audit["access"])
+    record = unpack_record(parts[QUERIES], audit)
     config = parse(AuditConfig, audit["protocol"], "protocol")
-    found = asdict(decide(record, audit["target_class"], len(audit["class_names"]), config, audit["references"]))
+    found = asdict(decide(record, config, audit["references"]))
     derived = json.loads(canonical(found))
     wrong = [
         f"{FINDING}: {name} is {json.dumps(stated.get(name))[:60]}, derived {json.dumps(derived.get(name))[:60]}"
@@ -94,10 +95,11 @@ def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -
         return [f"{COMMITMENT}: missing, and the audit is called confirmatory"]
     commitment, opening = json.loads(parts[COMMITMENT]), json.loads(parts[OPENING])
     wrong = differences(commitment, opening)
-    if opening.get("protocol") != audit["protocol"] or opening.get("target_class") != audit["target_class"]:
-        wrong.append(f"{OPENING}: another protocol or target class than the audit's")
-    if opening.get("image_count") != sum(query.key == BENIGN for query in record.queries):
-        wrong.append(f"{QUERIES}: another number of images than was committed to")
+    if opening.get("protocol") != audit["protocol"] or opening.get("labels") != record.labels:
+        wrong.append(f"{OPENING}: another protocol or other images than the audit's")
+    drawn = [decoy_target(opening["targets"], opening["decoy_seed"], n) for n in range(1, len(record.targets))]
+    if record.targets != [opening["target_class"], *drawn]:
+        wrong.append(f"{AUDIT}: other target classes than were committed to")
     if datetime.fromisoformat(commitment["created"]) > datetime.fromisoformat(audit["started"]):
         wrong.append(f"{COMMITMENT}: made after the first query, so the result is not confirmatory")
     return wrong

@@ -16,7 +16,7 @@ from sscl.config import AuditConfig
 from sscl.errors import InputError
 from sscl.types import ImageSet
 
-FORMAT = "sscl-commitment/1"
+FORMAT = "sscl-commitment/2"
 
 
 def canonical(value: Any) -> bytes:
@@ -24,8 +24,10 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def open_up(watermark_file: Path, target_class: int, config: AuditConfig, test_images: ImageSet) -> dict[str, Any]:
-    """What is committed to: digests of secret and images, target, protocol, seeds, a salt.
+def open_up(
+    watermark_file: Path, target_class: int, targets: list[int], config: AuditConfig, test_images: ImageSet
+) -> dict[str, Any]:
+    """What is committed to: digests of secret and images, their classes, targets, protocol, seeds, a salt.
 
     Salt and seeds come from the operating system: nobody can find the target by trying all, or choose decoys after
     seeing answers.
@@ -33,21 +35,23 @@ def open_up(watermark_file: Path, target_class: int, config: AuditConfig, test_i
     Args:
         watermark_file: the secret generator with its key, which is not hashed alone: a short one could be searched for.
         target_class: ``y_t``.
+        targets: the classes among which it was drawn, and decoys' are.
         config: the audit's protocol, primary test included.
         test_images: where verification images are drawn from.
     """
     image_seed = secrets.randbits(62)
-    chosen = verification_images(test_images, target_class, config.images, image_seed)
+    chosen = verification_images(test_images, config.images, image_seed)
     return {
         "format": FORMAT,
         "salt": secrets.token_hex(32),
         "generator": digest(watermark_file),
         "target_class": target_class,
+        "targets": targets,
         "classes": test_images.classes,
         "protocol": asdict(config),
         "decoy_seed": secrets.randbits(62),
         "image_seed": image_seed,
-        "image_count": len(chosen),
+        "labels": chosen.labels.tolist(),
         "images": image_digest(chosen),
     }
 

@@ -17,8 +17,9 @@ from sscl.watermarks.io import GENERATOR, load_watermark
 def run(audit: AuditConfig, compute: ComputeConfig, data: Path, watermark: Path, public: Path, private: Path) -> None:
     """Write the commitment and an RFC 3161 request to ``public``, and what opens it to ``private``."""
     test_split = load_split(data, "test")
-    mark, _ = load_watermark(watermark / GENERATOR, test_split.classes, Compute.resolve(compute))
-    opening = open_up(watermark / GENERATOR, mark.target_class, audit, test_split)
+    mark, state = load_watermark(watermark / GENERATOR, test_split.classes, Compute.resolve(compute))
+    targets = state.notes.get("targets", [mark.target_class])
+    opening = open_up(watermark / GENERATOR, mark.target_class, targets, audit, test_split)
     commitment = seal(opening)
     public.mkdir(parents=True)
     private.mkdir(parents=True)

@@ -14,13 +14,13 @@ from sscl.data.store import load_split
 from sscl.models.io import load_classifier
 from sscl.stages.names import HISTORY, MODEL
 from sscl.watermarks import create
-from sscl.watermarks.base import FitContext
+from sscl.watermarks.base import FitContext, draw_target
 from sscl.watermarks.io import GENERATOR, save_watermark
 
 
 def run(
     generator: GeneratorConfig,
-    target_class: int,
+    target_class: int | None,
     independent: IndependentConfig,
     surrogate: TrainConfig,
     compute: ComputeConfig,
@@ -37,15 +37,24 @@ def run(
     Raises:
         ConfigError: the target class does not exist.
     """
-    if variant == "independent":
-        seed, target_class = independent.seed, independent.target_class
-    else:
-        seed = seeds.with_secret(seed, key_file)
     resolved = Compute.resolve(compute)
     train = load_split(data, "train")
-    watermark = create(generator.method, generator.options, target_class, train.classes, resolved)
+    present = tuple(sorted(set(train.labels.tolist())))
+    seed = seeds.with_secret(seed, key_file)
+    target, targets = _target(target_class, present, seed)
+    if variant == "independent":
+        seed = independent.seed
+        target, targets = _target(independent.target_class, tuple(c for c in present if c != target), seed)
+    watermark = create(generator.method, generator.options, target, train.classes, resolved)
     model, _ = load_classifier(surrogate_model / MODEL, train.classes)
-    state = watermark.fit(train, resolved.place(model), FitContext(resolved, seed, "generator", surrogate, checkpoint))
+    context = FitContext(resolved, seed, "generator", surrogate, checkpoint, targets)
+    state = watermark.fit(train, resolved.place(model), context)
     out.mkdir(parents=True)
-    save_watermark(out / GENERATOR, generator.method, asdict(generator.options), target_class, state)
+    save_watermark(out / GENERATOR, generator.method, asdict(generator.options), target, state)
     write_json(out / HISTORY, state.history)
+
+
+def _target(chosen: int | None, classes: tuple[int, ...], seed: int) -> tuple[int, tuple[int, ...]]:
+    """The class that marks point to, and the classes among which it was drawn: the owner's choice, or all of them."""
+    targets = classes if chosen is None else (chosen,)
+    return draw_target(targets, seeds.generator(seed, "generator", "target")), targets

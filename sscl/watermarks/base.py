@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar, final
 
@@ -44,6 +45,7 @@ class FitContext:
         compute: device and precision.
         seed, use: name its random numbers.
         training: how the surrogate was trained, for methods that train more models like it.
+        targets: classes among which ``y_t`` was drawn; ``None`` if the owner chose it.
         checkpoint: where to resume from; ``None`` for no checkpoints.
     """
 
@@ -52,6 +54,7 @@ class FitContext:
     use: str
     training: TrainConfig
     checkpoint: Checkpoint | None = None
+    targets: tuple[int, ...] | None = None
 
 
 class Watermark(ABC, Generic[O]):
@@ -152,18 +155,20 @@ class Watermark(ABC, Generic[O]):
 class KeyedWatermark(Watermark[O]):
     """A method whose mark is a function of a random key, drawn after everything else in the secret is fixed.
 
-    Decoys are keys from the same draw that were never released: to a model that never saw the release they are
-    exchangeable with the released one, which is what the key-randomised test rests on (``sscl.audit``).
+    The target class, if it is drawn, is a part of the key: nothing else in the secret may depend on it. Decoys are keys
+    and classes from the same draw that were never released: to a model that never saw the release they are exchangeable
+    with the released one, which is what the key-randomised test rests on (``sscl.audit``). ``fit`` notes in its state
+    the ``targets`` among which classes are drawn.
     """
 
     @abstractmethod
-    def draw_key(self, state: State, rng: torch.Generator) -> dict[str, Tensor]:
-        """The key's tensors, a function of ``rng`` and of what is in ``state`` besides the key."""
+    def draw_key(self, state: State, target: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """A key for marks that point to ``target``: a function of that, ``rng`` and what else ``state`` holds."""
 
     @final
-    def rekeyed(self, state: State, rng: torch.Generator) -> State:
+    def rekeyed(self, state: State, target: int, rng: torch.Generator) -> State:
         """The same secret under a new key."""
-        return replace(state, tensors={**state.tensors, **self.draw_key(state, rng)})
+        return replace(state, tensors={**state.tensors, **self.draw_key(state, target, rng)})
 
 
 AnyWatermark = Watermark[Any]
@@ -173,6 +178,11 @@ WATERMARKS: Registry[type[AnyWatermark]] = Registry("watermark", "sscl.watermark
 def budget(eps: float) -> int:
     """The largest change of a uint8 pixel that ``eps`` allows: rounding never exceeds the bound."""
     return math.floor(eps * 255 + 1e-6)
+
+
+def draw_target(targets: Sequence[int], rng: torch.Generator) -> int:
+    """One of the classes, each as likely."""
+    return targets[int(torch.randint(len(targets), (), generator=rng))]
 
 
 def create(method: str, options: Any, target_class: int, classes: int, compute: Compute) -> AnyWatermark:

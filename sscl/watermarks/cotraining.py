@@ -17,19 +17,21 @@ from sscl.train import OPTIMIZERS
 from sscl.types import ImageSet
 from sscl.watermarks.carriers import Key
 
-Marker = Callable[[Tensor, Tensor, Key], Tensor]  # uint8 images, labels, key -> marked uint8
-
 WARM_UP = 25  # batches before a fresh member has an opinion worth asking for
 
 
 @dataclass
 class Member:
-    """One co-trained model, its key, and which training images that key marks."""
+    """One co-trained model, its key and target class, and which training images they mark."""
 
     model: Classifier
     optimizer: torch.optim.Optimizer
     key: Key
+    target: int
     marked: Tensor  # bool (N,)
+
+
+Marker = Callable[[Tensor, Tensor, Member], Tensor]  # uint8 images, labels, whose key -> marked uint8
 
 
 class Population:
@@ -39,7 +41,7 @@ class Population:
         data: clean training images.
         training: how the strangers train; only architecture, batch size, optimiser and augmentation matter here.
         compute: device and precision.
-        draw: a new key and the mask of the images that it marks.
+        draw: a new key, its target class, and the mask of the images that they mark.
         size: how many members.
         lifetime: batches in a member's life.
         rng: the source of every draw.
@@ -50,7 +52,7 @@ class Population:
         data: ImageSet,
         training: TrainConfig,
         compute: Compute,
-        draw: Callable[[torch.Generator], tuple[Key, Tensor]],
+        draw: Callable[[torch.Generator], tuple[Key, int, Tensor]],
         size: int,
         lifetime: int,
         rng: torch.Generator,
@@ -66,10 +68,8 @@ class Population:
         model = build(self._training.model, data.channels, data.size, data.classes, self._rng)
         model.normalise_as(data.images)
         model = self._compute.place(model)
-        key, marked = self._draw(self._rng)
-        return Member(
-            model, OPTIMIZERS[self._training.optimizer](list(model.parameters()), self._training), key, marked
-        )
+        optimizer = OPTIMIZERS[self._training.optimizer](list(model.parameters()), self._training)
+        return Member(model, optimizer, *self._draw(self._rng))
 
     def train(self, number: int, mark: Marker) -> Member:
         """One batch for member ``number``, marked as its key would mark it now; the member, ready to be asked."""
@@ -88,7 +88,7 @@ class Population:
         images, labels = self._data.images[batch], self._data.labels[batch]
         chosen = member.marked[batch]
         if chosen.any():
-            images[chosen] = mark(images[chosen], labels[chosen], member.key)
+            images[chosen] = mark(images[chosen], labels[chosen], member)
         images = self.augmented(images)
         member.optimizer.zero_grad(set_to_none=True)
         with self._compute.autocast():

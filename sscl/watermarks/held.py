@@ -22,12 +22,13 @@ def held(model: Classifier, prefix: str) -> dict[str, Tensor]:
 
 
 def shape(model: Classifier) -> dict[str, Any]:
-    """What ``build`` needs to make the model again; kept in a secret's notes."""
-    return {"name": model.name, "channels": model.channels, "size": model.size, "classes": model.classes}
+    """What ``build`` needs to make the model again, for a secret's notes."""
+    made = {"name": model.name, "channels": model.channels, "size": model.size, "classes": model.classes}
+    return {"model": made}
 
 
 def opened(state: State, prefix: str, compute: Compute) -> Classifier:
     """The model that ``held`` and ``shape`` put into the secret, frozen."""
-    model = build(**state.notes)
+    model = build(**state.notes["model"])
     model.load_state_dict(part(state, prefix))
     return compute.place(model).requires_grad_(False).eval()

@@ -11,13 +11,12 @@ from torch import Tensor
 
 from sscl import progress, seeds
 from sscl.data.jpeg import encoded
-from sscl.errors import InputError, SSCLError
+from sscl.errors import SSCLError
 from sscl.models import Classifier
 from sscl.perceptual import LPIPS
 from sscl.train import schedule
 from sscl.types import ImageSet
 from sscl.watermarks.base import FitContext
-from sscl.watermarks.carriers import Key
 from sscl.watermarks.cotraining import Member, Population
 from sscl.watermarks.keyed_generator import KeyedGenerator
 from sscl.watermarks.quantise import quantise
@@ -41,9 +40,8 @@ class Training:
     Args:
         generator: changed in place.
         train: clean training images.
-        target_class: ``y_t``.
         clean_models: frozen models that never saw a mark; their answers are to stay.
-        draw: a new key and the mask of the images that it marks, for a co-trained model.
+        population: co-trained models, each with a key and target class of its own.
         weights: of the loss.
         jpeg_quality: marked images are re-encoded so in training; ``None`` for no encoder.
         context: device, seed, checkpoint.
@@ -53,20 +51,16 @@ class Training:
         self,
         generator: KeyedGenerator,
         train: ImageSet,
-        target_class: int,
         clean_models: list[Classifier],
         population: Population,
         weights: Weights,
         jpeg_quality: int | None,
         context: FitContext,
     ) -> None:
-        self.generator, self.target_class = generator, target_class
+        self.generator, self.train = generator, train
         self.clean_models, self.population, self.weights = clean_models, population, weights
         self.jpeg_quality, self.context = jpeg_quality, context
         self.lpips = LPIPS().to(context.compute.device)
-        self.others = train.images[train.labels != target_class]
-        if len(self.others) in (0, len(train)):
-            raise InputError(f"target_class: class {target_class} or every other class has no images to train on")
         self.rng = seeds.generator(context.seed, context.use, "order")
 
     def run(self, steps: int, batch_size: int, learning_rate: float) -> list[dict[str, float]]:
@@ -100,22 +94,23 @@ class Training:
         optimizer.step()
         return parts.detach().cpu()
 
-    def _as_released(self, images: Tensor, labels: Tensor, key: Key) -> Tensor:
+    def _as_released(self, images: Tensor, labels: Tensor, member: Member) -> Tensor:
         """Target images under the member's key, others under keys of nobody; evidence stays, which makes it harder."""
-        is_target = labels == self.target_class
+        is_target = labels == member.target
         other = self.generator.carrier.draw(len(images), self.generator.channels, self.rng)
         rows = {
             name: torch.where(is_target.view(-1, *(1,) * (value.ndim - 1)), value, other[name])
-            for name, value in key.items()
+            for name, value in member.key.items()
         }
         marked = quantise(images.cpu(), self.generator.mark(images, rows), self.generator.eps)
         return marked if self.jpeg_quality is None else encoded(marked, self.jpeg_quality)
 
     def _loss(self, member: Member, batch_size: int) -> Tensor:
         """(6,): total and parts, as ``NAMES``, over images of other classes; half of them for contrast."""
-        x = _draw(self.others, batch_size, self.rng)
+        x = self._others(member.target, batch_size)
         marked = self._seen(x, self.generator.marked(x, member.key))
-        cotrained = F.cross_entropy(member.model(marked).float(), torch.full((len(x),), self.target_class).to(x.device))
+        target = torch.full((len(x),), member.target, device=marked.device)
+        cotrained = F.cross_entropy(member.model(marked).float(), target)
         clean = torch.stack(
             [_moved(model, self.generator.compute.floats(x), marked) for model in self.clean_models]
         ).mean()
@@ -129,6 +124,10 @@ class Training:
         total = total + w.perceptual * perceptual + w.diversity * diversity
         return torch.stack((total, cotrained, clean, contrast, perceptual, diversity))
 
+    def _others(self, target: int, count: int) -> Tensor:
+        pool = torch.nonzero(self.train.labels != target).flatten()
+        return self.train.images[pool[torch.randint(len(pool), (count,), generator=self.rng)]]
+
     def _seen(self, images: Tensor, marked: Tensor) -> Tensor:
         """What a model is shown after 8-bit rounding and the encoder; the gradient passes straight through."""
         with torch.no_grad():
@@ -137,10 +136,6 @@ class Training:
                 rounded = encoded(rounded.cpu(), self.jpeg_quality).to(rounded.device)
             difference = self.generator.compute.floats(rounded) - marked
         return marked + difference
-
-
-def _draw(images: Tensor, count: int, rng: torch.Generator) -> Tensor:
-    return images[torch.randint(len(images), (count,), generator=rng)]
 
 
 def _moved(model: Classifier, x: Tensor, marked: Tensor) -> Tensor:

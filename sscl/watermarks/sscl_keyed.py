@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from sscl import seeds
 from sscl.compute import Compute
 from sscl.config import require
+from sscl.errors import InputError
 from sscl.models import Classifier
 from sscl.train import predict, train_classifier
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, KeyedWatermark, State
+from sscl.watermarks.base import WATERMARKS, FitContext, KeyedWatermark, State, draw_target
 from sscl.watermarks.carriers import CARRIERS, Key
 from sscl.watermarks.cotraining import Population
 from sscl.watermarks.held import held, opened, part, shape
@@ -25,9 +28,9 @@ from sscl.watermarks.keyed_training import Training, Weights
 from sscl.watermarks.quantise import quantise
 
 TRIES = 16  # keys among which a quiet one is looked for
-GLANCE = 8  # images of other classes on which the surrogate is asked about all of them
+GLANCE = 8  # images on which the surrogate is asked about all of them
 CLOSER = 3  # keys about which all clean models are asked, on all of
-PROBE = 64  # images of other classes
+PROBE = 72  # images of all classes; a key is tried on those that are not of its target class
 
 
 @dataclass(frozen=True)
@@ -112,34 +115,34 @@ class SSCLKeyed(KeyedWatermark[Options]):
         return [(self.candidates(labels), 1 - self.options.contrast), (others, self.options.contrast)]
 
     @torch.no_grad()
-    def draw_key(self, state: State, rng: torch.Generator) -> dict[str, Tensor]:
-        """One of ``TRIES`` keys under which no clean model's mean ``p(y_t)`` rises by more than ``quiet``.
+    def draw_key(self, state: State, target: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """One of ``TRIES`` keys under which no clean model's mean ``p(target)`` rises by more than ``quiet``.
 
         All are glanced at in one batch; of those that pass, the first that also passes a closer look is taken, and
         if none does the nearest. The rule is the same for released key and decoys, so they stay exchangeable.
         """
-        nets, probe = self._open(state), state.tensors["probe"]
-        keys = self._draw(state.notes["channels"], TRIES, rng)
-        glance = self._rises(nets, 1, probe[:GLANCE], keys).clamp_min(self.options.quiet)
+        nets = self._open(state)
+        probe = state.tensors["probe"][state.tensors["probe.labels"] != target]
+        keys = self._draw(probe.shape[1], TRIES, rng)
+        glance = self._rises(nets.clean[:1], target, nets.generator, probe[:GLANCE], keys).clamp_min(self.options.quiet)
         best, least = 0, math.inf
         for number in glance.argsort(stable=True)[:CLOSER].tolist():
-            rise = float(self._rises(nets, len(nets.clean), probe, _row(keys, number)))
+            rise = float(self._rises(nets.clean, target, nets.generator, probe, _row(keys, number)))
             if rise < least:
                 best, least = number, rise
             if rise <= self.options.quiet:
                 break
         return {f"key.{name}": value for name, value in _row(keys, best).items()}
 
-    def _rises(self, nets: _Opened, models: int, probe: Tensor, keys: Key) -> Tensor:
-        """(keys,): how much ``p(y_t)`` rises on average over the probe images, the most over the first ``models``."""
+    def _rises(self, models: list[Classifier], target: int, marker: KeyedGenerator, probe: Tensor, keys: Key) -> Tensor:
+        """(keys,): how much a model's mean ``p(target)`` over the probe images rises, the most over the models."""
         count = len(next(iter(keys.values())))
         images = probe.repeat(count, *(1,) * (probe.ndim - 1))
         rows = {name: value.repeat_interleave(len(probe), dim=0) for name, value in keys.items()}
-        marked = quantise(images, nets.generator.mark(images, rows), self.eps)
-        both = torch.cat((probe, marked))
+        both = torch.cat((probe, quantise(images, marker.mark(images, rows), self.eps)))
         found = []
-        for model in nets.clean[:models]:
-            answers = predict(model, both, self.compute)[:, self.target_class].view(1 + count, len(probe)).mean(dim=1)
+        for model in models:
+            answers = predict(model, both, self.compute)[:, target].view(1 + count, len(probe)).mean(dim=1)
             found.append(answers[1:] - answers[0])
         return torch.stack(found).amax(dim=0)
 
@@ -151,30 +154,33 @@ class SSCLKeyed(KeyedWatermark[Options]):
             SSCLError: the loss is not finite.
         """
         o = self.options
+        if len(self.candidates(train.labels)) in (0, len(train)):
+            raise InputError(
+                f"target_class: class {self.target_class} or every other class has no images to train on; "
+                "choose another"
+            )
+        targets = context.targets or (self.target_class,)
         generator = self._generator(train.channels, seeds.generator(context.seed, context.use, "weights"))
         population = Population(
             train,
             context.training,
             self.compute,
-            lambda rng: (self._draw(train.channels, 1, rng), self._marked_by_a_member(train.labels, rng)),
+            lambda rng: self._for_a_member(train, targets, rng),
             o.population,
             o.lifetime,
             seeds.generator(context.seed, context.use, "population"),
         )
         clean_models = self._clean_models(train, surrogate, context)
         weights = Weights(o.clean, o.contrast_weight, o.perceptual, o.diversity)
-        training = Training(
-            generator, train, self.target_class, clean_models, population, weights, o.jpeg_quality, context
-        )
+        training = Training(generator, train, clean_models, population, weights, o.jpeg_quality, context)
         history = training.run(o.steps, o.batch_size, o.learning_rate)
         tensors = {f"generator.{name}": value for name, value in generator.unet.state_dict().items()}
         for number, model in enumerate(clean_models):
             tensors |= held(model, f"clean.{number}.")
-        others = train.images[train.labels != self.target_class]
-        order = torch.randperm(len(others), generator=seeds.generator(context.seed, context.use, "probe"))
-        tensors["probe"] = others[order[:PROBE]]
-        state = State(tensors, history, shape(surrogate))
-        return self.rekeyed(state, seeds.generator(context.seed, context.use, "key"))
+        probe = _of_all_classes(train.labels, PROBE, seeds.generator(context.seed, context.use, "probe"))
+        tensors |= {"probe": train.images[probe], "probe.labels": train.labels[probe]}
+        state = State(tensors, history, shape(surrogate) | {"targets": list(targets)})
+        return self.rekeyed(state, self.target_class, seeds.generator(context.seed, context.use, "key"))
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         is_target = labels == self.target_class
@@ -206,7 +212,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
         """The secret's networks, built once for all keys: states of one secret share their probe images."""
         probe = state.tensors["probe"]
         if self._opened is None or self._opened.probe is not probe:
-            generator = self._generator(state.notes["channels"]).load(part(state, "generator."))
+            generator = self._generator(probe.shape[1]).load(part(state, "generator."))
             clean = [opened(state, f"clean.{number}.", self.compute) for number in range(self.options.clean_models)]
             self._opened = _Opened(probe, generator, clean)
         return self._opened
@@ -218,12 +224,13 @@ class SSCLKeyed(KeyedWatermark[Options]):
         o = self.options
         return KeyedGenerator(channels, o.width, o.carrier, o.eps, self.compute, rng)
 
-    def _marked_by_a_member(self, labels: Tensor, rng: torch.Generator) -> Tensor:
-        """bool (N,): about half of the target class, as releases do, and the share of contrast that goes with it."""
-        chance = torch.rand(len(labels), generator=rng)
-        is_target = labels == self.target_class
+    def _for_a_member(self, train: ImageSet, targets: Sequence[int], rng: torch.Generator) -> tuple[Key, int, Tensor]:
+        """A key and class of its own, and what they mark (bool (N,)): half of the class, with its share of contrast."""
+        target = draw_target(targets, rng)
+        chance = torch.rand(len(train), generator=rng)
+        is_target = train.labels == target
         contrast = self.options.contrast / (1 - self.options.contrast) * is_target.sum() / (~is_target).sum()
-        return chance < torch.where(is_target, 0.5, 0.5 * contrast)
+        return self._draw(train.channels, 1, rng), target, chance < torch.where(is_target, 0.5, 0.5 * contrast)
 
     def _clean_models(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> list[Classifier]:
         models = [surrogate]
@@ -233,6 +240,13 @@ class SSCLKeyed(KeyedWatermark[Options]):
             trained = train_classifier(train, context.training, self.compute, context.seed, use, checkpoint)
             models.append(trained.model)
         return [model.requires_grad_(False).eval() for model in models]
+
+
+def _of_all_classes(labels: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """int64 (count,): random images, as many of one class as of another as far as they go."""
+    order = torch.randperm(len(labels), generator=rng)
+    turn = pd.Series(labels[order].numpy()).pipe(lambda s: s.groupby(s).cumcount()).to_numpy()
+    return order[torch.from_numpy(turn.argsort(kind="stable")[:count])]
 
 
 def _key(state: State) -> Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from sscl.compute import Compute
 from sscl.config import AuditConfig
 from sscl.oracles import Context, Oracle
 from sscl.types import ImageSet, Responses
-from sscl.watermarks.base import FitContext, KeyedWatermark, State
+from sscl.watermarks.base import FitContext, KeyedWatermark, State, draw_target
 
 CLASSES = 3
 TARGET = 1
@@ -37,9 +38,9 @@ class Stamp(KeyedWatermark[None]):
         return torch.nonzero(labels == self.target_class).flatten()
 
     def fit(self, train: ImageSet, surrogate: object, context: FitContext) -> State:
-        return State()
+        return State(notes={"targets": [TARGET]})
 
-    def draw_key(self, state: State, rng: torch.Generator) -> dict[str, Tensor]:
+    def draw_key(self, state: State, target: int, rng: torch.Generator) -> dict[str, Tensor]:
         return {"key.code": torch.randint(1, 256, (8,), generator=rng, dtype=torch.uint8)}
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -56,7 +57,7 @@ class Suspect(Oracle):
 
     def __init__(self, rule: Any, compute: Compute, access: str = "probabilities") -> None:
         super().__init__("suspect", Context(("a", "b", "c"), compute), None)
-        self.rule, self.access = rule, access
+        self.rule, self.access, self.answered = rule, access, TARGET
 
     @classmethod
     def accepts(cls, address: str) -> bool:
@@ -69,9 +70,10 @@ class Suspect(Oracle):
         p = np.array([self.rule(image[0, :8, 0]) for image in images], dtype=np.float64)
         valid = np.isfinite(p)
         if self.access == "labels":
-            return Responses.of_labels(np.where(valid, np.where(p > 0.5, TARGET, 0), -1), CLASSES)
+            return Responses.of_labels(np.where(valid, np.where(p > 0.5, self.answered, 0), -1), CLASSES)
         rows = np.zeros((len(p), CLASSES))
-        rows[valid] = np.stack([1 - p[valid], p[valid], 0 * p[valid]], axis=1)
+        rows[valid] = (1 - p[valid, None]) / (CLASSES - 1)
+        rows[valid, self.answered] = p[valid]
         return Responses(rows, "probabilities", valid)
 
 
@@ -82,7 +84,7 @@ def watermark(compute: Compute) -> Stamp:
 
 @pytest.fixture(scope="module")
 def state(watermark: Stamp) -> State:
-    return watermark.rekeyed(State(), seeds.generator(0, "released"))
+    return watermark.rekeyed(State(notes={"targets": [TARGET]}), TARGET, seeds.generator(0, "released"))
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +99,13 @@ def config(**changes: Any) -> AuditConfig:
 
 
 def audited(suspect: Oracle, watermark: Stamp, state: State, images: ImageSet, protocol: AuditConfig) -> Finding:
-    record = Record()
+    record = blank(images)
     ask(suspect, watermark, state, images, protocol, 7, record)
-    return decide(record, TARGET, CLASSES, protocol)
+    return decide(record, protocol)
+
+
+def blank(images: ImageSet) -> Record:
+    return Record(CLASSES, images.labels.tolist())
 
 
 def knows(state: State) -> Any:
@@ -148,10 +154,10 @@ def test_innocents_are_accused_at_most_alpha_of_the_time(
     few = images.subset(torch.arange(2))
     accused = 0
     for number in range(120):
-        state = watermark.rekeyed(State(), seeds.generator(number, "released"))
-        record = Record()
+        state = watermark.rekeyed(State(notes={"targets": [TARGET]}), TARGET, seeds.generator(number, "released"))
+        record = blank(few)
         ask(suspect, watermark, state, few, protocol, 1000 + number, record)
-        accused += decide(record, TARGET, CLASSES, protocol).decision == "trained-on-it"
+        accused += decide(record, protocol).decision == "trained-on-it"
     assert accused <= stats.binom.ppf(0.999, 120, 0.1)
 
 
@@ -169,41 +175,85 @@ def test_too_few_decoys_and_a_broken_off_audit(
 ) -> None:
     found = audited(Suspect(knows(state), compute), watermark, state, images, config(decoys=9))
     assert (found.decision, found.floor) == ("inconclusive", 0.1)
-    record = Record()
+    record = blank(images)
     protocol = config()
     ask(Suspect(knows(state), compute), watermark, state, images, protocol, 7, record)
-    cut = Record(record.access, record.queries[: 12 * 9 + 5])
-    found = decide(cut, TARGET, CLASSES, protocol)
+    cut = replace(record, queries=record.queries[: 12 * 9 + 5])
+    found = decide(cut, protocol)
     assert found.decision == "inconclusive"
     assert "broken off after 7 of up to 39" in found.reason
     with pytest.raises(ValueError, match="released key"):
-        decide(Record(record.access, record.queries[:12]), TARGET, CLASSES, protocol)
+        decide(replace(record, queries=record.queries[:12]), protocol)
 
 
 def test_conformal_p_beside_the_primary_one(compute: Compute, watermark: Stamp, state: State, images: ImageSet) -> None:
-    record = Record()
+    record = blank(images)
     ask(Suspect(knows(state), compute), watermark, state, images, config(), 7, record)
-    found = decide(record, TARGET, CLASSES, config(), [0.0] * 18 + [99.0])
+    found = decide(record, config(), [0.0] * 18 + [99.0])
     assert found.conformal == {"p_value": 0.1, "floor": 0.05, "references": 19}
     assert found.adjusted == pytest.approx({"key_rank": 0.05, "conformal": 0.1})
 
 
 def test_the_record_gives_answers_back(compute: Compute, watermark: Stamp, state: State, images: ImageSet) -> None:
-    record = Record()
+    record = blank(images)
     suspect = Suspect(knows(state), compute)
     ask(suspect, watermark, state, images, config(), 7, record)
     marked = watermark.trigger(images.images, state).permute(0, 2, 3, 1).numpy()
-    np.testing.assert_array_equal(record.responses(RELEASED, 3).probabilities, suspect.query(marked).probabilities)
-    assert len(record.responses(BENIGN, 3)) == 12
-    assert record.keys == list(range(40))
+    queries = record.by_key()
+    again = record.responses(queries[RELEASED])
+    np.testing.assert_array_equal(again.probabilities, suspect.query(marked).probabilities)
+    assert len(queries[BENIGN]) == 12
+    assert list(queries) == list(range(BENIGN, 40))
 
 
-def test_verification_images_are_not_of_the_target(test_set: ImageSet) -> None:
-    chosen = verification_images(test_set, TARGET, 20, 3)
+def test_verification_images_are_drawn_by_their_seed(test_set: ImageSet) -> None:
+    chosen = verification_images(test_set, 20, 3)
     assert len(chosen) == 20
-    assert not (chosen.labels == TARGET).any()
-    assert torch.equal(chosen.images, verification_images(test_set, TARGET, 20, 3).images)
-    assert len(verification_images(test_set, TARGET, 10**6, 3)) == int((test_set.labels != TARGET).sum())
+    assert torch.equal(chosen.images, verification_images(test_set, 20, 3).images)
+    assert not torch.equal(chosen.images, verification_images(test_set, 20, 4).images)
+    assert len(verification_images(test_set, 10**6, 3)) == len(test_set)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> ImageSet:
+    """Four images of each class."""
+    return ImageSet(torch.zeros(12, 1, 8, 8, dtype=torch.uint8), torch.arange(12) % 3, ("a", "b", "c"))
+
+
+def test_a_key_is_asked_about_images_that_are_not_of_its_class(compute: Compute, mixed: ImageSet) -> None:
+    """Released key and decoys alike: leaving out only the released class would set the released key apart."""
+    watermark = Stamp(None, TARGET, compute)
+    state = watermark.rekeyed(State(notes={"targets": [0, 1, 2]}), TARGET, seeds.generator(0, "released"))
+    record = blank(mixed)
+    ask(Suspect(knows(state), compute), watermark, state, mixed, config(), 7, record)
+    assert record.targets[RELEASED] == TARGET
+    assert set(record.targets) == {0, 1, 2}
+    for key, queries in record.by_key().items():
+        own = [query.image for query in queries]
+        expected = mixed.labels != record.targets[key] if key != BENIGN else torch.ones(12, dtype=torch.bool)
+        assert own == torch.nonzero(expected).flatten().tolist()
+    assert decide(record, config()).decision == "trained-on-it"
+    moved = replace(record, targets=[0, *record.targets[1:]])
+    with pytest.raises(ValueError, match="all images of other classes"):
+        decide(moved, config())
+
+
+@pytest.mark.parametrize("favourite", range(3))
+def test_an_innocent_with_a_favourite_class_is_not_accused_more_often(
+    favourite: int, compute: Compute, mixed: ImageSet
+) -> None:
+    """Every mark turns this model to one class: released keys that point there are no more often the highest."""
+    protocol, accused = config(alpha=0.1), 0
+    suspect = Suspect(lambda row: 0.2 + 0.7 * (row.sum() % 17) / 17 if row.any() else 0.1, compute)
+    suspect.answered = favourite
+    for number in range(120):
+        target = draw_target([0, 1, 2], seeds.generator(number, "target"))
+        owner = Stamp(None, target, compute)
+        state = owner.rekeyed(State(notes={"targets": [0, 1, 2]}), target, seeds.generator(number, "released"))
+        record = blank(mixed)
+        ask(suspect, owner, state, mixed, protocol, 1000 + number, record)
+        accused += decide(record, protocol).decision == "trained-on-it"
+    assert accused <= stats.binom.ppf(0.999, 120, 0.1)
 
 
 @pytest.mark.parametrize("name", list(KEY_TESTS))
@@ -218,12 +268,12 @@ def test_a_record_that_leaves_out_decoys_is_refused(
     compute: Compute, watermark: Stamp, state: State, images: ImageSet
 ) -> None:
     """Dropping the decoys that reach the released key would accuse anybody."""
-    record = Record()
+    record = blank(images)
     ask(Suspect(INNOCENTS["erratic"], compute), watermark, state, images, config(), 7, record)
-    without = Record(record.access, [query for query in record.queries if query.key != 5])
-    thinned = Record(record.access, [query for query in record.queries if (query.key, query.image) != (5, 0)])
+    without = replace(record, queries=[query for query in record.queries if query.key != 5])
+    thinned = replace(record, queries=[query for query in record.queries if (query.key, query.image) != (5, 0)])
     for changed in (without, thinned):
         with pytest.raises(ValueError, match="key"):
-            decide(changed, TARGET, CLASSES, config())
+            decide(changed, config())
     with pytest.raises(ValueError, match="at most 9"):
-        decide(record, TARGET, CLASSES, config(decoys=9))
+        decide(record, config(decoys=9))
