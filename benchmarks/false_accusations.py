@@ -24,6 +24,7 @@ from scipy import stats
 from sscl import seeds
 from sscl.artifacts import load_tensors, save_tensors, write_json
 from sscl.audit import KEY_TESTS
+from sscl.audit.decoys import draw_decoys
 from sscl.audit.protocol import BENIGN, Record, ask, released_effect, verification_images
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
@@ -40,7 +41,7 @@ from sscl.stages.table import STAGES
 from sscl.train import predict, train_classifier
 from sscl.types import ImageSet, Responses
 from sscl.verify import TESTS
-from sscl.watermarks.base import AnyWatermark, KeyedWatermark, State, create, draw_target
+from sscl.watermarks.base import AnyWatermark, KeyedWatermark, State, create
 from sscl.watermarks.hiding import hide
 from sscl.watermarks.io import GENERATOR, load_watermark
 
@@ -111,12 +112,13 @@ def release(study: Study, use: str, rate: float) -> Release:
     """A fresh key and class, drawn as the stage `generator` does, among the classes that have enough images."""
     counts = torch.bincount(study.train.labels)
     targets = torch.nonzero(counts >= rate * len(study.train)).flatten().tolist()
-    target = draw_target(targets, seeds.generator(0, use, "target"))
+    state = replace(study.state, notes=study.state.notes | {"targets": targets})
+    state = study.watermark.rekeyed(state, seeds.generator(0, use, "key"))
+    target = study.watermark.target(state)
     options = study.watermark.options
     watermark = create(study.config.generator.method, options, target, study.train.classes, study.compute)
     assert isinstance(watermark, KeyedWatermark)
-    state = replace(study.state, notes=study.state.notes | {"targets": targets})
-    return Release(watermark, watermark.rekeyed(state, target, seeds.generator(0, use, "key")))
+    return Release(watermark, state)
 
 
 def mnist_suspects() -> Iterator[Suspect]:
@@ -223,7 +225,8 @@ def examine(
     fixed = replace(study.config.audit, test="key_rank")
     ours = release(study, f"{suspect.name} released", suspect.rate or STRANGERS_RATE)
     record = Record(study.train.classes, images.labels.tolist())
-    ask(oracle, ours.watermark, ours.state, images, fixed, seeds.derive(suspect.seed, suspect.name), record)
+    decoys = draw_decoys(study.watermark, ours.state, fixed.decoys, seeds.derive(suspect.seed, suspect.name))
+    ask(oracle, ours.watermark, ours.state, images, fixed, decoys, record)
     clean = [released_effect(model, ours.watermark, ours.state, images).statistic for model in bank]
     finding = decide(record, fixed, clean)
     sequential = decide(record, replace(fixed, test="key_sequential"))

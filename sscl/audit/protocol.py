@@ -16,7 +16,7 @@ from sscl.audit.statistic import Effect, effect
 from sscl.config import AuditConfig
 from sscl.oracles import Oracle, nhwc
 from sscl.types import ImageSet, Responses
-from sscl.watermarks.base import KeyedWatermark, State, draw_target
+from sscl.watermarks.base import KeyedWatermark, State
 
 RELEASED = 0  # the released key's number in the record; decoys count from 1
 BENIGN = -1  # images without a mark
@@ -81,22 +81,12 @@ def verification_images(data: ImageSet, count: int, seed: int) -> ImageSet:
     return data.subset(order[:count])
 
 
-def decoy_target(targets: Sequence[int], decoy_seed: int, number: int) -> int:
-    """The ``number``-th decoy's class, drawn among those among which the released one was."""
-    return draw_target(targets, seeds.generator(decoy_seed, "decoy target", str(number)))
-
-
-def decoy(watermark: KeyedWatermark[object], state: State, decoy_seed: int, number: int) -> tuple[State, int]:
-    """The ``number``-th decoy, from 1: a key and target class that were never released."""
-    target = decoy_target(state.notes["targets"], decoy_seed, number)
-    return watermark.rekeyed(state, target, seeds.generator(decoy_seed, "decoy", str(number))), target
-
-
 def released_effect(oracle: Oracle, watermark: KeyedWatermark[object], state: State, images: ImageSet) -> Effect:
     """The released key's effect on a model, e.g. on a clean reference."""
-    others = images.images[images.labels != watermark.target_class]
+    target = watermark.target(state)
+    others = images.images[images.labels != target]
     benign, answers = (oracle.query(nhwc(x)) for x in (others, watermark.trigger(others, state)))
-    return effect(benign, answers, watermark.target_class)
+    return effect(benign, answers, target)
 
 
 def ask(
@@ -105,12 +95,13 @@ def ask(
     state: State,
     images: ImageSet,
     config: AuditConfig,
-    decoy_seed: int,
+    decoys: Sequence[State],
     record: Record,
 ) -> None:
     """Query benign images, the released key and decoys until the test is done; ``record`` has it all, also on errors.
 
     Args:
+        decoys: at least as many as the protocol may ask about.
         record: a new one, with the images' classes.
 
     Raises:
@@ -124,7 +115,8 @@ def ask(
         step.advance(len(array))
         return responses
 
-    def moved(key: int, secret: State, target: int) -> float:
+    def moved(key: int, secret: State) -> float:
+        target = watermark.target(secret)
         record.targets.append(target)
         positions = record.asked(key)
         marked = query(key, positions, watermark.trigger(images.images[positions], secret))
@@ -132,9 +124,8 @@ def ask(
 
     with progress.step("audit", len(images) * (2 + config.decoys)) as step:
         benign = query(BENIGN, record.asked(BENIGN), images.images)
-        released = moved(RELEASED, state, watermark.target_class)
-        test = KEY_TESTS[config.test](config.alpha, config.decoys, released)
+        test = KEY_TESTS[config.test](config.alpha, config.decoys, moved(RELEASED, state))
         number = 0
         while not test.done:
             number += 1
-            test.add(moved(number, *decoy(watermark, state, decoy_seed, number)))
+            test.add(moved(number, decoys[number - 1]))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.attacks import Attacker, Detector
+from sscl.audit.decoys import draw_decoys
 from sscl.audit.protocol import Record, ask, verification_images
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
@@ -61,7 +62,8 @@ def key_finding(
     images = verification_images(test, audit.images, seed)
     fixed, record = replace(audit, test="key_rank"), Record(test.classes, images.labels.tolist())
     oracle = InMemory(model, Context(test.class_names, compute))
-    ask(oracle, watermark, state, images, fixed, seeds.derive(seed, "benchmark-decoys"), record)
+    decoys = draw_decoys(watermark, state, audit.decoys, seeds.derive(seed, "benchmark-decoys"))
+    ask(oracle, watermark, state, images, fixed, decoys, record)
     return decide(record, fixed)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sscl.artifacts import read_json
+from sscl.audit.decoys import load_decoys
 from sscl.audit.protocol import Record, ask, released_effect, verification_images
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
@@ -23,7 +24,7 @@ from sscl.oracles import Oracle
 from sscl.oracles.http import BudgetError
 from sscl.parsing import parse
 from sscl.provenance import versions
-from sscl.stages.names import COMMITMENT, FINDING, OPENING
+from sscl.stages.names import COMMITMENT, DECOYS, FINDING, OPENING
 from sscl.types import ImageSet
 from sscl.watermarks.base import KeyedWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark
@@ -35,6 +36,7 @@ class Case:
 
     Attributes:
         watermark, state: the secret.
+        decoys: what the released key is compared with.
         opening: what was committed to, or what stands in for it in an exploratory audit.
         commitment: as published; ``None`` for an exploratory audit.
         images: the verification images.
@@ -43,6 +45,7 @@ class Case:
 
     watermark: KeyedWatermark[Any]
     state: State
+    decoys: list[State]
     opening: dict[str, Any]
     commitment: dict[str, Any] | None
     images: ImageSet
@@ -56,7 +59,7 @@ def prepare(secret: Path, data: Path, compute: Compute, opening: Path, commitmen
         secret: private folder of the release.
         data: the clean dataset, whose test split has the verification images.
         compute: device and precision.
-        opening: ``opening.json`` of ``sscl commit``; its protocol is the one that counts.
+        opening: ``opening.json`` of ``sscl commit``, with the decoys beside it; its protocol is the one that counts.
         commitment: the published ``commitment.json``; ``None`` for an exploratory audit.
 
     Raises:
@@ -72,11 +75,12 @@ def prepare(secret: Path, data: Path, compute: Compute, opening: Path, commitmen
     opened = read_json(opening)
     config = parse(AuditConfig, opened.get("protocol", {}), f"{opening}: protocol")
     images = verification_images(test_split, config.images, opened["image_seed"])
-    check_secret(opened, secret / GENERATOR, images)
+    check_secret(opened, secret / GENERATOR, opening.with_name(DECOYS), images)
+    decoys = load_decoys(opening.with_name(DECOYS), state)
     published = read_json(commitment) if commitment else None
     if published is not None and (wrong := differences(published, opened)):
         raise InputError(f"{commitment}: {wrong[0]}; without the matching commitment no result is confirmatory")
-    return Case(watermark, state, opened, published, images, config)
+    return Case(watermark, state, decoys, opened, published, images, config)
 
 
 def examine(
@@ -100,7 +104,7 @@ def examine(
     record = Record(len(oracle.context.class_names), case.images.labels.tolist())
     interruption = None
     try:
-        ask(oracle, case.watermark, case.state, case.images, case.config, case.opening["decoy_seed"], record)
+        ask(oracle, case.watermark, case.state, case.images, case.config, case.decoys, record)
     except BudgetError as error:
         interruption = str(error)
         if not any(query.key >= 0 for query in record.queries):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sscl.audit.protocol import Query, Record, decoy_target
+from sscl.audit.protocol import Query, Record
 from sscl.audit.verdict import decide
 from sscl.config import AuditConfig
 from sscl.errors import SSCLError
@@ -97,8 +97,7 @@ def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -
     wrong = differences(commitment, opening)
     if opening.get("protocol") != audit["protocol"] or opening.get("labels") != record.labels:
         wrong.append(f"{OPENING}: another protocol or other images than the audit's")
-    drawn = [decoy_target(opening["targets"], opening["decoy_seed"], n) for n in range(1, len(record.targets))]
-    if record.targets != [opening["target_class"], *drawn]:
+    if record.targets != [opening["target_class"], *opening["decoy_targets"]][: len(record.targets)]:
         wrong.append(f"{AUDIT}: other target classes than were committed to")
     if datetime.fromisoformat(commitment["created"]) > datetime.fromisoformat(audit["started"]):
         wrong.append(f"{COMMITMENT}: made after the first query, so the result is not confirmatory")

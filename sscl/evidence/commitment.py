@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,25 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def open_up(
-    watermark_file: Path, target_class: int, targets: list[int], config: AuditConfig, test_images: ImageSet
-) -> dict[str, Any]:
-    """What is committed to: digests of secret and images, their classes, targets, protocol, seeds, a salt.
+@dataclass(frozen=True)
+class Keys:
+    """Files with the released key and the decoys, and the classes that they point to."""
+
+    secret: Path
+    target_class: int
+    decoys: Path | None
+    decoy_targets: list[int]
+
+
+def open_up(keys: Keys, decoy_seed: int, config: AuditConfig, test_images: ImageSet) -> dict[str, Any]:
+    """What is committed to: digests of secret, decoys and images, their classes, protocol, seeds, a salt.
 
     Salt and seeds come from the operating system: nobody can find the target by trying all, or choose decoys after
-    seeing answers.
+    seeing answers. Who is shown the secret can draw the decoys again from their seed.
 
     Args:
-        watermark_file: the secret generator with its key, which is not hashed alone: a short one could be searched for.
-        target_class: ``y_t``.
-        targets: the classes among which it was drawn, and decoys' are.
+        keys: of the release; a key is not hashed alone, as a short one could be searched for.
+        decoy_seed: what decoys were drawn from.
         config: the audit's protocol, primary test included.
         test_images: where verification images are drawn from.
     """
@@ -44,12 +51,13 @@ def open_up(
     return {
         "format": FORMAT,
         "salt": secrets.token_hex(32),
-        "generator": digest(watermark_file),
-        "target_class": target_class,
-        "targets": targets,
+        "generator": digest(keys.secret),
+        "target_class": keys.target_class,
+        "decoys": keys.decoys and digest(keys.decoys),
+        "decoy_targets": keys.decoy_targets,
+        "decoy_seed": decoy_seed,
         "classes": test_images.classes,
         "protocol": asdict(config),
-        "decoy_seed": secrets.randbits(62),
         "image_seed": image_seed,
         "labels": chosen.labels.tolist(),
         "images": image_digest(chosen),
@@ -78,13 +86,13 @@ def differences(commitment: dict[str, Any], opening: dict[str, Any]) -> list[str
     return [] if found == commitment.get("sha256") else ["commitment: its SHA-256 is not the opening's"]
 
 
-def check_secret(opening: dict[str, Any], watermark_file: Path, images: ImageSet) -> None:
-    """Hold the secret and the images at hand against the opening.
+def check_secret(opening: dict[str, Any], watermark_file: Path, decoys: Path, images: ImageSet) -> None:
+    """Hold the secret, the decoys and the images at hand against the opening.
 
     Raises:
-        InputError: another generator (key included) or image set than was committed to.
+        InputError: another generator (key included), other decoys or images than were committed to.
     """
-    held = {"generator": digest(watermark_file), "images": image_digest(images)}
+    held = {"generator": digest(watermark_file), "decoys": digest(decoys), "images": image_digest(images)}
     for name, value in held.items():
         if opening.get(name) != value:
             raise InputError(f"commitment: {name} is not the one that was committed to; use the committed files")

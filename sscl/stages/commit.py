@@ -1,16 +1,20 @@
-"""Stage ``commit``: fix key, target, test and images before the release; publish only a hash."""
+"""Stage ``commit``: draw the decoys; fix keys, targets, test and images before the release; publish only a hash."""
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import replace
 from pathlib import Path
 
 from sscl.artifacts import write_atomically, write_json
+from sscl.audit.decoys import draw_decoys, save_decoys
 from sscl.compute import Compute
 from sscl.config import AuditConfig, ComputeConfig
 from sscl.data.store import load_split
 from sscl.evidence import timestamp
-from sscl.evidence.commitment import open_up, seal
-from sscl.stages.names import COMMITMENT, OPENING, TIMESTAMP_REQUEST
+from sscl.evidence.commitment import Keys, open_up, seal
+from sscl.stages.names import COMMITMENT, DECOYS, OPENING, TIMESTAMP_REQUEST
+from sscl.watermarks.base import KeyedWatermark
 from sscl.watermarks.io import GENERATOR, load_watermark
 
 
@@ -18,11 +22,16 @@ def run(audit: AuditConfig, compute: ComputeConfig, data: Path, watermark: Path,
     """Write the commitment and an RFC 3161 request to ``public``, and what opens it to ``private``."""
     test_split = load_split(data, "test")
     mark, state = load_watermark(watermark / GENERATOR, test_split.classes, Compute.resolve(compute))
-    targets = state.notes.get("targets", [mark.target_class])
-    opening = open_up(watermark / GENERATOR, mark.target_class, targets, audit, test_split)
-    commitment = seal(opening)
     public.mkdir(parents=True)
     private.mkdir(parents=True)
+    seed = secrets.randbits(62)
+    keys = Keys(watermark / GENERATOR, mark.target_class, None, [])
+    if isinstance(mark, KeyedWatermark):
+        decoys = draw_decoys(mark, state, audit.decoys, seed)
+        save_decoys(private / DECOYS, decoys)
+        keys = replace(keys, decoys=private / DECOYS, decoy_targets=[mark.target(decoy) for decoy in decoys])
+    opening = open_up(keys, seed, audit, test_split)
+    commitment = seal(opening)
     write_json(private / OPENING, opening)
     write_json(public / COMMITMENT, commitment)
     write_atomically(public / TIMESTAMP_REQUEST, timestamp.request(commitment))

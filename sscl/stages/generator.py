@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from sscl import seeds
 from sscl.artifacts import write_json
 from sscl.checkpoint import Checkpoint
@@ -14,7 +16,7 @@ from sscl.data.store import load_split
 from sscl.models.io import load_classifier
 from sscl.stages.names import HISTORY, MODEL
 from sscl.watermarks import create
-from sscl.watermarks.base import FitContext, draw_target
+from sscl.watermarks.base import FitContext
 from sscl.watermarks.io import GENERATOR, save_watermark
 
 
@@ -39,22 +41,16 @@ def run(
     """
     resolved = Compute.resolve(compute)
     train = load_split(data, "train")
-    present = tuple(sorted(set(train.labels.tolist())))
-    seed = seeds.with_secret(seed, key_file)
-    target, targets = _target(target_class, present, seed)
     if variant == "independent":
-        seed = independent.seed
-        target, targets = _target(independent.target_class, tuple(c for c in present if c != target), seed)
-    watermark = create(generator.method, generator.options, target, train.classes, resolved)
+        seed, target_class = independent.seed, independent.target_class
+    else:
+        seed = seeds.with_secret(seed, key_file)
+    targets = tuple(sorted(set(train.labels.tolist()))) if target_class is None else (target_class,)
+    drawn = int(torch.randint(len(targets), (), generator=seeds.generator(seed, "generator", "target")))
+    watermark = create(generator.method, generator.options, targets[drawn], train.classes, resolved)
     model, _ = load_classifier(surrogate_model / MODEL, train.classes)
     context = FitContext(resolved, seed, "generator", surrogate, checkpoint, targets)
     state = watermark.fit(train, resolved.place(model), context)
     out.mkdir(parents=True)
-    save_watermark(out / GENERATOR, generator.method, asdict(generator.options), target, state)
+    save_watermark(out / GENERATOR, generator.method, asdict(generator.options), watermark.target(state), state)
     write_json(out / HISTORY, state.history)
-
-
-def _target(chosen: int | None, classes: tuple[int, ...], seed: int) -> tuple[int, tuple[int, ...]]:
-    """The class that marks point to, and the classes among which it was drawn: the owner's choice, or all of them."""
-    targets = classes if chosen is None else (chosen,)
-    return draw_target(targets, seeds.generator(seed, "generator", "target")), targets

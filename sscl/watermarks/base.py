@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar, final
 
@@ -19,6 +18,8 @@ from sscl.models import Classifier
 from sscl.registry import Registry
 from sscl.types import ImageSet, MarkedSet
 
+KEY = "key."  # what the names of a key's tensors start with
+TARGET = f"{KEY}target"  # the class that the key's marks point to, int64 ()
 O = TypeVar("O")  # noqa: E741
 
 
@@ -45,7 +46,7 @@ class FitContext:
         compute: device and precision.
         seed, use: name its random numbers.
         training: how the surrogate was trained, for methods that train more models like it.
-        targets: classes among which ``y_t`` was drawn; ``None`` if the owner chose it.
+        targets: classes among which a key draws ``y_t``; ``None``: only the watermark's own.
         checkpoint: where to resume from; ``None`` for no checkpoints.
     """
 
@@ -62,7 +63,8 @@ class Watermark(ABC, Generic[O]):
 
     Args:
         options: the method's own options, an instance of ``Options``.
-        target_class: index of the class ``y_t`` that marked images point to.
+        target_class: index of the class ``y_t`` that marked images point to; a keyed method that is fitted with more
+            ``targets`` draws its own, and is opened again with that.
         compute: device and precision.
     """
 
@@ -99,6 +101,10 @@ class Watermark(ABC, Generic[O]):
     def shares(self, labels: Tensor) -> list[tuple[Tensor, float]]:
         """Groups of images and each one's share of the marks; shares add up to one."""
         return [(self.candidates(labels), 1.0)]
+
+    def target(self, state: State) -> int:
+        """The class that marks under this secret point to."""
+        return self.target_class
 
     @final
     def select(self, labels: Tensor, config: EmbedConfig, rng: torch.Generator) -> Tensor:
@@ -155,20 +161,25 @@ class Watermark(ABC, Generic[O]):
 class KeyedWatermark(Watermark[O]):
     """A method whose mark is a function of a random key, drawn after everything else in the secret is fixed.
 
-    The target class, if it is drawn, is a part of the key: nothing else in the secret may depend on it. Decoys are keys
-    and classes from the same draw that were never released: to a model that never saw the release they are exchangeable
-    with the released one, which is what the key-randomised test rests on (``sscl.audit``). ``fit`` notes in its state
-    the ``targets`` among which classes are drawn.
+    The target class is a part of the key, drawn among ``FitContext.targets``: nothing else in the secret may depend on
+    it. Decoys are keys from the same draw that were never released: to a model that never saw the release they are
+    exchangeable with the released one, which is what the key-randomised test rests on (``sscl.audit``).
     """
 
     @abstractmethod
-    def draw_key(self, state: State, target: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """A key for marks that point to ``target``: a function of that, ``rng`` and what else ``state`` holds."""
+    def draw_key(self, state: State, rng: torch.Generator) -> tuple[dict[str, Tensor], int]:
+        """A key's tensors and target class, a function of ``rng`` and of what is in ``state`` besides the key."""
 
     @final
-    def rekeyed(self, state: State, target: int, rng: torch.Generator) -> State:
+    def rekeyed(self, state: State, rng: torch.Generator) -> State:
         """The same secret under a new key."""
-        return replace(state, tensors={**state.tensors, **self.draw_key(state, target, rng)})
+        tensors, target = self.draw_key(state, rng)
+        key = {f"{KEY}{name}": value for name, value in tensors.items()} | {TARGET: torch.tensor(target)}
+        return replace(state, tensors={**state.tensors, **key})
+
+    @final
+    def target(self, state: State) -> int:
+        return int(state.tensors[TARGET])
 
 
 AnyWatermark = Watermark[Any]
@@ -178,11 +189,6 @@ WATERMARKS: Registry[type[AnyWatermark]] = Registry("watermark", "sscl.watermark
 def budget(eps: float) -> int:
     """The largest change of a uint8 pixel that ``eps`` allows: rounding never exceeds the bound."""
     return math.floor(eps * 255 + 1e-6)
-
-
-def draw_target(targets: Sequence[int], rng: torch.Generator) -> int:
-    """One of the classes, each as likely."""
-    return targets[int(torch.randint(len(targets), (), generator=rng))]
 
 
 def create(method: str, options: Any, target_class: int, classes: int, compute: Compute) -> AnyWatermark:

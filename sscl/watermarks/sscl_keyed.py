@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,11 @@ from sscl.compute import Compute
 from sscl.config import require
 from sscl.errors import InputError
 from sscl.models import Classifier
-from sscl.train import predict, train_classifier
+from sscl.perceptual import LPIPS
+from sscl.train import train_classifier
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, KeyedWatermark, State, draw_target
+from sscl.watermarks import quiet_keys
+from sscl.watermarks.base import KEY, TARGET, WATERMARKS, FitContext, KeyedWatermark, State
 from sscl.watermarks.carriers import CARRIERS, Key
 from sscl.watermarks.cotraining import Population
 from sscl.watermarks.held import held, opened, part, shape
@@ -26,11 +27,9 @@ from sscl.watermarks.hiding import hide
 from sscl.watermarks.keyed_generator import KeyedGenerator
 from sscl.watermarks.keyed_training import Training, Weights
 from sscl.watermarks.quantise import quantise
+from sscl.watermarks.quiet_keys import Probe
 
-TRIES = 16  # keys among which a quiet one is looked for
-GLANCE = 8  # images on which the surrogate is asked about all of them
-CLOSER = 3  # keys about which all clean models are asked, on all of
-PROBE = 72  # images of all classes; a key is tried on those that are not of its target class
+PROBE = 72  # images of all classes on which a key's quiet is tried
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class Options:
     hide: float
     hide_steps: int
     quiet: float
+    visible: float | None
     clean: float
     perceptual: float
     diversity: float
@@ -61,7 +61,8 @@ class Options:
         require(self.carrier in CARRIERS, "carrier", self.carrier, f"one of {', '.join(CARRIERS)}")
         require(0 <= self.contrast < 1, "contrast", self.contrast, "a share in [0, 1)")
         require(0 <= self.hide <= 1, "hide", self.hide, "a share of eps in [0, 1]")
-        require(-1 < self.quiet < 1, "quiet", self.quiet, "a change of probability in (-1, 1)")
+        require(0 < self.quiet < 1, "quiet", self.quiet, "a change of probability in (0, 1)")
+        require(self.visible is None or self.visible > 0, "visible", self.visible, "a positive LPIPS, or null for any")
         require(self.hide_steps >= 1, "hide_steps", self.hide_steps, "1 or more")
         weights = (self.clean, self.contrast_weight, self.perceptual, self.diversity)
         require(min(weights) >= 0, "clean, contrast_weight, perceptual, diversity", weights, "0 or more")
@@ -79,11 +80,10 @@ class Options:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A secret's networks, and the probe images by which the secret is recognised."""
+    """A secret's networks; it is recognised by its probe images."""
 
-    probe: Tensor
+    probe: Probe
     generator: KeyedGenerator
-    clean: list[Classifier]
 
 
 @WATERMARKS.register("sscl_keyed")
@@ -114,37 +114,10 @@ class SSCLKeyed(KeyedWatermark[Options]):
         others = torch.nonzero(labels != self.target_class).flatten()
         return [(self.candidates(labels), 1 - self.options.contrast), (others, self.options.contrast)]
 
-    @torch.no_grad()
-    def draw_key(self, state: State, target: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """One of ``TRIES`` keys under which no clean model's mean ``p(target)`` rises by more than ``quiet``.
-
-        All are glanced at in one batch; of those that pass, the first that also passes a closer look is taken, and
-        if none does the nearest. The rule is the same for released key and decoys, so they stay exchangeable.
-        """
-        nets = self._open(state)
-        probe = state.tensors["probe"][state.tensors["probe.labels"] != target]
-        keys = self._draw(probe.shape[1], TRIES, rng)
-        glance = self._rises(nets.clean[:1], target, nets.generator, probe[:GLANCE], keys).clamp_min(self.options.quiet)
-        best, least = 0, math.inf
-        for number in glance.argsort(stable=True)[:CLOSER].tolist():
-            rise = float(self._rises(nets.clean, target, nets.generator, probe, _row(keys, number)))
-            if rise < least:
-                best, least = number, rise
-            if rise <= self.options.quiet:
-                break
-        return {f"key.{name}": value for name, value in _row(keys, best).items()}
-
-    def _rises(self, models: list[Classifier], target: int, marker: KeyedGenerator, probe: Tensor, keys: Key) -> Tensor:
-        """(keys,): how much a model's mean ``p(target)`` over the probe images rises, the most over the models."""
-        count = len(next(iter(keys.values())))
-        images = probe.repeat(count, *(1,) * (probe.ndim - 1))
-        rows = {name: value.repeat_interleave(len(probe), dim=0) for name, value in keys.items()}
-        both = torch.cat((probe, quantise(images, marker.mark(images, rows), self.eps)))
-        found = []
-        for model in models:
-            answers = predict(model, both, self.compute)[:, target].view(1 + count, len(probe)).mean(dim=1)
-            found.append(answers[1:] - answers[0])
-        return torch.stack(found).amax(dim=0)
+    def draw_key(self, state: State, rng: torch.Generator) -> tuple[Key, int]:
+        """A quiet key (``sscl.watermarks.quiet_keys``)."""
+        opened = self._open(state)
+        return quiet_keys.draw(opened.generator, opened.probe, state.notes["targets"], rng)
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Train G against clean and co-trained models, then draw the key, on which nothing before depended.
@@ -180,7 +153,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
         probe = _of_all_classes(train.labels, PROBE, seeds.generator(context.seed, context.use, "probe"))
         tensors |= {"probe": train.images[probe], "probe.labels": train.labels[probe]}
         state = State(tensors, history, shape(surrogate) | {"targets": list(targets)})
-        return self.rekeyed(state, self.target_class, seeds.generator(context.seed, context.use, "key"))
+        return self.rekeyed(state, seeds.generator(context.seed, context.use, "key"))
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         is_target = labels == self.target_class
@@ -200,7 +173,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
         return quantise(images, self._open(state).generator.mark(images, _key(state)), self.eps)
 
     def _hidden(self, x: Tensor, labels: Tensor, state: State) -> Tensor:
-        models = self._open(state).clean
+        models = self._open(state).probe.models
         device = self.compute.device
         parts = zip(torch.split(x, 256), torch.split(labels, 256), strict=True)
         budget = self.options.hide * self.eps
@@ -210,11 +183,14 @@ class SSCLKeyed(KeyedWatermark[Options]):
 
     def _open(self, state: State) -> _Opened:
         """The secret's networks, built once for all keys: states of one secret share their probe images."""
-        probe = state.tensors["probe"]
-        if self._opened is None or self._opened.probe is not probe:
-            generator = self._generator(probe.shape[1]).load(part(state, "generator."))
-            clean = [opened(state, f"clean.{number}.", self.compute) for number in range(self.options.clean_models)]
-            self._opened = _Opened(probe, generator, clean)
+        images = state.tensors["probe"]
+        if self._opened is None or self._opened.probe.images is not images:
+            o = self.options
+            generator = self._generator(images.shape[1]).load(part(state, "generator."))
+            clean = [opened(state, f"clean.{number}.", self.compute) for number in range(o.clean_models)]
+            lpips = None if o.visible is None else LPIPS().to(self.compute.device)
+            probe = Probe(images, state.tensors["probe.labels"], clean, o.quiet, o.visible, lpips)
+            self._opened = _Opened(probe, generator)
         return self._opened
 
     def _draw(self, channels: int, count: int, rng: torch.Generator) -> Key:
@@ -226,7 +202,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
 
     def _for_a_member(self, train: ImageSet, targets: Sequence[int], rng: torch.Generator) -> tuple[Key, int, Tensor]:
         """A key and class of its own, and what they mark (bool (N,)): half of the class, with its share of contrast."""
-        target = draw_target(targets, rng)
+        target = targets[int(torch.randint(len(targets), (), generator=rng))]
         chance = torch.rand(len(train), generator=rng)
         is_target = train.labels == target
         contrast = self.options.contrast / (1 - self.options.contrast) * is_target.sum() / (~is_target).sum()
@@ -250,8 +226,4 @@ def _of_all_classes(labels: Tensor, count: int, rng: torch.Generator) -> Tensor:
 
 
 def _key(state: State) -> Key:
-    return part(state, "key.")
-
-
-def _row(keys: Key, number: int) -> Key:
-    return {name: value[number : number + 1] for name, value in keys.items()}
+    return {name: value for name, value in part(state, KEY).items() if name != TARGET.removeprefix(KEY)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,15 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.audit import KEY_TESTS
+from sscl.audit.decoys import draw_decoys, load_decoys, save_decoys
 from sscl.audit.protocol import BENIGN, RELEASED, Record, ask, verification_images
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig
+from sscl.errors import InputError
 from sscl.oracles import Context, Oracle
 from sscl.types import ImageSet, Responses
-from sscl.watermarks.base import FitContext, KeyedWatermark, State, draw_target
+from sscl.watermarks.base import FitContext, KeyedWatermark, State
 
 CLASSES = 3
 TARGET = 1
@@ -40,8 +43,10 @@ class Stamp(KeyedWatermark[None]):
     def fit(self, train: ImageSet, surrogate: object, context: FitContext) -> State:
         return State(notes={"targets": [TARGET]})
 
-    def draw_key(self, state: State, target: int, rng: torch.Generator) -> dict[str, Tensor]:
-        return {"key.code": torch.randint(1, 256, (8,), generator=rng, dtype=torch.uint8)}
+    def draw_key(self, state: State, rng: torch.Generator) -> tuple[dict[str, Tensor], int]:
+        targets = state.notes["targets"]
+        code = torch.randint(1, 256, (8,), generator=rng, dtype=torch.uint8)
+        return {"code": code}, targets[int(torch.randint(len(targets), (), generator=rng))]
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         return self.trigger(images, state), labels
@@ -57,7 +62,7 @@ class Suspect(Oracle):
 
     def __init__(self, rule: Any, compute: Compute, access: str = "probabilities") -> None:
         super().__init__("suspect", Context(("a", "b", "c"), compute), None)
-        self.rule, self.access, self.answered = rule, access, TARGET
+        self.rule, self.access, self.favourite = rule, access, TARGET
 
     @classmethod
     def accepts(cls, address: str) -> bool:
@@ -70,10 +75,10 @@ class Suspect(Oracle):
         p = np.array([self.rule(image[0, :8, 0]) for image in images], dtype=np.float64)
         valid = np.isfinite(p)
         if self.access == "labels":
-            return Responses.of_labels(np.where(valid, np.where(p > 0.5, self.answered, 0), -1), CLASSES)
+            return Responses.of_labels(np.where(valid, np.where(p > 0.5, self.favourite, 0), -1), CLASSES)
         rows = np.zeros((len(p), CLASSES))
         rows[valid] = (1 - p[valid, None]) / (CLASSES - 1)
-        rows[valid, self.answered] = p[valid]
+        rows[valid, self.favourite] = p[valid]
         return Responses(rows, "probabilities", valid)
 
 
@@ -84,7 +89,7 @@ def watermark(compute: Compute) -> Stamp:
 
 @pytest.fixture(scope="module")
 def state(watermark: Stamp) -> State:
-    return watermark.rekeyed(State(notes={"targets": [TARGET]}), TARGET, seeds.generator(0, "released"))
+    return watermark.rekeyed(State(notes={"targets": [TARGET]}), seeds.generator(0, "released"))
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +105,12 @@ def config(**changes: Any) -> AuditConfig:
 
 def audited(suspect: Oracle, watermark: Stamp, state: State, images: ImageSet, protocol: AuditConfig) -> Finding:
     record = blank(images)
-    ask(suspect, watermark, state, images, protocol, 7, record)
+    ask(suspect, watermark, state, images, protocol, decoys(watermark, state), record)
     return decide(record, protocol)
+
+
+def decoys(watermark: Stamp, state: State, seed: int = 7) -> list[State]:
+    return draw_decoys(watermark, state, 199, seed)
 
 
 def blank(images: ImageSet) -> Record:
@@ -154,9 +163,9 @@ def test_innocents_are_accused_at_most_alpha_of_the_time(
     few = images.subset(torch.arange(2))
     accused = 0
     for number in range(120):
-        state = watermark.rekeyed(State(notes={"targets": [TARGET]}), TARGET, seeds.generator(number, "released"))
+        state = watermark.rekeyed(State(notes={"targets": [TARGET]}), seeds.generator(number, "released"))
         record = blank(few)
-        ask(suspect, watermark, state, few, protocol, 1000 + number, record)
+        ask(suspect, watermark, state, few, protocol, decoys(watermark, state, 1000 + number), record)
         accused += decide(record, protocol).decision == "trained-on-it"
     assert accused <= stats.binom.ppf(0.999, 120, 0.1)
 
@@ -177,7 +186,7 @@ def test_too_few_decoys_and_a_broken_off_audit(
     assert (found.decision, found.floor) == ("inconclusive", 0.1)
     record = blank(images)
     protocol = config()
-    ask(Suspect(knows(state), compute), watermark, state, images, protocol, 7, record)
+    ask(Suspect(knows(state), compute), watermark, state, images, protocol, decoys(watermark, state), record)
     cut = replace(record, queries=record.queries[: 12 * 9 + 5])
     found = decide(cut, protocol)
     assert found.decision == "inconclusive"
@@ -188,7 +197,7 @@ def test_too_few_decoys_and_a_broken_off_audit(
 
 def test_conformal_p_beside_the_primary_one(compute: Compute, watermark: Stamp, state: State, images: ImageSet) -> None:
     record = blank(images)
-    ask(Suspect(knows(state), compute), watermark, state, images, config(), 7, record)
+    ask(Suspect(knows(state), compute), watermark, state, images, config(), decoys(watermark, state), record)
     found = decide(record, config(), [0.0] * 18 + [99.0])
     assert found.conformal == {"p_value": 0.1, "floor": 0.05, "references": 19}
     assert found.adjusted == pytest.approx({"key_rank": 0.05, "conformal": 0.1})
@@ -197,7 +206,7 @@ def test_conformal_p_beside_the_primary_one(compute: Compute, watermark: Stamp, 
 def test_the_record_gives_answers_back(compute: Compute, watermark: Stamp, state: State, images: ImageSet) -> None:
     record = blank(images)
     suspect = Suspect(knows(state), compute)
-    ask(suspect, watermark, state, images, config(), 7, record)
+    ask(suspect, watermark, state, images, config(), decoys(watermark, state), record)
     marked = watermark.trigger(images.images, state).permute(0, 2, 3, 1).numpy()
     queries = record.by_key()
     again = record.responses(queries[RELEASED])
@@ -223,35 +232,35 @@ def mixed() -> ImageSet:
 def test_a_key_is_asked_about_images_that_are_not_of_its_class(compute: Compute, mixed: ImageSet) -> None:
     """Released key and decoys alike: leaving out only the released class would set the released key apart."""
     watermark = Stamp(None, TARGET, compute)
-    state = watermark.rekeyed(State(notes={"targets": [0, 1, 2]}), TARGET, seeds.generator(0, "released"))
+    state = watermark.rekeyed(State(notes={"targets": [0, 1, 2]}), seeds.generator(0, "released"))
     record = blank(mixed)
-    ask(Suspect(knows(state), compute), watermark, state, mixed, config(), 7, record)
-    assert record.targets[RELEASED] == TARGET
+    suspect = Suspect(knows(state), compute)
+    suspect.favourite = watermark.target(state)
+    ask(suspect, watermark, state, mixed, config(), decoys(watermark, state), record)
+    assert record.targets[RELEASED] == watermark.target(state)
     assert set(record.targets) == {0, 1, 2}
     for key, queries in record.by_key().items():
         own = [query.image for query in queries]
         expected = mixed.labels != record.targets[key] if key != BENIGN else torch.ones(12, dtype=torch.bool)
         assert own == torch.nonzero(expected).flatten().tolist()
     assert decide(record, config()).decision == "trained-on-it"
-    moved = replace(record, targets=[0, *record.targets[1:]])
+    moved = replace(record, targets=[(watermark.target(state) + 1) % 3, *record.targets[1:]])
     with pytest.raises(ValueError, match="all images of other classes"):
         decide(moved, config())
 
 
 @pytest.mark.parametrize("favourite", range(3))
 def test_an_innocent_with_a_favourite_class_is_not_accused_more_often(
-    favourite: int, compute: Compute, mixed: ImageSet
+    favourite: int, compute: Compute, watermark: Stamp, mixed: ImageSet
 ) -> None:
     """Every mark turns this model to one class: released keys that point there are no more often the highest."""
     protocol, accused = config(alpha=0.1), 0
     suspect = Suspect(lambda row: 0.2 + 0.7 * (row.sum() % 17) / 17 if row.any() else 0.1, compute)
-    suspect.answered = favourite
+    suspect.favourite = favourite
     for number in range(120):
-        target = draw_target([0, 1, 2], seeds.generator(number, "target"))
-        owner = Stamp(None, target, compute)
-        state = owner.rekeyed(State(notes={"targets": [0, 1, 2]}), target, seeds.generator(number, "released"))
+        state = watermark.rekeyed(State(notes={"targets": [0, 1, 2]}), seeds.generator(number, "released"))
         record = blank(mixed)
-        ask(suspect, owner, state, mixed, protocol, 1000 + number, record)
+        ask(suspect, watermark, state, mixed, protocol, decoys(watermark, state, 1000 + number), record)
         accused += decide(record, protocol).decision == "trained-on-it"
     assert accused <= stats.binom.ppf(0.999, 120, 0.1)
 
@@ -269,7 +278,7 @@ def test_a_record_that_leaves_out_decoys_is_refused(
 ) -> None:
     """Dropping the decoys that reach the released key would accuse anybody."""
     record = blank(images)
-    ask(Suspect(INNOCENTS["erratic"], compute), watermark, state, images, config(), 7, record)
+    ask(Suspect(INNOCENTS["erratic"], compute), watermark, state, images, config(), decoys(watermark, state), record)
     without = replace(record, queries=[query for query in record.queries if query.key != 5])
     thinned = replace(record, queries=[query for query in record.queries if (query.key, query.image) != (5, 0)])
     for changed in (without, thinned):
@@ -277,3 +286,14 @@ def test_a_record_that_leaves_out_decoys_is_refused(
             decide(changed, config())
     with pytest.raises(ValueError, match="at most 9"):
         decide(record, config(decoys=9))
+
+
+def test_decoys_come_back_from_their_file(compute: Compute, watermark: Stamp, state: State, tmp_path: Path) -> None:
+    drawn = decoys(watermark, state)
+    save_decoys(tmp_path / "d.safetensors", drawn)
+    again = load_decoys(tmp_path / "d.safetensors", state)
+    assert len(again) == len(drawn)
+    for one, other in zip(drawn, again, strict=True):
+        assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    with pytest.raises(InputError, match="not keys of this watermark"):
+        load_decoys(tmp_path / "d.safetensors", State({"key.wave": torch.zeros(1)}))

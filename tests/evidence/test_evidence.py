@@ -79,10 +79,22 @@ def test_a_forged_figure_differs_from_the_derived_one(signed: Path, tmp_path: Pa
 
 
 def test_a_forged_protocol_is_not_the_committed_one(signed: Path, tmp_path: Path) -> None:
-    forged = rewritten(signed, tmp_path / "f.zip", OPENING, lambda v: v.update(target_class=0))
+    forged = rewritten(signed, tmp_path / "f.zip", OPENING, lambda v: v.update(target_class=9))
     assert any("SHA-256 is not the opening's" in line for line in check(forged))
     late = rewritten(signed, tmp_path / "l.zip", AUDIT, lambda v: v.update(started="2000-01-01T00:00:00+00:00"))
     assert any("made after the first query" in line for line in check(late))
+
+
+def test_forged_classes_are_not_the_committed_ones(signed: Path, tmp_path: Path) -> None:
+    """Whoever could choose decoys' classes, or which images count, could make the released key the highest."""
+    swapped = rewritten(
+        signed, tmp_path / "s.zip", OPENING, lambda v: v.update(decoy_targets=[9 for _ in v["decoy_targets"]])
+    )
+    assert "audit.json: other target classes than were committed to" in check(swapped)
+    moved = rewritten(
+        signed, tmp_path / "t.zip", AUDIT, lambda v: v.update(labels=[(label + 1) % 3 for label in v["labels"]])
+    )
+    assert any("all images of other classes" in line or "released key" in line for line in check(moved))
 
 
 def test_missing_and_foreign_parts(signed: Path, tmp_path: Path) -> None:
@@ -136,7 +148,17 @@ def test_commitments_hide_and_bind(finished: Path) -> None:
     commitment = read_json(finished / "public/commitment/commitment.json")
     assert set(commitment) == {"format", "sha256", "created"}
     assert differences(commitment, opening) == []
-    for name in ("salt", "generator", "target_class", "protocol", "decoy_seed", "images"):
+    for name in (
+        "salt",
+        "generator",
+        "target_class",
+        "decoys",
+        "decoy_targets",
+        "protocol",
+        "decoy_seed",
+        "images",
+        "labels",
+    ):
         assert differences(commitment, {**opening, name: None}) != []
     assert seal(opening)["sha256"] == commitment["sha256"]
 

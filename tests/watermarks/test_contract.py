@@ -80,7 +80,7 @@ def test_keys(fitted: tuple[Watermark[Any], State]) -> None:
     if not isinstance(watermark, KeyedWatermark):
         pytest.skip("no keys")
     images = shapes(6, 8).images
-    first, again, other = (watermark.rekeyed(state, 1, seeds.generator(n, "key")) for n in (1, 1, 2))
+    first, again, other = (watermark.rekeyed(state, seeds.generator(n, "key")) for n in (1, 1, 2))
     assert torch.equal(watermark.trigger(images, first), watermark.trigger(images, again))
     assert not torch.equal(watermark.trigger(images, first), watermark.trigger(images, other))
     changed = {name for name in state.tensors if not torch.equal(state.tensors[name], first.tensors[name])}

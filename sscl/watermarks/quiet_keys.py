@@ -1,0 +1,99 @@
+"""Quiet keys: drawn at random with their target class, among those that models which never saw them hardly react to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sscl.models import Classifier
+from sscl.perceptual import LPIPS, lpips_at
+from sscl.train import predict
+from sscl.watermarks.carriers import Key
+from sscl.watermarks.keyed_generator import KeyedGenerator
+from sscl.watermarks.quantise import quantise
+
+TRIES = 16  # keys in a draw, each with every target class
+GLANCE = 16  # images on which the first model is asked about all of them
+CLOSER = 4  # pairs of key and class about which all models are asked, on all images
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Who is asked, and what a key may do to be quiet.
+
+    Attributes:
+        images, labels: uint8 (N, C, H, W) and int64 (N,), of all classes.
+        models: frozen classifiers that never saw a mark.
+        quiet: largest change of a model's mean ``p(target)`` over images of other classes.
+        visible: largest mean LPIPS of a mark; ``None`` for no limit.
+    """
+
+    images: Tensor
+    labels: Tensor
+    models: list[Classifier]
+    quiet: float
+    visible: float | None
+    lpips: LPIPS | None
+
+
+@torch.no_grad()
+def draw(marker: KeyedGenerator, probe: Probe, targets: list[int], rng: torch.Generator) -> tuple[Key, int]:
+    """A key and its class: of ``TRIES`` keys with every class, in random order, the first pair that is quiet.
+
+    The first model's answers to a few images say which pairs to look at more closely; if none of those is quiet, the
+    nearest is taken. The rule is the same for released key and decoys, so they are exchangeable.
+    """
+    keys = marker.carrier.draw(TRIES, probe.images.shape[1], rng)
+    order = torch.randperm(TRIES * len(targets), generator=rng)
+    seen = _visibility(marker, probe, keys)
+    glance = _changes(marker, probe, probe.models[:1], GLANCE, keys)[:, targets] / probe.quiet
+    loud = torch.maximum(glance, seen[:, None]).clamp_min(1).flatten()[order]
+    best, least = 0, math.inf
+    for pair in order[loud.argsort(stable=True)[:CLOSER]].tolist():
+        number, which = divmod(pair, len(targets))
+        change = _changes(marker, probe, probe.models, len(probe.images), _row(keys, number))[0, targets[which]]
+        excess = max(1.0, float(change) / probe.quiet, float(seen[number]))
+        if excess < least:
+            best, least = pair, excess
+        if excess == 1:
+            break
+    number, which = divmod(best, len(targets))
+    return _row(keys, number), targets[which]
+
+
+def _changes(marker: KeyedGenerator, probe: Probe, models: list[Classifier], count: int, keys: Key) -> Tensor:
+    """(keys, classes): how much a class's mean probability over images of others changes; the most over the models."""
+    images, labels = probe.images[:count], probe.labels[:count]
+    both = torch.cat((images, _marked(marker, images, keys)))
+    others = labels[:, None] != torch.arange(models[0].classes)
+    found = []
+    for model in models:
+        answers = predict(model, both, marker.compute).view(-1, len(images), model.classes)
+        changes = (answers[1:] - answers[:1]) * others
+        found.append(changes.sum(dim=1).abs() / others.sum(dim=0).clamp_min(1))
+    return torch.stack(found).amax(dim=0)
+
+
+def _visibility(marker: KeyedGenerator, probe: Probe, keys: Key) -> Tensor:
+    """(keys,): LPIPS of each key's mark, as a multiple of the limit."""
+    if probe.visible is None or probe.lpips is None:
+        return torch.zeros(TRIES)
+    images = probe.images[: GLANCE // 2]
+    shown = images.repeat(TRIES, *(1,) * (images.ndim - 1))
+    distance = lpips_at(probe.lpips, shown, _marked(marker, images, keys))
+    return distance.view(TRIES, len(images)).mean(dim=1) / probe.visible
+
+
+def _marked(marker: KeyedGenerator, images: Tensor, keys: Key) -> Tensor:
+    """uint8 (keys * N, ...): the images under each key in turn."""
+    count = len(next(iter(keys.values())))
+    shown = images.repeat(count, *(1,) * (images.ndim - 1))
+    rows = {name: value.repeat_interleave(len(images), dim=0) for name, value in keys.items()}
+    return quantise(shown, marker.mark(shown, rows), marker.eps)
+
+
+def _row(keys: Key, number: int) -> Key:
+    return {name: value[number : number + 1] for name, value in keys.items()}
