@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from sscl.models import Classifier
-from sscl.perceptual import LPIPS, lpips_at
 from sscl.train import predict
 from sscl.watermarks.carriers import Key
 from sscl.watermarks.keyed_generator import KeyedGenerator
@@ -17,7 +16,7 @@ from sscl.watermarks.quantise import quantise
 
 TRIES = 16  # keys in a draw, each with every target class
 GLANCE = 16  # images on which the first model is asked about all of them
-CLOSER = 4  # pairs of key and class about which all models are asked, on all images
+CLOSER = 8  # pairs of key and class about which all models are asked, on all images
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,14 @@ class Probe:
         images, labels: uint8 (N, C, H, W) and int64 (N,), of all classes.
         models: frozen classifiers that never saw a mark.
         quiet: largest change of a model's mean ``p(target)`` over images of other classes.
-        visible: largest mean LPIPS of a mark; ``None`` for no limit.
+        strength: of the mark in queries, as a multiple of that in the release.
     """
 
     images: Tensor
     labels: Tensor
     models: list[Classifier]
     quiet: float
-    visible: float | None
-    lpips: LPIPS | None
+    strength: float
 
 
 @torch.no_grad()
@@ -48,17 +46,16 @@ def draw(marker: KeyedGenerator, probe: Probe, targets: list[int], rng: torch.Ge
     """
     keys = marker.carrier.draw(TRIES, probe.images.shape[1], rng)
     order = torch.randperm(TRIES * len(targets), generator=rng)
-    seen = _visibility(marker, probe, keys)
-    glance = _changes(marker, probe, probe.models[:1], GLANCE, keys)[:, targets] / probe.quiet
-    loud = torch.maximum(glance, seen[:, None]).clamp_min(1).flatten()[order]
+    glance = _changes(marker, probe, probe.models[:1], GLANCE, keys)[:, targets]
+    loud = glance.clamp_min(probe.quiet).flatten()[order]
     best, least = 0, math.inf
     for pair in order[loud.argsort(stable=True)[:CLOSER]].tolist():
         number, which = divmod(pair, len(targets))
-        change = _changes(marker, probe, probe.models, len(probe.images), _row(keys, number))[0, targets[which]]
-        excess = max(1.0, float(change) / probe.quiet, float(seen[number]))
-        if excess < least:
-            best, least = pair, excess
-        if excess == 1:
+        changes = _changes(marker, probe, probe.models, len(probe.images), _row(keys, number))
+        change = float(changes[0, targets[which]])
+        if change < least:
+            best, least = pair, change
+        if change <= probe.quiet:
             break
     number, which = divmod(best, len(targets))
     return _row(keys, number), targets[which]
@@ -67,7 +64,7 @@ def draw(marker: KeyedGenerator, probe: Probe, targets: list[int], rng: torch.Ge
 def _changes(marker: KeyedGenerator, probe: Probe, models: list[Classifier], count: int, keys: Key) -> Tensor:
     """(keys, classes): how much a class's mean probability over images of others changes; the most over the models."""
     images, labels = probe.images[:count], probe.labels[:count]
-    both = torch.cat((images, _marked(marker, images, keys)))
+    both = torch.cat((images, _marked(marker, images, keys, probe.strength)))
     others = labels[:, None] != torch.arange(models[0].classes)
     found = []
     for model in models:
@@ -77,22 +74,12 @@ def _changes(marker: KeyedGenerator, probe: Probe, models: list[Classifier], cou
     return torch.stack(found).amax(dim=0)
 
 
-def _visibility(marker: KeyedGenerator, probe: Probe, keys: Key) -> Tensor:
-    """(keys,): LPIPS of each key's mark, as a multiple of the limit."""
-    if probe.visible is None or probe.lpips is None:
-        return torch.zeros(TRIES)
-    images = probe.images[: GLANCE // 2]
-    shown = images.repeat(TRIES, *(1,) * (images.ndim - 1))
-    distance = lpips_at(probe.lpips, shown, _marked(marker, images, keys))
-    return distance.view(TRIES, len(images)).mean(dim=1) / probe.visible
-
-
-def _marked(marker: KeyedGenerator, images: Tensor, keys: Key) -> Tensor:
+def _marked(marker: KeyedGenerator, images: Tensor, keys: Key, strength: float) -> Tensor:
     """uint8 (keys * N, ...): the images under each key in turn."""
     count = len(next(iter(keys.values())))
     shown = images.repeat(count, *(1,) * (images.ndim - 1))
     rows = {name: value.repeat_interleave(len(images), dim=0) for name, value in keys.items()}
-    return quantise(shown, marker.mark(shown, rows), marker.eps)
+    return quantise(shown, marker.mark(shown, rows, strength), strength * marker.eps)
 
 
 def _row(keys: Key, number: int) -> Key:

@@ -15,7 +15,6 @@ from sscl.compute import Compute
 from sscl.config import require
 from sscl.errors import InputError
 from sscl.models import Classifier
-from sscl.perceptual import LPIPS
 from sscl.train import train_classifier
 from sscl.types import ImageSet
 from sscl.watermarks import quiet_keys
@@ -37,12 +36,12 @@ class Options:
     """``generator`` section for ``method: sscl_keyed``."""
 
     eps: float
+    query_strength: float
     carrier: str
     contrast: float
     hide: float
     hide_steps: int
     quiet: float
-    visible: float | None
     clean: float
     perceptual: float
     diversity: float
@@ -58,11 +57,12 @@ class Options:
 
     def __post_init__(self) -> None:
         require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
+        strengths = f"1 to {1 / self.eps:g} (1 / eps)"
+        require(1 <= self.query_strength <= 1 / self.eps, "query_strength", self.query_strength, strengths)
         require(self.carrier in CARRIERS, "carrier", self.carrier, f"one of {', '.join(CARRIERS)}")
         require(0 <= self.contrast < 1, "contrast", self.contrast, "a share in [0, 1)")
         require(0 <= self.hide <= 1, "hide", self.hide, "a share of eps in [0, 1]")
         require(0 < self.quiet < 1, "quiet", self.quiet, "a change of probability in (0, 1)")
-        require(self.visible is None or self.visible > 0, "visible", self.visible, "a positive LPIPS, or null for any")
         require(self.hide_steps >= 1, "hide_steps", self.hide_steps, "1 or more")
         weights = (self.clean, self.contrast_weight, self.perceptual, self.diversity)
         require(min(weights) >= 0, "clean, contrast_weight, perceptual, diversity", weights, "0 or more")
@@ -169,8 +169,9 @@ class SSCLKeyed(KeyedWatermark[Options]):
         return quantise(images, marked, self.eps), labels
 
     def trigger(self, images: Tensor, state: State) -> Tensor:
-        """The key's mark without hiding: verification images keep their own evidence."""
-        return quantise(images, self._open(state).generator.mark(images, _key(state)), self.eps)
+        """The key's mark, ``query_strength`` times as strong and without hiding: only the suspect sees these images."""
+        strength = self.options.query_strength
+        return quantise(images, self._open(state).generator.mark(images, _key(state), strength), strength * self.eps)
 
     def _hidden(self, x: Tensor, labels: Tensor, state: State) -> Tensor:
         models = self._open(state).probe.models
@@ -188,8 +189,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
             o = self.options
             generator = self._generator(images.shape[1]).load(part(state, "generator."))
             clean = [opened(state, f"clean.{number}.", self.compute) for number in range(o.clean_models)]
-            lpips = None if o.visible is None else LPIPS().to(self.compute.device)
-            probe = Probe(images, state.tensors["probe.labels"], clean, o.quiet, o.visible, lpips)
+            probe = Probe(images, state.tensors["probe.labels"], clean, o.quiet, o.query_strength)
             self._opened = _Opened(probe, generator)
         return self._opened
 
