@@ -6,7 +6,7 @@
 
 Each seed is the pipeline's own stages up to the user's model, in runs/watermarks/PROFILE-SEED; both methods share data
 and surrogate. The clean models of a seed are the other seeds' surrogates (at least one more is trained). Finished rows
-are kept and not repeated. Writes docs/results/main.json, one row a run, and docs/images/delta_p.svg, and prints the
+are kept and not repeated while the code is the same. Writes docs/results/main.json, one row a run, and docs/images/delta_p.svg, and prints the
 table that the README shows.
 """
 
@@ -101,7 +101,12 @@ def run(profile: str, method: str, seed: int, seed_count: int, root: Path) -> di
         "clean_wsr": [innocent["wsr"] for innocent in clean],
         "clean_accused": sum(innocent["p_paper"] < config.verify.alpha for innocent in clean),
     }
-    return row | {"machine": machine(), "versions": versions(), "code": code_digest("sscl.stages.embed")}
+    return row | {"machine": machine(), "versions": versions(), "code": code()}
+
+
+def code() -> dict[str, str]:
+    """What a row depends on besides parameters and seed."""
+    return {name: code_digest(f"sscl.{name}") for name in ("stages.embed", "stages.simulate", "benchmark.measure")}
 
 
 def opened(path: Path, compute: Compute) -> Classifier:
@@ -198,7 +203,7 @@ def main(
     for seed in range(seed_count):
         for name in method:
             kept = root / f"{profile}-{seed}-{name}.json"
-            if not kept.is_file():
+            if not kept.is_file() or read_json(kept)["code"] != code():
                 write_json(kept, run(profile, name, seed, seed_count, root))
             row = read_json(kept)
             print({k: v for k, v in row.items() if k not in ("versions", "machine", "code")}, flush=True)
