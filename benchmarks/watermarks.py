@@ -6,8 +6,8 @@
 
 Each seed is the pipeline's own stages up to the user's model, in runs/watermarks/PROFILE-SEED; both methods share data
 and surrogate. The clean models of a seed are the other seeds' surrogates (at least one more is trained). Finished rows
-are kept and not repeated while the code is the same. Writes docs/results/main.json, one row a run, and docs/images/delta_p.svg, and prints the
-table that the README shows.
+are kept, and repeated when the code is another. Writes docs/results/main.json, one row a run, and
+docs/images/delta_p.svg, and prints the table that the README shows.
 """
 
 from __future__ import annotations
