@@ -26,7 +26,7 @@ def benchmark(
     from sscl.cli import out_console, reporting
 
     with reporting(debug):
-        from sscl.benchmark import tables
+        from sscl.benchmark import results, tables
         from sscl.benchmark.plan import load_plan
         from sscl.benchmark.run import Bench
 
@@ -44,9 +44,9 @@ def benchmark(
             if not json_:
                 out_console.print(f"[dim]{number} of {len(cells)}[/] {cell.name}")
             rows.append(bench.row(cell))
-        found = tables.save(rows, out)
+        found = results.save(rows, out)
         if json_:
             typer.echo(json.dumps(rows))
         else:
             out_console.print(tables.markdown(found), soft_wrap=True)
-            out_console.print(f"Rows: {out / 'benchmark.parquet'}", soft_wrap=True)
+            out_console.print(f"Rows: {out / results.TABLE}, page: {out / results.PAGE}", soft_wrap=True)

@@ -12,7 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.task_runners import TaskRunner
 from prefect.tasks import exponential_backoff
 
-from sscl.benchmark import tables
+from sscl.benchmark import results, tables
 from sscl.benchmark.plan import Cell
 from sscl.benchmark.run import Bench
 from sscl.errors import ConfigError
@@ -60,4 +60,4 @@ def measure(label: str, cell: dict[str, Any], out: str, params: str, overrides: 
 
 def publish(rows: list[dict[str, Any]], out: Path) -> None:
     """Files in ``out``, and the tables in the Prefect UI."""
-    create_markdown_artifact(tables.markdown(tables.save(rows, out)), key="benchmark", description=str(out))
+    create_markdown_artifact(tables.markdown(results.save(rows, out)), key="benchmark", description=str(out))

@@ -26,7 +26,7 @@ class Cell:
     Attributes:
         profile: dataset and trainings, a profile of ``params.yaml``.
         method: watermark; seed: of everything random.
-        rate, eps, suspect: what replaces the profile's; ``None`` for the profile's own.
+        rate, eps, surrogate, suspect: what replaces the profile's (architectures); ``None`` for the profile's own.
         attack: a removal attack, a detector, or ``none``.
         strength: of a removal attack; ``None`` without one.
         overrides: ``section.key=value`` of the block.
@@ -37,6 +37,7 @@ class Cell:
     seed: int
     rate: float | None
     eps: float | None
+    surrogate: str | None
     suspect: str | None
     attack: str
     strength: float | None
@@ -46,7 +47,13 @@ class Cell:
     def name(self) -> str:
         """For people."""
         parts = [self.profile, self.method, f"seed {self.seed}", self.attack]
-        extra = {"rate": self.rate, "eps": self.eps, "suspect": self.suspect, "strength": self.strength}
+        extra = {
+            "rate": self.rate,
+            "eps": self.eps,
+            "surrogate": self.surrogate,
+            "suspect": self.suspect,
+            "strength": self.strength,
+        }
         return ", ".join(
             parts
             + [
@@ -66,6 +73,7 @@ class Block:
     seeds: int = 1
     attacks: list[str] = field(default_factory=lambda: [NONE])
     strengths: Literal["usual", "grid"] = "usual"
+    surrogates: list[str] = field(default_factory=list)
     suspects: list[str] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     eps: list[float] = field(default_factory=list)
@@ -91,11 +99,12 @@ class Block:
         tried = [(attack, strength) for attack in attacks for strength in self._strengths(attack)]
         rates: list[float | None] = [*self.rates] or [None]
         budgets: list[float | None] = [*self.eps] or [None]
+        surrogates: list[str | None] = [*self.surrogates] or [None]
         suspects: list[str | None] = [*self.suspects] or [None]
-        for profile, method, seed, rate, eps, suspect, (attack, strength) in product(
-            self.profiles, methods, range(self.seeds), rates, budgets, suspects, tried
+        for profile, method, seed, rate, eps, surrogate, suspect, (attack, strength) in product(
+            self.profiles, methods, range(self.seeds), rates, budgets, surrogates, suspects, tried
         ):
-            yield Cell(profile, method, seed, rate, eps, suspect, attack, strength, tuple(self.overrides))
+            yield Cell(profile, method, seed, rate, eps, surrogate, suspect, attack, strength, tuple(self.overrides))
 
     def _strengths(self, attack: str) -> list[float | None]:
         if attack not in REMOVALS:

@@ -62,6 +62,8 @@ class Bench:
             changes.append(f"embed.rate={cell.rate}")
         if cell.eps is not None:
             changes.append(f"generator.{cell.method}.eps={cell.eps}")
+        if cell.surrogate is not None:
+            changes.append(f"surrogate.model={cell.surrogate}")
         if cell.suspect is not None:
             changes.append(f"user.model={cell.suspect}")
         return load(self.params, cell.profile, [*self.overrides, *cell.overrides, *changes])
@@ -185,7 +187,10 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
         row |= {"clean_label": watermark.clean_label, "targeted": watermark.targeted, "marked": len(marked)}
         row["seconds_per_1000"] = fit_seconds + 1000 * mark_seconds / len(marked)
         innocent, _ = load_classifier(bench.trained(config, "user", data))
-        other = suspect_scores(compute.place(innocent).eval(), *seen)
+        innocent = compute.place(innocent).requires_grad_(False).eval()
+        other: dict[str, Any] = suspect_scores(innocent, *seen)
+        finding = key_finding(innocent, watermark, state, test, config.audit, compute, config.seed)
+        other["p_key"] = finding.p_value if finding else None
         row |= {f"clean_{name}": value for name, value in other.items()}
     return row
 

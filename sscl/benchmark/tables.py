@@ -1,50 +1,87 @@
-"""The benchmark's rows as tables and files."""
+"""The benchmark's rows as tables."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from math import nan
 from typing import Any
 
 import pandas as pd
 
-from sscl.artifacts import write_json
 from sscl.attacks import DETECTORS, REMOVALS
 from sscl.benchmark.plan import NONE
+from sscl.report.published import PUBLISHED
 
 BY = ["profile", "method"]
-
-
-def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row a cell, sorted."""
-    found = pd.DataFrame(rows)
-    return found.sort_values(["profile", "method", "attack", "seed"], kind="stable").reset_index(drop=True)
-
-
-def save(rows: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
-    """``benchmark.parquet`` and ``benchmark.json`` in ``folder``."""
-    found = frame(rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    found.to_parquet(folder / "benchmark.parquet", index=False)
-    write_json(folder / "benchmark.json", rows)
-    return found
+VARIED = ["rate", "eps", "surrogate", "suspect"]
+SCENARIOS = {"Malicious": "", "Ind-M": "clean_"}
 
 
 def methods(found: pd.DataFrame) -> pd.DataFrame:
-    """Table I: methods without an attack, means over seeds."""
+    """Table I: methods without an attack, means over seeds; the paper's own figures in columns of their own."""
     columns = ["clean_ba", "ba", "wsr", "wsr_untargeted", "delta_p", "clean_delta_p", "lpips", "p_key"]
     columns += ["seconds_per_1000"]
-    return _mean(found[found["attack"] == NONE], BY, columns)
+    table = _mean(_usual(found[found["attack"] == NONE]), BY, columns)
+    for name in ("ba", "wsr", "lpips"):
+        theirs = table["profile"].map(lambda profile, n=name: published(profile).get(n, nan))
+        table[f"published_{name}"] = theirs.where(table["method"] == "sscl_bw")
+    return table
+
+
+def spread(found: pd.DataFrame) -> pd.DataFrame:
+    """Least and greatest over seeds, where there are several."""
+    rows = _usual(found[found["attack"] == NONE])
+    groups = rows.groupby(BY)
+    table = groups[["ba", "wsr", "delta_p", "clean_delta_p"]].agg(["min", "max"])
+    table.columns = pd.Index(["_".join(pair) for pair in table.columns])
+    return table[groups.size() > 1].reset_index()
+
+
+def scenarios(found: pd.DataFrame) -> pd.DataFrame:
+    """Table II: what both tests say of a model trained on the release, and of a clean one."""
+    rows = _usual(found[found["attack"] == NONE])
+    parts = []
+    for title, prefix in SCENARIOS.items():
+        names = {f"{prefix}{name}": name for name in ("delta_p", "p_paper", "p_key")}
+        present = {name: plain for name, plain in names.items() if name in rows.columns}
+        part = rows[[*BY, "seed", *present]].rename(columns=present)
+        parts.append(part.assign(scenario=title))
+    numbers = ["delta_p", "p_paper", "p_key"]
+    return _mean(pd.concat(parts), [*BY, "scenario"], numbers)
+
+
+def published(profile: str) -> dict[str, float]:
+    """The paper's figures for a profile's dataset; ``demo`` is MNIST, the others have the dataset in their names."""
+    return next((row for source, row in PUBLISHED.items() if source.replace("_", "-") in profile), PUBLISHED["mnist"])
 
 
 def removals(found: pd.DataFrame) -> pd.DataFrame:
     """What removal costs in BA and leaves of the watermark."""
     keys = [*BY, "attack", "strength"]
-    return _mean(found[found["attack"].isin(list(REMOVALS))], keys, ["ba", "wsr", "wsr_untargeted", "delta_p", "p_key"])
+    return _mean(
+        _usual(found[found["attack"].isin(list(REMOVALS))]), keys, ["ba", "wsr", "wsr_untargeted", "delta_p", "p_key"]
+    )
 
 
 def detectors(found: pd.DataFrame) -> pd.DataFrame:
     """How well marked images are found."""
     return _mean(found[found["attack"].isin(list(DETECTORS))], [*BY, "attack"], ["auroc", "recall"])
+
+
+def everything(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Title -> table, without empty ones."""
+    made = {
+        "Methods (the paper's Table I)": methods(found),
+        "Spread over seeds": spread(found),
+        "Scenarios (the paper's Table II)": scenarios(found),
+        "Removal": removals(found),
+        "Detection": detectors(found),
+    }
+    return {title: table for title, table in made.items() if not table.empty}
+
+
+def _usual(found: pd.DataFrame) -> pd.DataFrame:
+    """Rows in which nothing but method, seed and attack is varied."""
+    return found[found[[name for name in VARIED if name in found.columns]].isna().all(axis=1)]
 
 
 def _mean(found: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
@@ -58,11 +95,7 @@ def _mean(found: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFr
 
 def markdown(found: pd.DataFrame) -> str:
     """All tables, for people."""
-    parts = []
-    for title, table in (("Methods", methods(found)), ("Removal", removals(found)), ("Detection", detectors(found))):
-        if not table.empty:
-            parts.append(f"### {title}\n\n{_markdown(table)}")
-    return "\n\n".join(parts)
+    return "\n\n".join(f"### {title}\n\n{_markdown(table)}" for title, table in everything(found).items())
 
 
 def _markdown(table: pd.DataFrame) -> str:

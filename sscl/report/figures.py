@@ -43,7 +43,7 @@ def loss_curves(frame: pd.DataFrame, ylabel: str) -> str:
     """SVG of every column against the index (epochs from 1); nothing if nothing was trained."""
     if frame.empty:
         return ""
-    figure = _figure()
+    figure = new_figure()
     axes = figure.subplots()
     for colour, column in zip(COLOURS * 2, frame.columns, strict=False):
         axes.plot(frame.index, frame[column], marker="o", markersize=3, color=colour, label=column.replace("_", " "))
@@ -51,7 +51,7 @@ def loss_curves(frame: pd.DataFrame, ylabel: str) -> str:
     axes.set_ylabel(ylabel)
     axes.set_xticks(frame.index)
     axes.legend(frameon=False)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def histogram_table(responses: pd.DataFrame, bins: int = 20) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def histogram_table(responses: pd.DataFrame, bins: int = 20) -> pd.DataFrame:
 
 def histograms(table: pd.DataFrame, titles: dict[str, str]) -> str:
     """SVG with one panel a scenario."""
-    figure = _figure(height=2.6)
+    figure = new_figure(height=2.6)
     panels = figure.subplots(1, len(table.columns), sharey=True)
     width = 1 / len(table)
     for axes, colour, scenario in zip(np.atleast_1d(panels), COLOURS, table.columns, strict=False):
@@ -75,7 +75,7 @@ def histograms(table: pd.DataFrame, titles: dict[str, str]) -> str:
         axes.set_xlabel("p(target | marked image)")
         axes.set_ylim(0, 1)
     np.atleast_1d(panels)[0].set_ylabel("share of images")
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def null_distribution(findings: dict[str, dict[str, Any]], titles: dict[str, str]) -> str:
@@ -83,7 +83,7 @@ def null_distribution(findings: dict[str, dict[str, Any]], titles: dict[str, str
     shown = {scenario: finding for scenario, finding in findings.items() if finding["p_value"] is not None}
     if not shown:
         return ""
-    figure = _figure(height=2.6)
+    figure = new_figure(height=2.6)
     panels = np.atleast_1d(figure.subplots(1, len(shown), sharey=True))
     for axes, (scenario, finding) in zip(panels, shown.items(), strict=True):
         axes.hist(finding["decoys"], bins=np.linspace(-4, 12, 49).tolist(), color="#8a8a96")
@@ -91,7 +91,7 @@ def null_distribution(findings: dict[str, dict[str, Any]], titles: dict[str, str
         axes.set_title(f"{titles[scenario]}\np = {finding['p_value']:.3g}", fontsize=8)
         axes.set_xlabel("effect of a key")
     panels[0].set_ylabel("decoy keys")
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def data_uri(png: bytes) -> str:
@@ -99,13 +99,15 @@ def data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _figure(height: float = 3.0) -> Figure:
+def new_figure(height: float = 3.0) -> Figure:
+    """As wide as the page."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(8, height), layout="constrained")
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """For inclusion in HTML; the same figure gives the same text."""
     import matplotlib
 
     buffer = io.StringIO()

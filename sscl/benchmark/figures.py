@@ -1,0 +1,98 @@
+"""Figures of the benchmark, and the page that shows them with the tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup, escape
+
+from sscl.artifacts import write_atomically
+from sscl.benchmark import sweeps, tables
+from sscl.benchmark.plan import NONE
+from sscl.report.figures import COLOURS, as_svg, new_figure
+
+TITLES = {"ba": "BA", "wsr": "WSR", "delta_p": "delta_P"}
+WIDTH = 8.0  # inches
+
+
+def draw(found: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """File name -> caption and SVG of everything that the rows have enough of."""
+    drawn = {"methods": ("delta_P of guilty (filled) and clean models (open), one mark a seed", _methods(found))}
+    for sweep in sweeps.SWEEPS:
+        if sweep.column in found.columns and len(points := sweeps.curve(found, sweep)):
+            drawn[sweep.name] = (sweep.title, _curves(points, sweep))
+    if "surrogate" in found.columns:
+        for (profile, method), matrix in sweeps.architectures(found).items():
+            caption = f"delta_P by surrogate (rows) and suspect (columns), {profile}, {method} (the paper's Figure 6)"
+            drawn[f"architectures-{profile}-{method}"] = (caption, _heatmap(matrix, 0, 1))
+    for profile, table in sweeps.attacked(found).items():
+        drawn[f"removal-{profile}"] = (f"delta_P that attacks leave, {profile}", _heatmap(table, 0, 1))
+    for profile, table in sweeps.detected(found).items():
+        caption = f"AUROC of detectors, {profile} (0.5: nothing is seen)"
+        drawn[f"detectors-{profile}"] = (caption, _heatmap(table, 0, 1))
+    return drawn
+
+
+def page(found: pd.DataFrame, path: Path) -> None:
+    """One self-contained HTML page."""
+    source = Path(__file__).with_name("page.html").read_text()
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
+    shown = {
+        title: Markup(table.to_html(index=False, border=0, float_format=lambda v: f"{v:.4g}", na_rep="-"))
+        for title, table in tables.everything(found).items()
+    }
+    figures = [(caption, Markup(svg)) for caption, svg in draw(found).values()]
+    machines = sorted({str(escape(value)) for value in found["machine"].astype(str)})
+    write_atomically(path, template.render(tables=shown, figures=figures, cells=len(found), machines=machines).encode())
+
+
+def _methods(found: pd.DataFrame) -> str:
+    rows = found[(found["attack"] == NONE) & found[_varied(found)].isna().all(axis=1)]
+    profiles = list(dict.fromkeys(rows["profile"]))
+    names = sorted(set(rows["method"]))
+    figure = new_figure(0.9 + 0.27 * len(names))
+    panels = np.atleast_1d(figure.subplots(1, len(profiles), sharey=True))
+    for axes, profile in zip(panels, profiles, strict=True):
+        for number, name in enumerate(names):
+            mine = rows[(rows["profile"] == profile) & (rows["method"] == name)]
+            axes.plot(mine["delta_p"], [number] * len(mine), "o", color=COLOURS[0], markersize=5)
+            axes.plot(mine["clean_delta_p"], [number] * len(mine), "o", color=COLOURS[1], markersize=5, mfc="none")
+        axes.set(xlim=(-0.15, 1.05), title=profile, xlabel="delta_P")
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.grid(axis="x", color="#e3e3e8")
+    return as_svg(figure)
+
+
+def _curves(points: pd.DataFrame, sweep: sweeps.Sweep) -> str:
+    figure = new_figure()
+    panels = figure.subplots(1, len(TITLES))
+    groups: list[tuple[Any, pd.DataFrame]] = list(points.groupby(["profile", "method"]))
+    for axes, (score, title) in zip(panels, TITLES.items(), strict=True):
+        for number, ((profile, method), group) in enumerate(groups):
+            style = {"color": COLOURS[number % len(COLOURS)], "marker": "o", "markersize": 3}
+            axes.plot(group[sweep.column], group[score], label=f"{profile}, {method}", **style)
+        axes.set(title=title, xlabel=sweep.label, ylim=(-0.05, 1.05))
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
+    return as_svg(figure)
+
+
+def _heatmap(table: pd.DataFrame, low: float, high: float) -> str:
+    figure = new_figure(1.4 + 0.3 * len(table))
+    axes = figure.subplots()
+    axes.imshow(table.to_numpy(), cmap="Blues", vmin=low, vmax=high, aspect="auto")
+    for (row, column), value in np.ndenumerate(table.to_numpy()):
+        if np.isfinite(value):
+            colour = "white" if value > (low + high) / 2 else "black"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+    axes.set_yticks(range(len(table)), [str(name) for name in table.index])
+    axes.set_xticks(range(table.shape[1]), [str(name).replace("_", " ") for name in table.columns], rotation=60)
+    return as_svg(figure)
+
+
+def _varied(found: pd.DataFrame) -> list[str]:
+    return [name for name in ("rate", "eps", "suspect", "surrogate") if name in found.columns]

@@ -1,0 +1,32 @@
+"""The benchmark's rows as files: a tidy table, the curves for ``dvc plots``, and a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sscl.artifacts import write_json
+from sscl.benchmark import figures, sweeps
+
+TABLE, ROWS, PAGE, PLOTS = "benchmark.parquet", "benchmark.json", "benchmark.html", "plots"
+
+
+def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row a cell, sorted."""
+    found = pd.DataFrame(rows)
+    return found.sort_values(["profile", "method", "attack", "seed"], kind="stable").reset_index(drop=True)
+
+
+def save(rows: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
+    """Write everything to ``folder``; the tidy table."""
+    found = frame(rows)
+    (folder / PLOTS).mkdir(parents=True, exist_ok=True)
+    found.to_parquet(folder / TABLE, index=False)
+    write_json(folder / ROWS, rows)
+    figures.page(found, folder / PAGE)
+    for sweep in sweeps.SWEEPS:
+        points = sweeps.curve(found, sweep)
+        points.to_csv(folder / PLOTS / f"{sweep.name}.csv", index=False, float_format="%.6g")
+    return found

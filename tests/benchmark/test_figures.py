@@ -1,0 +1,92 @@
+"""Curves, matrices, tables and the page, from rows that are made up so that the right figure is known."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sscl.benchmark import figures, results, sweeps, tables
+from sscl.benchmark.plan import NONE, Block, described
+
+BLOCKS = {
+    "usual": Block(["demo", "cifar10-small"], ["sscl_bw", "sscl_keyed", "badnets"], seeds=2),
+    "attacked": Block(["demo"], ["sscl_bw", "badnets"], attacks=["mixup", "pruning", "strip"]),
+    "rates": Block(["demo"], ["sscl_bw"], seeds=2, rates=[0.01, 0.1]),
+    "eps": Block(["demo"], ["sscl_bw"], eps=[8 / 255, 16 / 255]),
+    "pruned": Block(["demo"], ["sscl_bw"], attacks=["pruning"], strengths="grid"),
+    "matrix": Block(["demo"], ["sscl_bw"], surrogates=["mlp", "lenet5"], suspects=["mlp", "lenet5", "vgg8"]),
+}
+
+
+def row(cell: Any) -> dict[str, Any]:
+    """Scores that say where they come from."""
+    scores = {"ba": 0.9, "wsr": 0.5, "delta_p": (cell.rate or 0.2) + 0.1 * cell.seed, "wsr_untargeted": 0.5}
+    extra = {"clean_ba": 0.95, "clean_delta_p": 0.01, "lpips": 0.02, "p_paper": 0.0, "clean_p_paper": 1.0}
+    extra |= {"p_key": 0.005, "clean_p_key": 0.6, "seconds_per_1000": 3.0}
+    if cell.attack == "strip":
+        return described(cell) | {"auroc": 0.7, "recall": 0.1, "machine": "here"}
+    return described(cell) | scores | (extra if cell.attack == NONE else {}) | {"machine": "here"}
+
+
+@pytest.fixture(scope="module")
+def found() -> pd.DataFrame:
+    cells = dict.fromkeys(cell for block in BLOCKS.values() for cell in block.cells())
+    return results.frame([row(cell) for cell in cells])
+
+
+def test_curves_are_means_over_seeds(found: pd.DataFrame) -> None:
+    rate = next(sweep for sweep in sweeps.SWEEPS if sweep.name == "rate")
+    points = sweeps.curve(found, rate)
+    assert points["rate"].tolist() == pytest.approx([1, 10])
+    assert points["delta_p"].tolist() == pytest.approx([0.06, 0.15])
+    eps = next(sweep for sweep in sweeps.SWEEPS if sweep.name == "eps")
+    assert sweeps.curve(found, eps)["eps"].tolist() == pytest.approx([8, 16])
+    tuning = next(sweep for sweep in sweeps.SWEEPS if sweep.name == "fine_tuning")
+    assert sweeps.curve(found, tuning).empty
+
+
+def test_matrices(found: pd.DataFrame) -> None:
+    matrix = sweeps.architectures(found)["demo", "sscl_bw"]
+    assert list(matrix.index) == ["lenet5", "mlp"]
+    assert list(matrix.columns) == ["lenet5", "mlp", "vgg8"]
+    table = sweeps.attacked(found)["demo"]
+    assert list(table.columns) == [NONE, "mixup", "pruning"]
+    assert list(table.index) == ["badnets", "sscl_bw"]
+    assert sweeps.detected(found)["demo"].loc["badnets", "strip"] == pytest.approx(0.7)
+
+
+def test_tables_leave_varied_rows_out_and_name_the_papers_figures(found: pd.DataFrame) -> None:
+    table = tables.methods(found).set_index(["profile", "method"])
+    assert table.loc[("demo", "sscl_bw"), "delta_p"] == pytest.approx(0.25)
+    assert table.loc[("demo", "sscl_bw"), "seeds"] == 2
+    assert table.loc[("cifar10-small", "sscl_bw"), "published_wsr"] == 0.9786
+    assert pd.isna(table.loc[("demo", "badnets"), "published_wsr"])
+    ends = tables.spread(found).set_index(["profile", "method"]).loc[("demo", "sscl_bw")]
+    assert (ends["delta_p_min"], ends["delta_p_max"]) == pytest.approx((0.2, 0.3))
+    innocent = tables.scenarios(found).set_index(["profile", "method", "scenario"]).loc[("demo", "sscl_bw", "Ind-M")]
+    assert (innocent["delta_p"], innocent["p_key"]) == pytest.approx((0.01, 0.6))
+
+
+class Counter(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+
+
+def test_the_page_holds_every_figure_and_table_and_nothing_from_elsewhere(found: pd.DataFrame, tmp_path: Path) -> None:
+    results.save(found.to_dict("records"), tmp_path)  # type: ignore[arg-type]
+    page = (tmp_path / results.PAGE).read_text()
+    counter = Counter()
+    counter.feed(page)
+    assert counter.seen.count("figure") == len(figures.draw(found)) >= 6
+    assert counter.seen.count("table") == len(tables.everything(found))
+    assert "src=" not in page
+    assert {path.stem for path in (tmp_path / results.PLOTS).iterdir()} == {sweep.name for sweep in sweeps.SWEEPS}
+    assert len(pd.read_csv(tmp_path / results.PLOTS / "rate.csv")) == 2
