@@ -16,7 +16,8 @@ from sscl.errors import ConfigError, InputError
 from sscl.parsing import parse
 from sscl.watermarks import WATERMARKS
 
-NONE = "none"  # the suspect as it was trained
+NONE = "none"  # the suspect as it was trained on the release
+STRANGER = "independent_watermark"  # Ind-W: a model trained on a stranger's release, asked about ours
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Cell:
         profile: dataset and trainings, a profile of ``params.yaml``.
         method: watermark; seed: of everything random.
         rate, eps, surrogate, suspect: what replaces the profile's (architectures); ``None`` for the profile's own.
-        attack: a removal attack, a detector, or ``none``.
+        attack: a removal attack, a detector, ``none``, or ``independent_watermark``.
         strength: of a removal attack; ``None`` without one.
         overrides: ``section.key=value`` of the block.
     """
@@ -86,10 +87,10 @@ class Block:
                 WATERMARKS[name]
         for name in self.attacks:
             require(
-                name in (NONE, "all", *REMOVALS, *DETECTORS),
+                name in (NONE, STRANGER, "all", *REMOVALS, *DETECTORS),
                 "attacks",
                 name,
-                f"one of none, all, {', '.join([*REMOVALS, *DETECTORS])}",
+                f"one of {NONE}, {STRANGER}, all, {', '.join([*REMOVALS, *DETECTORS])}",
             )
 
     def cells(self) -> Iterator[Cell]:

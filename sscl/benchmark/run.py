@@ -16,7 +16,7 @@ from sscl import seeds
 from sscl.artifacts import Slot, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, REMOVALS, Attacker
 from sscl.benchmark.measure import detector_scores, key_finding, suspect_scores
-from sscl.benchmark.plan import NONE, Cell, described
+from sscl.benchmark.plan import NONE, STRANGER, Cell, described
 from sscl.benchmark.workshop import Workshop
 from sscl.compute import Compute
 from sscl.config import Config, dump
@@ -102,9 +102,13 @@ class Bench:
         build = partial(train_and_save, training, compute, config.seed, which, data)
         return self.workshop.make(slot, build) / MODEL
 
-    def released(self, config: Config, data: Path, surrogate: Path) -> tuple[Path, float, float]:
-        """The released set with its secret beside it; seconds to fit the method and to mark."""
+    def released(
+        self, config: Config, data: Path, surrogate: Path, variant: str = "release"
+    ) -> tuple[Path, float, float]:
+        """The released set with its secret beside it, ours or a stranger's; seconds to fit the method and to mark."""
         method = {"generator": dump(config)["generator"], "target": config.target_class, "seed": config.seed}
+        if variant != "release":
+            method |= asdict(config.independent)
         fit = self.workshop.slot("secrets", "sscl.stages.generator", data=data, surrogate=surrogate, **method)
         secret = self.workshop.make(
             fit,
@@ -119,14 +123,14 @@ class Bench:
                 data,
                 surrogate.parent,
                 out,
-                "release",
+                variant,
                 checkpoint,
             ),
         )
         mark = self.workshop.slot(
             "releases", "sscl.stages.embed", data=data, secret=secret, embed=asdict(config.embed), seed=config.seed
         )
-        folder = self.workshop.make(mark, lambda out, _: _embed(config, data, secret, out))
+        folder = self.workshop.make(mark, lambda out, _: _embed(config, data, secret, out, variant))
         return folder, self.workshop.seconds(fit), self.workshop.seconds(mark)
 
     def minutes(self, cells: Iterable[Cell]) -> tuple[int, float]:
@@ -155,9 +159,9 @@ def _estimate(past: pd.DataFrame, cell: Cell) -> float:
     return USUAL_MINUTES
 
 
-def _embed(config: Config, data: Path, secret: Path, out: Path) -> None:
+def _embed(config: Config, data: Path, secret: Path, out: Path, variant: str) -> None:
     out.mkdir(parents=True)
-    embed.run(config.embed, config.compute, config.seed, None, data, secret, out / "public", out / "private", "release")
+    embed.run(config.embed, config.compute, config.seed, None, data, secret, out / "public", out / "private", variant)
 
 
 def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
@@ -169,12 +173,15 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
     test = load_split(data, "test")
     watermark, state = load_watermark(secret / GENERATOR, test.classes, compute)
     marked = load_tensors(secret / INDICES)[0]["indices"]
-    opened, _ = load_classifier(bench.trained(config, "user", released / "public"))
+    seen_by_user = released
+    if cell.attack == STRANGER:
+        seen_by_user, _, _ = bench.released(config, data, surrogate, "independent")
+    opened, _ = load_classifier(bench.trained(config, "user", seen_by_user / "public"))
     model = compute.place(opened).requires_grad_(False).eval()
     attacker = _attacker(config, data, released / "public", compute)
     if cell.attack in DETECTORS:
         return detector_scores(DETECTORS[cell.attack], model, attacker, marked, watermark, state, test)
-    if cell.attack != NONE:
+    if cell.attack in REMOVALS:
         model = compute.place(REMOVALS[cell.attack](model, attacker, cell.strength))
     seen = (test, watermark.trigger(test.images, state), watermark.target_class, config.verify, compute)
     row: dict[str, Any] = suspect_scores(model, *seen)

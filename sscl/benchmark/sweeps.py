@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from sscl.benchmark.plan import NONE
+from sscl.benchmark.plan import NONE, STRANGER
 
 SCORES = ["ba", "wsr", "delta_p"]
 
@@ -63,7 +63,8 @@ def architectures(found: pd.DataFrame, score: str = "delta_p") -> dict[tuple[str
 
 def attacked(found: pd.DataFrame, score: str = "delta_p") -> dict[str, pd.DataFrame]:
     """Removal attacks at their usual strength (columns; first none) against methods (rows), for each profile."""
-    usual = found[found[score].notna() & found[["rate", "eps", "suspect", "surrogate"]].isna().all(axis=1)]
+    usual = found[found[score].notna() & (found["attack"] != STRANGER)]
+    usual = usual[usual[["rate", "eps", "suspect", "surrogate"]].isna().all(axis=1)]
     wide = {}
     for profile, group in usual.groupby("profile"):
         table = group.pivot_table(score, "method", "attack")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sscl.attacks import DETECTORS, REMOVALS
-from sscl.benchmark.plan import NONE
+from sscl.benchmark.plan import NONE, STRANGER
 from sscl.report.published import PUBLISHED
 
 BY = ["profile", "method"]
@@ -37,9 +37,9 @@ def spread(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def scenarios(found: pd.DataFrame) -> pd.DataFrame:
-    """Table II: what both tests say of a model trained on the release, and of a clean one."""
+    """Table II: what both tests say of a model trained on the release, a clean one, and one that saw another mark."""
     rows = _usual(found[found["attack"] == NONE])
-    parts = []
+    parts = [_usual(found[found["attack"] == STRANGER]).assign(scenario="Ind-W")]
     for title, prefix in SCENARIOS.items():
         names = {f"{prefix}{name}": name for name in ("delta_p", "p_paper", "p_key")}
         present = {name: plain for name, plain in names.items() if name in rows.columns}

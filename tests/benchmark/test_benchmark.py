@@ -18,7 +18,7 @@ from sscl.artifacts import digest
 from sscl.attacks import DETECTORS, REMOVALS
 from sscl.benchmark import tables
 from sscl.benchmark.measure import recall_at
-from sscl.benchmark.plan import NONE, Block, load_plan
+from sscl.benchmark.plan import NONE, STRANGER, Block, load_plan
 from sscl.benchmark.run import Bench
 from sscl.cli import app
 from sscl.errors import ConfigError, InputError
@@ -56,7 +56,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("benchmark")
     store(folder / "source", shapes(90, 1), shapes(45, 2))
     (folder / "plan.yaml").write_text(
-        "toys:\n  - {profiles: [demo], methods: [toy], attacks: [none, pruning, strip, spectral_signatures]}\n"
+        "toys:\n  - profiles: [demo]\n    methods: [toy]\n"
+        f"    attacks: [none, pruning, strip, spectral_signatures, {STRANGER}]\n"
     )
     return folder
 
@@ -71,20 +72,20 @@ def run(place: Path, *arguments: str) -> str:
 
 def test_a_new_method_goes_through_everything_and_is_cached(place: Path) -> None:
     before = json.loads(run(place, "--dry-run"))
-    assert (before["cells"], before["cached"]) == (4, 0)
+    assert (before["cells"], before["cached"]) == (5, 0)
     rows = json.loads(run(place))
-    assert [row["attack"] for row in rows] == ["none", "pruning", "strip", "spectral_signatures"]
+    assert [row["attack"] for row in rows] == ["none", "pruning", "strip", "spectral_signatures", STRANGER]
     assert rows[0]["method"] == "toy"
     assert rows[0]["clean_label"] is False
     assert 0 <= rows[0]["wsr"] <= 1
     assert 0 <= rows[2]["auroc"] <= 1
     models = {path: digest(path) for path in (place / "out/models").iterdir()}
     after = json.loads(run(place, "--dry-run"))
-    assert after == {"cells": 4, "cached": 4, "minutes": 0}
+    assert after == {"cells": 5, "cached": 5, "minutes": 0}
     assert json.loads(run(place)) == rows
     assert models == {path: digest(path) for path in (place / "out/models").iterdir()}
     found = pd.read_parquet(place / "out/benchmark.parquet")
-    assert len(found) == 4
+    assert len(found) == 5
     text = tables.markdown(found)
     assert "toy" in text
     assert "### Detection" in text

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from sscl.benchmark import figures, results, sweeps, tables
-from sscl.benchmark.plan import NONE, Block, described
+from sscl.benchmark.plan import NONE, STRANGER, Block, described
 
 BLOCKS = {
     "usual": Block(["demo", "cifar10-small"], ["sscl_bw", "sscl_keyed", "badnets"], seeds=2),
+    "strangers": Block(["demo"], ["sscl_bw"], attacks=[STRANGER]),
     "attacked": Block(["demo"], ["sscl_bw", "badnets"], attacks=["mixup", "pruning", "strip"]),
     "rates": Block(["demo"], ["sscl_bw"], seeds=2, rates=[0.01, 0.1]),
     "eps": Block(["demo"], ["sscl_bw"], eps=[8 / 255, 16 / 255]),
@@ -69,6 +70,7 @@ def test_tables_leave_varied_rows_out_and_name_the_papers_figures(found: pd.Data
     assert (ends["delta_p_min"], ends["delta_p_max"]) == pytest.approx((0.2, 0.3))
     innocent = tables.scenarios(found).set_index(["profile", "method", "scenario"]).loc[("demo", "sscl_bw", "Ind-M")]
     assert (innocent["delta_p"], innocent["p_key"]) == pytest.approx((0.01, 0.6))
+    assert set(tables.scenarios(found)["scenario"]) == {"Malicious", "Ind-M", "Ind-W"}
 
 
 class Counter(HTMLParser):
