@@ -6,7 +6,7 @@
 
 Each seed is the pipeline's own stages up to the user's model, in runs/watermarks/PROFILE-SEED; both methods share data
 and surrogate. The clean models of a seed are the other seeds' surrogates (at least one more is trained). Finished rows
-are kept, and repeated when the code is another. Writes docs/results/main.json, one row a run, and
+are kept, and repeated when parameters or code are others. Writes docs/results/main.json, one row a run, and
 docs/images/delta_p.svg, and prints the table that the README shows.
 """
 
@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.benchmark.measure import key_finding, suspect_scores
 from sscl.compute import Compute
-from sscl.config import Config
+from sscl.config import Config, dump
 from sscl.data.store import load_split
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
@@ -101,12 +101,13 @@ def run(profile: str, method: str, seed: int, seed_count: int, root: Path) -> di
         "clean_wsr": [innocent["wsr"] for innocent in clean],
         "clean_accused": sum(innocent["p_paper"] < config.verify.alpha for innocent in clean),
     }
-    return row | {"machine": machine(), "versions": versions(), "code": code()}
+    return row | {"machine": machine(), "versions": versions(), "made_by": made_by(config)}
 
 
-def code() -> dict[str, str]:
-    """What a row depends on besides parameters and seed."""
-    return {name: code_digest(f"sscl.{name}") for name in ("stages.embed", "stages.simulate", "benchmark.measure")}
+def made_by(config: Config) -> dict[str, Any]:
+    """Parameters and code that a row depends on."""
+    code = {name: code_digest(f"sscl.{name}") for name in ("stages.embed", "stages.simulate", "benchmark.measure")}
+    return {"config": dump(config), "code": code}
 
 
 def opened(path: Path, compute: Compute) -> Classifier:
@@ -203,10 +204,11 @@ def main(
     for seed in range(seed_count):
         for name in method:
             kept = root / f"{profile}-{seed}-{name}.json"
-            if not kept.is_file() or read_json(kept)["code"] != code():
+            config = load(Path("params.yaml"), profile, [f"seed={seed}", f"generator.method={name}"])
+            if not kept.is_file() or read_json(kept)["made_by"] != made_by(config):
                 write_json(kept, run(profile, name, seed, seed_count, root))
             row = read_json(kept)
-            print({k: v for k, v in row.items() if k not in ("versions", "machine", "code")}, flush=True)
+            print({k: v for k, v in row.items() if k not in ("versions", "machine", "made_by")}, flush=True)
             same = (profile, name, seed)
             rows = [r for r in rows if (r["profile"], r["method"], r["seed"]) != same] + [row]
             rows.sort(key=lambda r: (r["profile"], r["method"], r["seed"]))
