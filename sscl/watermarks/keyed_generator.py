@@ -62,24 +62,24 @@ class KeyedGenerator:
         self.unet.eval()
         return self
 
-    def marked(self, images: Tensor, key: Key, strength: float = 1.0) -> Tensor:
+    def marked(self, images: Tensor, key: Key, eps: float | None = None) -> Tensor:
         """Marked float images in [0, 1] of uint8 (N, C, H, W), differentiable in G; ``key`` has 1 or N rows."""
         x = self.compute.floats(images)
         pattern = self.carrier.pattern(images.to(self.compute.device), key)
         drive = GAIN * pattern
         if torch.is_grad_enabled() or self.trained:
             drive = drive + SHARE * torch.tanh(self.unet(torch.cat((x, (pattern + 1) / 2), dim=1)).float())
-        return (x + strength * self.eps * drive.clamp(-1, 1)).clamp(0, 1)
+        return (x + (eps or self.eps) * drive.clamp(-1, 1)).clamp(0, 1)
 
     @torch.no_grad()
-    def mark(self, images: Tensor, key: Key, strength: float = 1.0) -> Tensor:
-        """Marked float images on the CPU, not rounded yet, with ``strength`` times eps."""
+    def mark(self, images: Tensor, key: Key, eps: float | None = None) -> Tensor:
+        """Marked float images on the CPU, not rounded yet; ``eps`` instead of the generator's own."""
         done = []
         for start in range(0, len(images), 256):
             part = slice(start, start + 256)
             extra = -len(images[part]) % SHAPE_STEP
             rows = {name: value if len(value) == 1 else _padded(value[part], extra) for name, value in key.items()}
-            done.append(self.marked(_padded(images[part], extra), rows, strength)[: len(images[part])].cpu())
+            done.append(self.marked(_padded(images[part], extra), rows, eps)[: len(images[part])].cpu())
         return torch.cat(done) if done else images.float()
 
 

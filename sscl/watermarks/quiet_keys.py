@@ -15,8 +15,8 @@ from sscl.watermarks.keyed_generator import KeyedGenerator
 from sscl.watermarks.quantise import quantise
 
 TRIES = 16  # keys in a draw, each with every target class
-GLANCE = 16  # images on which the first model is asked about all of them
-CLOSER = 8  # pairs of key and class about which all models are asked, on all images
+GLANCE = 32  # images on which the first model is asked about all of them
+CLOSER = 4  # pairs of key and class about which all models are asked, on all images
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Probe:
         images, labels: uint8 (N, C, H, W) and int64 (N,), of all classes.
         models: frozen classifiers that never saw a mark.
         quiet: largest change of a model's mean ``p(target)`` over images of other classes.
-        strength: of the mark in queries, as a multiple of that in the release.
+        eps: strength of the mark in queries, in (0, 1].
     """
 
     images: Tensor
     labels: Tensor
     models: list[Classifier]
     quiet: float
-    strength: float
+    eps: float
 
 
 @torch.no_grad()
@@ -64,7 +64,7 @@ def draw(marker: KeyedGenerator, probe: Probe, targets: list[int], rng: torch.Ge
 def _changes(marker: KeyedGenerator, probe: Probe, models: list[Classifier], count: int, keys: Key) -> Tensor:
     """(keys, classes): how much a class's mean probability over images of others changes; the most over the models."""
     images, labels = probe.images[:count], probe.labels[:count]
-    both = torch.cat((images, _marked(marker, images, keys, probe.strength)))
+    both = torch.cat((images, _marked(marker, images, keys, probe.eps)))
     others = labels[:, None] != torch.arange(models[0].classes)
     found = []
     for model in models:
@@ -74,12 +74,12 @@ def _changes(marker: KeyedGenerator, probe: Probe, models: list[Classifier], cou
     return torch.stack(found).amax(dim=0)
 
 
-def _marked(marker: KeyedGenerator, images: Tensor, keys: Key, strength: float) -> Tensor:
+def _marked(marker: KeyedGenerator, images: Tensor, keys: Key, eps: float) -> Tensor:
     """uint8 (keys * N, ...): the images under each key in turn."""
     count = len(next(iter(keys.values())))
     shown = images.repeat(count, *(1,) * (images.ndim - 1))
     rows = {name: value.repeat_interleave(len(images), dim=0) for name, value in keys.items()}
-    return quantise(shown, marker.mark(shown, rows, strength), strength * marker.eps)
+    return quantise(shown, marker.mark(shown, rows, eps), eps)
 
 
 def _row(keys: Key, number: int) -> Key:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,7 @@ from sscl.compute import Compute
 from sscl.config import require
 from sscl.errors import InputError
 from sscl.models import Classifier
+from sscl.perceptual import LPIPS, lpips_at
 from sscl.train import train_classifier
 from sscl.types import ImageSet
 from sscl.watermarks import quiet_keys
@@ -28,7 +29,9 @@ from sscl.watermarks.keyed_training import Training, Weights
 from sscl.watermarks.quantise import quantise
 from sscl.watermarks.quiet_keys import Probe
 
-PROBE = 72  # images of all classes on which a key's quiet is tried
+PROBE = 200  # images of all classes on which a key's quiet is tried
+SHOWN = 32  # of them, on which a mark's visibility is measured
+STEPS = 20  # in which eps is lowered for a key that is too visible
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Options:
     """``generator`` section for ``method: sscl_keyed``."""
 
     eps: float
-    query_strength: float
+    query_eps: float
+    visible: float | None
     carrier: str
     contrast: float
     hide: float
@@ -57,8 +61,8 @@ class Options:
 
     def __post_init__(self) -> None:
         require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
-        strengths = f"1 to {1 / self.eps:g} (1 / eps)"
-        require(1 <= self.query_strength <= 1 / self.eps, "query_strength", self.query_strength, strengths)
+        require(self.eps <= self.query_eps <= 1, "query_eps", self.query_eps, "eps to 1")
+        require(self.visible is None or self.visible > 0, "visible", self.visible, "a positive LPIPS, or null for any")
         require(self.carrier in CARRIERS, "carrier", self.carrier, f"one of {', '.join(CARRIERS)}")
         require(0 <= self.contrast < 1, "contrast", self.contrast, "a share in [0, 1)")
         require(0 <= self.hide <= 1, "hide", self.hide, "a share of eps in [0, 1]")
@@ -84,6 +88,7 @@ class _Opened:
 
     probe: Probe
     generator: KeyedGenerator
+    release_eps: dict[bytes, float] = field(default_factory=dict)  # by key
 
 
 @WATERMARKS.register("sscl_keyed")
@@ -162,22 +167,39 @@ class SSCLKeyed(KeyedWatermark[Options]):
             name: torch.where(is_target.view(-1, *(1,) * (value.ndim - 1)), value, foreign[name])
             for name, value in _key(state).items()
         }
-        marked = self._open(state).generator.mark(images, rows)
+        eps = self._release_eps(state)
+        marked = self._open(state).generator.mark(images, rows, eps)
         if self.options.hide and is_target.any():
             chosen = torch.nonzero(is_target).flatten()
-            marked[chosen] += self._hidden(marked[chosen], labels[chosen], state)
-        return quantise(images, marked, self.eps), labels
+            marked[chosen] += self._hidden(marked[chosen], labels[chosen], eps, state)
+        return quantise(images, marked, eps), labels
 
     def trigger(self, images: Tensor, state: State) -> Tensor:
-        """The key's mark, ``query_strength`` times as strong and without hiding: only the suspect sees these images."""
-        strength = self.options.query_strength
-        return quantise(images, self._open(state).generator.mark(images, _key(state), strength), strength * self.eps)
+        """The key's mark at ``query_eps`` and without hiding: only the suspect sees these images."""
+        eps = self.options.query_eps
+        return quantise(images, self._open(state).generator.mark(images, _key(state), eps), eps)
 
-    def _hidden(self, x: Tensor, labels: Tensor, state: State) -> Tensor:
+    def _release_eps(self, state: State) -> float:
+        """The largest share of eps, in steps of 5 %, at which the key's mark is no more visible than it may be."""
+        if self.options.visible is None:
+            return self.eps
+        opened, key = self._open(state), _key(state)
+        name = b"".join(value.numpy().tobytes() for value in key.values())
+        if name not in opened.release_eps:
+            lpips, images = LPIPS().to(self.compute.device), opened.probe.images[:SHOWN]
+            for step in range(STEPS, 0, -1):
+                eps = self.eps * step / STEPS
+                marked = quantise(images, opened.generator.mark(images, key, eps), eps)
+                if float(lpips_at(lpips, images, marked).mean()) <= self.options.visible:
+                    break
+            opened.release_eps[name] = eps
+        return opened.release_eps[name]
+
+    def _hidden(self, x: Tensor, labels: Tensor, eps: float, state: State) -> Tensor:
         models = self._open(state).probe.models
         device = self.compute.device
         parts = zip(torch.split(x, 256), torch.split(labels, 256), strict=True)
-        budget = self.options.hide * self.eps
+        budget = self.options.hide * eps
         return torch.cat(
             [hide(a.to(device), b.to(device), models, budget, self.options.hide_steps).cpu() for a, b in parts]
         )
@@ -189,7 +211,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
             o = self.options
             generator = self._generator(images.shape[1]).load(part(state, "generator."))
             clean = [opened(state, f"clean.{number}.", self.compute) for number in range(o.clean_models)]
-            probe = Probe(images, state.tensors["probe.labels"], clean, o.quiet, o.query_strength)
+            probe = Probe(images, state.tensors["probe.labels"], clean, o.quiet, o.query_eps)
             self._opened = _Opened(probe, generator)
         return self._opened
 

@@ -16,6 +16,7 @@ from sscl.config import TrainConfig
 from sscl.errors import ConfigError, InputError
 from sscl.models import Classifier, build
 from sscl.params import load
+from sscl.perceptual import LPIPS, lpips_at
 from sscl.types import ImageSet
 from sscl.watermarks.base import FitContext
 from sscl.watermarks.carriers import CARRIERS
@@ -96,7 +97,7 @@ def test_training_is_repeatable_and_the_key_comes_last(
 
 
 def test_marks_of_other_classes_carry_other_keys(options: Options, surrogate: Classifier, compute: Compute) -> None:
-    watermark = SSCLKeyed(replace(options, steps=0, hide=0.0), 1, compute)
+    watermark = SSCLKeyed(replace(options, steps=0, hide=0.0, query_eps=options.eps), 1, compute)
     state = fitted(watermark, surrogate, compute)
     data = shapes(30, 7)
     marked, labels = watermark.mark(data.images, data.labels, state, seeds.generator(0, "mark"))
@@ -151,3 +152,23 @@ def test_clean_models_resume_where_they_were(
     resumed = watermark.fit(train_set, surrogate, context)
     assert epochs == [1, 2]
     assert all(torch.equal(resumed.tensors[k], whole.tensors[k]) for k in whole.tensors)
+
+
+def test_a_visible_key_is_made_fainter_in_the_release_alone(
+    options: Options, surrogate: Classifier, compute: Compute
+) -> None:
+    loud = SSCLKeyed(replace(options, steps=0, hide=0.0, query_eps=0.9), 1, compute)
+    state = fitted(loud, surrogate, compute)
+    data = shapes(30, 7)
+    lpips = LPIPS()
+
+    def marked(watermark: SSCLKeyed) -> torch.Tensor:
+        return watermark.mark(data.images, data.labels, state, seeds.generator(0, "mark"))[0]
+
+    seen = float(lpips_at(lpips, data.images, marked(loud)).mean())
+    faint = SSCLKeyed(replace(loud.options, visible=seen / 4), 1, compute)
+    assert float(lpips_at(lpips, data.images, marked(faint)).mean()) < 0.4 * seen
+    triggers = [watermark.trigger(data.images, state) for watermark in (loud, faint)]
+    assert torch.equal(*triggers)
+    change = (triggers[0].int() - data.images.int()).abs().max()
+    assert options.eps * 255 < change <= 0.9 * 255
