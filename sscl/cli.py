@@ -201,7 +201,7 @@ _stage_command("prepare", (), "Validate a dataset and write it once, clean and n
 _stage_command("surrogate", (), "Train the owner's classifier on clean data.")
 _stage_command("generator", ROLES, "Train the watermark generator against the surrogate.")
 _stage_command("embed", ROLES, "Mark a share of the dataset: the released set and the owner's secret.")
-_stage_command("commit", (), "Fix key, target, test and images before the release; publish only a hash.")
+_stage_command("commit", (), "Draw decoys; fix keys, test and images before the release; publish only a hash.")
 _stage_command("simulate", tuple(SCENARIOS), "Train a stranger's model on a marked or clean set.")
 
 

@@ -60,7 +60,7 @@ def _stages() -> list[Stage]:
         found.append(Stage(f"embed@{role}", ("embed", "compute", "seed", "key_file"), inputs, outputs))
     inputs = {"data": "clean", "watermark": "private/watermark/release"}
     outputs = {"public": "public/commitment", "private": "private/commitment"}
-    found.append(Stage("commit", ("audit", "compute"), inputs, outputs, gpu=False))
+    found.append(Stage("commit", ("audit", "compute"), inputs, outputs))
     for scenario, data in SCENARIOS.items():
         found.append(
             Stage(f"simulate@{scenario}", ("user", "compute", "seed"), {"data": data}, {"out": f"models/{scenario}"})
