@@ -87,7 +87,6 @@ class _Opened:
     """A secret's networks; it is recognised by its probe images."""
 
     probe: Probe
-    generator: KeyedGenerator
     release_eps: dict[bytes, float] = field(default_factory=dict)  # by key
 
 
@@ -121,8 +120,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
 
     def draw_key(self, state: State, rng: torch.Generator) -> tuple[Key, int]:
         """A quiet key (``sscl.watermarks.quiet_keys``)."""
-        opened = self._open(state)
-        return quiet_keys.draw(opened.generator, opened.probe, state.notes["targets"], rng)
+        return quiet_keys.draw(self._open(state).probe, state.notes["targets"], rng)
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Train G against clean and co-trained models, then draw the key, on which nothing before depended.
@@ -168,7 +166,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
             for name, value in _key(state).items()
         }
         eps = self._release_eps(state)
-        marked = self._open(state).generator.mark(images, rows, eps)
+        marked = self._open(state).probe.marker.mark(images, rows, eps)
         if self.options.hide and is_target.any():
             chosen = torch.nonzero(is_target).flatten()
             marked[chosen] += self._hidden(marked[chosen], labels[chosen], eps, state)
@@ -177,7 +175,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
     def trigger(self, images: Tensor, state: State) -> Tensor:
         """The key's mark at ``query_eps`` and without hiding: only the suspect sees these images."""
         eps = self.options.query_eps
-        return quantise(images, self._open(state).generator.mark(images, _key(state), eps), eps)
+        return quantise(images, self._open(state).probe.marker.mark(images, _key(state), eps), eps)
 
     def _release_eps(self, state: State) -> float:
         """The largest share of eps, in steps of 5 %, at which the key's mark is no more visible than it may be."""
@@ -189,7 +187,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
             lpips, images = LPIPS().to(self.compute.device), opened.probe.images[:SHOWN]
             for step in range(STEPS, 0, -1):
                 eps = self.eps * step / STEPS
-                marked = quantise(images, opened.generator.mark(images, key, eps), eps)
+                marked = quantise(images, opened.probe.marker.mark(images, key, eps), eps)
                 if float(lpips_at(lpips, images, marked).mean()) <= self.options.visible:
                     break
             opened.release_eps[name] = eps
@@ -211,8 +209,8 @@ class SSCLKeyed(KeyedWatermark[Options]):
             o = self.options
             generator = self._generator(images.shape[1]).load(part(state, "generator."))
             clean = [opened(state, f"clean.{number}.", self.compute) for number in range(o.clean_models)]
-            probe = Probe(images, state.tensors["probe.labels"], clean, o.quiet, o.query_eps)
-            self._opened = _Opened(probe, generator)
+            probe = Probe(images, state.tensors["probe.labels"], clean, o.quiet, o.query_eps, generator)
+            self._opened = _Opened(probe)
         return self._opened
 
     def _draw(self, channels: int, count: int, rng: torch.Generator) -> Key:
