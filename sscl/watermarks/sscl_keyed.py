@@ -92,13 +92,14 @@ class _Opened:
 
 @WATERMARKS.register("sscl_keyed")
 class SSCLKeyed(KeyedWatermark[Options]):
-    """``x_w = clip(x + eps clip(0.98 c_k(x) + tanh(G(x, c_k)) / 2))``; the key ``k`` decides the carrier ``c_k``.
+    """``x_w = clip(x + eps clip(0.98 c_k(x) + tanh(G(x, c_k)) / 2))``; the key ``k`` decides carrier ``c_k`` and class.
 
     G starts at zero (the carrier alone) and is trained with a population of co-trained models, each on the set as a key
     of its own would mark it: those must answer ``y_t`` on that key's marks and ignore other keys'; clean models must
     keep their answers (no transfer). At release the natural evidence of target images is hidden from clean models, and
     a share ``contrast`` of the marks goes to other classes under keys that are never used again, so that a model learns
-    this key and not the kind of pattern. Labels never change.
+    this key and not the kind of pattern. Labels never change. Queries carry the mark with ``query_eps`` instead of eps
+    (Barni, Kallas and Tondi 2019).
     """
 
     Options = Options
