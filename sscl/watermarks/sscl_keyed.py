@@ -39,7 +39,7 @@ class Options:
     """``generator`` section for ``method: sscl_keyed``."""
 
     eps: float
-    query_eps: float
+    query_eps: float | None
     visible: float | None
     carrier: str
     contrast: float
@@ -61,7 +61,7 @@ class Options:
 
     def __post_init__(self) -> None:
         require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
-        require(self.eps <= self.query_eps <= 1, "query_eps", self.query_eps, "eps to 1")
+        require(0 < self.strength <= 1, "query_eps", self.query_eps, "a share in (0, 1], or null for eps")
         require(self.visible is None or self.visible > 0, "visible", self.visible, "a positive LPIPS, or null for any")
         require(self.carrier in CARRIERS, "carrier", self.carrier, f"one of {', '.join(CARRIERS)}")
         require(0 <= self.contrast < 1, "contrast", self.contrast, "a share in [0, 1)")
@@ -80,6 +80,11 @@ class Options:
         require(
             self.jpeg_quality is None or 1 <= self.jpeg_quality <= 100, "jpeg_quality", self.jpeg_quality, "1 to 100"
         )
+
+    @property
+    def strength(self) -> float:
+        """Largest change of a pixel in queries."""
+        return self.eps if self.query_eps is None else self.query_eps
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
 
     def trigger(self, images: Tensor, state: State) -> Tensor:
         """The key's mark at ``query_eps`` and without hiding: only the suspect sees these images."""
-        eps = self.options.query_eps
+        eps = self.options.strength
         return quantise(images, self._open(state).probe.marker.mark(images, _key(state), eps), eps)
 
     def _release_eps(self, state: State) -> float:
@@ -210,7 +215,7 @@ class SSCLKeyed(KeyedWatermark[Options]):
             o = self.options
             generator = self._generator(images.shape[1]).load(part(state, "generator."))
             clean = [opened(state, f"clean.{number}.", self.compute) for number in range(o.clean_models)]
-            probe = Probe(images, state.tensors["probe.labels"], clean, o.quiet, o.query_eps, generator)
+            probe = Probe(images, state.tensors["probe.labels"], clean, o.quiet, o.strength, generator)
             self._opened = _Opened(probe)
         return self._opened
 
