@@ -9,9 +9,8 @@ from scipy.special import logit
 
 from sscl.types import Responses
 
-LEAST = (
-    0.005  # odds are taken of probabilities within this of 0 and 1: what an API that rounds to two decimals can tell
-)
+# Odds are taken of probabilities within this of 0 and 1: what an API that rounds to two decimals can tell.
+LEAST = 0.005
 
 
 class Effect(NamedTuple):

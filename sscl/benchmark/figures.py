@@ -16,24 +16,22 @@ from sscl.benchmark.plan import NONE
 from sscl.report.figures import COLOURS, as_svg, new_figure
 
 TITLES = {"ba": "BA", "wsr": "WSR", "delta_p": "delta_P"}
-WIDTH = 8.0  # inches
 
 
 def draw(found: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """File name -> caption and SVG of everything that the rows have enough of."""
     drawn = {"methods": ("delta_P of guilty (filled) and clean models (open), one mark a seed", _methods(found))}
     for sweep in sweeps.SWEEPS:
-        if sweep.column in found.columns and len(points := sweeps.curve(found, sweep)):
+        if len(points := sweeps.curve(found, sweep)):
             drawn[sweep.name] = (sweep.title, _curves(points, sweep))
-    if "surrogate" in found.columns:
-        for (profile, method), matrix in sweeps.architectures(found).items():
-            caption = f"delta_P by surrogate (rows) and suspect (columns), {profile}, {method} (the paper's Figure 6)"
-            drawn[f"architectures-{profile}-{method}"] = (caption, _heatmap(matrix, 0, 1))
+    for (profile, method), matrix in sweeps.architectures(found).items():
+        caption = f"delta_P by surrogate (rows) and suspect (columns), {profile}, {method} (the paper's Figure 6)"
+        drawn[f"architectures-{profile}-{method}"] = (caption, _heatmap(matrix))
     for profile, table in sweeps.attacked(found).items():
-        drawn[f"removal-{profile}"] = (f"delta_P that attacks leave, {profile}", _heatmap(table, 0, 1))
+        drawn[f"removal-{profile}"] = (f"delta_P that attacks leave, {profile}", _heatmap(table))
     for profile, table in sweeps.detected(found).items():
         caption = f"AUROC of detectors, {profile} (0.5: nothing is seen)"
-        drawn[f"detectors-{profile}"] = (caption, _heatmap(table, 0, 1))
+        drawn[f"detectors-{profile}"] = (caption, _heatmap(table))
     return drawn
 
 
@@ -51,7 +49,7 @@ def page(found: pd.DataFrame, path: Path) -> None:
 
 
 def _methods(found: pd.DataFrame) -> str:
-    rows = found[(found["attack"] == NONE) & found[_varied(found)].isna().all(axis=1)]
+    rows = sweeps.usual(found[found["attack"] == NONE])
     profiles = list(dict.fromkeys(rows["profile"]))
     names = sorted(set(rows["method"]))
     figure = new_figure(0.9 + 0.27 * len(names))
@@ -81,18 +79,15 @@ def _curves(points: pd.DataFrame, sweep: sweeps.Sweep) -> str:
     return as_svg(figure)
 
 
-def _heatmap(table: pd.DataFrame, low: float, high: float) -> str:
+def _heatmap(table: pd.DataFrame) -> str:
+    """Of values in [0, 1]."""
     figure = new_figure(1.4 + 0.3 * len(table))
     axes = figure.subplots()
-    axes.imshow(table.to_numpy(), cmap="Blues", vmin=low, vmax=high, aspect="auto")
+    axes.imshow(table.to_numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(table.to_numpy()):
         if np.isfinite(value):
-            colour = "white" if value > (low + high) / 2 else "black"
+            colour = "white" if value > 0.5 else "black"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
     axes.set_yticks(range(len(table)), [str(name) for name in table.index])
     axes.set_xticks(range(table.shape[1]), [str(name).replace("_", " ") for name in table.columns], rotation=60)
     return as_svg(figure)
-
-
-def _varied(found: pd.DataFrame) -> list[str]:
-    return [name for name in ("rate", "eps", "suspect", "surrogate") if name in found.columns]

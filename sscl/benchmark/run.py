@@ -21,6 +21,7 @@ from sscl.benchmark.workshop import Workshop
 from sscl.compute import Compute
 from sscl.config import Config, dump
 from sscl.data.store import load_split
+from sscl.models import Classifier
 from sscl.models.io import load_classifier
 from sscl.params import load
 from sscl.perceptual import LPIPS, image_quality
@@ -183,10 +184,14 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
         return detector_scores(DETECTORS[cell.attack], model, attacker, marked, watermark, state, test)
     if cell.attack in REMOVALS:
         model = compute.place(REMOVALS[cell.attack](model, attacker, cell.strength))
-    seen = (test, watermark.trigger(test.images, state), watermark.target_class, config.verify, compute)
-    row: dict[str, Any] = suspect_scores(model, *seen)
-    finding = key_finding(model, watermark, state, test, config.audit, compute, config.seed)
-    row["p_key"] = finding.p_value if finding else None
+    marked_test = watermark.trigger(test.images, state)
+
+    def scores(suspect: Classifier) -> dict[str, Any]:
+        found = suspect_scores(suspect, test, marked_test, watermark.target_class, config.verify, compute)
+        finding = key_finding(suspect, watermark, state, test, config.audit, compute, config.seed)
+        return {**found, "p_key": finding.p_value if finding else None}
+
+    row = scores(model)
     if cell.attack == NONE:
         some = marked[:LPIPS_IMAGES]
         clean = load_split(data, "train").images[some]
@@ -195,10 +200,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
         row["seconds_per_1000"] = fit_seconds + 1000 * mark_seconds / len(marked)
         innocent, _ = load_classifier(bench.trained(config, "user", data))
         innocent = compute.place(innocent).requires_grad_(False).eval()
-        other: dict[str, Any] = suspect_scores(innocent, *seen)
-        finding = key_finding(innocent, watermark, state, test, config.audit, compute, config.seed)
-        other["p_key"] = finding.p_value if finding else None
-        row |= {f"clean_{name}": value for name, value in other.items()}
+        row |= {f"clean_{name}": value for name, value in scores(innocent).items()}
     return row
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from sscl.benchmark.plan import NONE, STRANGER
 
 SCORES = ["ba", "wsr", "delta_p"]
+VARIED = ["rate", "eps", "surrogate", "suspect"]
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,14 @@ SWEEPS = [
 ]
 
 
+def usual(found: pd.DataFrame) -> pd.DataFrame:
+    """Rows in which nothing but method, seed and attack is varied."""
+    return found[found[VARIED].isna().all(axis=1)]
+
+
 def curve(found: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
     """One row a profile, method and value of the column, means over seeds; empty without at least two values."""
-    own = ["rate", "eps", "suspect", "surrogate", "strength"]
-    others = [name for name in own if name != sweep.column and name in found.columns]
+    others = [name for name in (*VARIED, "strength") if name != sweep.column]
     rows = found[(found["attack"] == sweep.attack) & found[others].isna().all(axis=1)]
     rows = rows.dropna(subset=[sweep.column])
     means = rows.groupby(["profile", "method", sweep.column], as_index=False)[SCORES].mean()
@@ -63,10 +68,9 @@ def architectures(found: pd.DataFrame, score: str = "delta_p") -> dict[tuple[str
 
 def attacked(found: pd.DataFrame, score: str = "delta_p") -> dict[str, pd.DataFrame]:
     """Removal attacks at their usual strength (columns; first none) against methods (rows), for each profile."""
-    usual = found[found[score].notna() & (found["attack"] != STRANGER)]
-    usual = usual[usual[["rate", "eps", "suspect", "surrogate"]].isna().all(axis=1)]
+    rows = usual(found[found[score].notna() & (found["attack"] != STRANGER)])
     wide = {}
-    for profile, group in usual.groupby("profile"):
+    for profile, group in rows.groupby("profile"):
         table = group.pivot_table(score, "method", "attack")
         complete = table.dropna()
         if complete.shape[0] and complete.shape[1] > 1:

@@ -9,10 +9,10 @@ import pandas as pd
 
 from sscl.attacks import DETECTORS, REMOVALS
 from sscl.benchmark.plan import NONE, STRANGER
+from sscl.benchmark.sweeps import usual
 from sscl.report.published import PUBLISHED
 
 BY = ["profile", "method"]
-VARIED = ["rate", "eps", "surrogate", "suspect"]
 SCENARIOS = {"Malicious": "", "Ind-M": "clean_"}
 
 
@@ -20,7 +20,7 @@ def methods(found: pd.DataFrame) -> pd.DataFrame:
     """Table I: methods without an attack, means over seeds; the paper's own figures in columns of their own."""
     columns = ["clean_ba", "ba", "wsr", "wsr_untargeted", "delta_p", "clean_delta_p", "lpips", "p_key"]
     columns += ["seconds_per_1000"]
-    table = _mean(_usual(found[found["attack"] == NONE]), BY, columns)
+    table = _mean(usual(found[found["attack"] == NONE]), BY, columns)
     for name in ("ba", "wsr", "lpips"):
         theirs = table["profile"].map(lambda profile, n=name: published(profile).get(n, nan))
         table[f"published_{name}"] = theirs.where(table["method"] == "sscl_bw")
@@ -29,7 +29,7 @@ def methods(found: pd.DataFrame) -> pd.DataFrame:
 
 def spread(found: pd.DataFrame) -> pd.DataFrame:
     """Least and greatest over seeds, where there are several."""
-    rows = _usual(found[found["attack"] == NONE])
+    rows = usual(found[found["attack"] == NONE])
     groups = rows.groupby(BY)
     table = groups[["ba", "wsr", "delta_p", "clean_delta_p"]].agg(["min", "max"])
     table.columns = pd.Index(["_".join(pair) for pair in table.columns])
@@ -38,8 +38,8 @@ def spread(found: pd.DataFrame) -> pd.DataFrame:
 
 def scenarios(found: pd.DataFrame) -> pd.DataFrame:
     """Table II: what both tests say of a model trained on the release, a clean one, and one that saw another mark."""
-    rows = _usual(found[found["attack"] == NONE])
-    parts = [_usual(found[found["attack"] == STRANGER]).assign(scenario="Ind-W")]
+    rows = usual(found[found["attack"] == NONE])
+    parts = [usual(found[found["attack"] == STRANGER]).assign(scenario="Ind-W")]
     for title, prefix in SCENARIOS.items():
         names = {f"{prefix}{name}": name for name in ("delta_p", "p_paper", "p_key")}
         present = {name: plain for name, plain in names.items() if name in rows.columns}
@@ -58,7 +58,7 @@ def removals(found: pd.DataFrame) -> pd.DataFrame:
     """What removal costs in BA and leaves of the watermark."""
     keys = [*BY, "attack", "strength"]
     return _mean(
-        _usual(found[found["attack"].isin(list(REMOVALS))]), keys, ["ba", "wsr", "wsr_untargeted", "delta_p", "p_key"]
+        usual(found[found["attack"].isin(list(REMOVALS))]), keys, ["ba", "wsr", "wsr_untargeted", "delta_p", "p_key"]
     )
 
 
@@ -77,11 +77,6 @@ def everything(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "Detection": detectors(found),
     }
     return {title: table for title, table in made.items() if not table.empty}
-
-
-def _usual(found: pd.DataFrame) -> pd.DataFrame:
-    """Rows in which nothing but method, seed and attack is varied."""
-    return found[found[[name for name in VARIED if name in found.columns]].isna().all(axis=1)]
 
 
 def _mean(found: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
