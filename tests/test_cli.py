@@ -78,7 +78,7 @@ def test_run_prints_the_table_and_the_report(copy: Path, tiny: tuple[str, ...]) 
         ("generator.sscl_bw.eps=0", "generator.sscl_bw.eps: 0.0 is not possible"),
         ("generator.sscl_bw.eps=2", "generator.sscl_bw.eps: 2.0 is not possible"),
         ("target_class=9", "target_class: 9 does not exist, the dataset has classes 0 to 2"),
-        ("embed.rate=0.9", "embed.rate: 0.9 of the dataset is 216 images, but only 80 may be marked"),
+        ("embed.rate=0.9", "embed.rate: 0.9 of the dataset is 216 images, which the target class cannot supply"),
         ("surrogate.model=alexnet", "unknown model 'alexnet': choose one of"),
         ("user.augment=mixup", "unknown augmentation 'mixup': choose one of"),
         ("verify.test=guess", "unknown verification test 'guess': choose one of"),

@@ -117,13 +117,12 @@ class Watermark(ABC, Generic[O]):
         basis = len(labels) if config.rate_basis == "dataset" else int((labels == self.target_class).sum())
         wanted = round(config.rate * basis)
         if wanted > len(candidates):
-            most = math.floor(10_000 * len(candidates) / len(labels)) / 10_000
             raise ConfigError(
-                f"embed.rate: {config.rate} of the dataset is {wanted} images, but only {len(candidates)} may be "
-                f"marked; use at most {most}, or rate_basis: target_class"
+                f"embed.rate: {config.rate} of the dataset is {wanted} images, which the target class cannot supply; "
+                f"use at most {self._any_class_supplies(labels)}, which any class can, or rate_basis: target_class"
             )
         if wanted == 0:
-            raise ConfigError(f"embed.rate: {config.rate} of {basis} images is none; raise it")
+            raise ConfigError(f"embed.rate: {config.rate} ({config.rate_basis}) is not one image; raise it")
         drawn, left = [], wanted
         groups = self.shares(labels)
         for number, (group, share) in enumerate(groups):
@@ -131,6 +130,11 @@ class Watermark(ABC, Generic[O]):
             drawn.append(group[torch.randperm(len(group), generator=rng)[:count]])
             left -= count
         return torch.cat(drawn).sort().values
+
+    def _any_class_supplies(self, labels: Tensor) -> float:
+        """The largest rate that holds whichever class is the target: an error message must not tell a drawn one."""
+        others = (type(self)(self.options, label, self.compute) for label in labels.unique().tolist())
+        return math.floor(10_000 * min(len(other.candidates(labels)) for other in others) / len(labels)) / 10_000
 
     @final
     def apply(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:

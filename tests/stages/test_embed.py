@@ -116,7 +116,7 @@ def test_jpeg_stays_jpeg_with_its_tables(tmp_path: Path, generator: Path) -> Non
 
 def test_impossible_rate_writes_nothing_private(tmp_path: Path, generator: Path) -> None:
     clean, public, private = prepared(tmp_path, "parquet"), tmp_path / "public", tmp_path / "private"
-    with pytest.raises(ConfigError, match=r"but only 30 may be marked; use at most 0\.3333"):
+    with pytest.raises(ConfigError, match=r"is 45 images, which .* use at most 0\.3333, which any class can"):
         embed.run(EmbedConfig(0.5, "dataset"), COMPUTE, 0, None, clean, generator / "1", public, private, "release")
     assert not private.exists()
     assert Card.read(clean).counts["train"] == 90

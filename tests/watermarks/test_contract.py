@@ -93,14 +93,28 @@ def test_a_rate_that_the_class_cannot_supply(fitted: tuple[Watermark[Any], State
     labels = shapes(90, 6).labels
     supply = len(watermark.candidates(labels))
     if supply < len(labels):
-        with pytest.raises(ConfigError, match=rf"embed\.rate: 0\.9 of the dataset is 81 images, but only {supply}"):
+        with pytest.raises(ConfigError, match=r"embed\.rate: 0\.9 of the dataset is 81 images, which"):
             watermark.select(labels, EmbedConfig(0.9, "dataset"), seeds.generator(0, "x"))
-    with pytest.raises(ConfigError, match=r"embed\.rate: .* is none; raise it"):
+    with pytest.raises(ConfigError, match=r"embed\.rate: .* is not one image; raise it"):
         watermark.select(labels, EmbedConfig(0.001, "dataset"), seeds.generator(0, "x"))
     everything = watermark.select(labels, EmbedConfig(1.0, "target_class"), seeds.generator(0, "x"))
     assert len(everything) == 30
     if len(watermark.shares(labels)) == 1 and supply == 30:
         assert everything.tolist() == watermark.candidates(labels).tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_refusal_of_a_rate_does_not_tell_the_drawn_class(method: str, compute: Compute) -> None:
+    options = load(ROOT / "params.yaml", "demo", [f"generator.method={method}"]).generator.options
+    labels = torch.tensor([0] * 5 + [1] * 8 + [2] * 20)
+    messages = set()
+    for target in range(3):
+        with pytest.raises(ConfigError) as refused:
+            create(method, options, target, 3, compute).select(
+                labels, EmbedConfig(1.1, "dataset"), seeds.generator(0, "x")
+            )
+        messages.add(str(refused.value))
+    assert len(messages) == 1
 
 
 @pytest.mark.parametrize("method", METHODS)
