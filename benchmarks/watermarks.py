@@ -22,7 +22,9 @@ import numpy as np
 import typer
 from matplotlib.figure import Figure
 
+from sscl import seeds
 from sscl.artifacts import load_tensors, read_json, write_json
+from sscl.audit.decoys import draw_decoys
 from sscl.benchmark.measure import key_finding, suspect_scores
 from sscl.compute import Compute
 from sscl.config import Config, dump
@@ -35,6 +37,7 @@ from sscl.provenance import code_digest, machine, versions
 from sscl.runner import run_stage
 from sscl.stages.names import INDICES, MODEL
 from sscl.stages.table import STAGES
+from sscl.watermarks.base import KeyedWatermark
 from sscl.watermarks.io import GENERATOR, load_watermark
 
 RESULTS = Path("docs/results/main.json")
@@ -89,10 +92,12 @@ def run(profile: str, method: str, seed: int, seed_count: int, root: Path) -> di
     guilty = opened(out / "models/malicious" / MODEL, compute)
     found = scores(guilty)
     row |= {"ba_watermarked": found["ba"], "delta_p": found["delta_p"], "wsr": found["wsr"]}
-    finding = key_finding(guilty, watermark, state, test, config.audit, compute, seed)
-    row["p_key"] = finding.p_value if finding else None
-    if finding:
-        row |= {"statistic": finding.statistic, "decoys_statistic": float(np.mean(finding.decoys))}
+    row["p_key"] = None
+    if isinstance(watermark, KeyedWatermark):
+        decoys = draw_decoys(watermark, state, config.audit.decoys, seeds.derive(seed, "benchmark-decoys"))
+        finding = key_finding(guilty, watermark, state, decoys, test, config.audit, compute, seed)
+        row |= {"p_key": finding.p_value, "statistic": finding.statistic}
+        row |= {"decoys_statistic": float(np.mean(finding.decoys))}
     others = [other for other in range(max(2, seed_count)) if other != seed]
     clean = [scores(opened(surrogate(profile, other, root), compute)) for other in others]
     row |= {

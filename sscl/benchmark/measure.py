@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 
-from sscl import seeds
 from sscl.attacks import Attacker, Detector
-from sscl.audit.decoys import draw_decoys
 from sscl.audit.protocol import Record, ask, verification_images
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
@@ -49,20 +48,18 @@ def suspect_scores(
 
 def key_finding(
     model: Classifier,
-    watermark: AnyWatermark,
+    watermark: KeyedWatermark[Any],
     state: State,
+    decoys: list[State],
     test: ImageSet,
     audit: AuditConfig,
     compute: Compute,
     seed: int,
-) -> Finding | None:
-    """The exact test over all keys; ``None`` for a method without keys."""
-    if not isinstance(watermark, KeyedWatermark):
-        return None
+) -> Finding:
+    """The exact test over all keys."""
     images = verification_images(test, audit.images, seed)
     fixed, record = replace(audit, test="key_rank"), Record(test.classes, images.labels.tolist())
     oracle = InMemory(model, Context(test.class_names, compute))
-    decoys = draw_decoys(watermark, state, audit.decoys, seeds.derive(seed, "benchmark-decoys"))
     ask(oracle, watermark, state, images, fixed, decoys, record)
     return decide(record, fixed)
 

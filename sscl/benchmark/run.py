@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,9 +15,11 @@ import torch
 from sscl import seeds
 from sscl.artifacts import Slot, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, REMOVALS, Attacker
+from sscl.audit.decoys import draw_decoys, load_decoys, save_decoys
 from sscl.benchmark.measure import detector_scores, key_finding, suspect_scores
 from sscl.benchmark.plan import NONE, STRANGER, Cell, described
 from sscl.benchmark.workshop import Workshop
+from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import Config, dump
 from sscl.data.store import load_split
@@ -27,9 +29,10 @@ from sscl.params import load
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
 from sscl.stages import embed, generator, prepare
-from sscl.stages.names import INDICES, MODEL
+from sscl.stages.names import DECOYS, INDICES, MODEL
 from sscl.stages.surrogate import train_and_save
 from sscl.types import ImageSet
+from sscl.watermarks.base import KeyedWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark
 
 ROW = "row.json"
@@ -134,6 +137,17 @@ class Bench:
         folder = self.workshop.make(mark, lambda out, _: _embed(config, data, secret, out, variant))
         return folder, self.workshop.seconds(fit), self.workshop.seconds(mark)
 
+    def decoys(self, config: Config, secret: Path, watermark: KeyedWatermark[Any], state: State) -> list[State]:
+        """The secret's decoys: the same for every suspect that is asked about it."""
+        count, seed = config.audit.decoys, seeds.derive(config.seed, "benchmark-decoys")
+        slot = self.workshop.slot("decoys", "sscl.audit.decoys", secret=secret, count=count, seed=seed)
+
+        def draw(out: Path, _: Checkpoint) -> None:
+            out.mkdir(parents=True)
+            save_decoys(out / DECOYS, draw_decoys(watermark, state, count, seed))
+
+        return load_decoys(self.workshop.make(slot, draw) / DECOYS, state)
+
     def minutes(self, cells: Iterable[Cell]) -> tuple[int, float]:
         """How many cells are there already, and minutes for the rest from past timings of their like."""
         done, waiting = [], []
@@ -171,7 +185,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
     surrogate = bench.trained(config, "surrogate", data)
     released, fit_seconds, mark_seconds = bench.released(config, data, surrogate)
     secret = released / "private"
-    test = load_split(data, "test")
+    test = _loaded(data, "test")
     watermark, state = load_watermark(secret / GENERATOR, test.classes, compute)
     marked = load_tensors(secret / INDICES)[0]["indices"]
     seen_by_user = released
@@ -185,16 +199,21 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
     if cell.attack in REMOVALS:
         model = compute.place(REMOVALS[cell.attack](model, attacker, cell.strength))
     marked_test = watermark.trigger(test.images, state)
+    decoys: list[State] = []
+    if isinstance(watermark, KeyedWatermark):
+        decoys = bench.decoys(config, secret / GENERATOR, watermark, state)
 
     def scores(suspect: Classifier) -> dict[str, Any]:
         found = suspect_scores(suspect, test, marked_test, watermark.target_class, config.verify, compute)
-        finding = key_finding(suspect, watermark, state, test, config.audit, compute, config.seed)
-        return {**found, "p_key": finding.p_value if finding else None}
+        if not isinstance(watermark, KeyedWatermark):
+            return {**found, "p_key": None}
+        finding = key_finding(suspect, watermark, state, decoys, test, config.audit, compute, config.seed)
+        return {**found, "p_key": finding.p_value}
 
     row = scores(model)
     if cell.attack == NONE:
         some = marked[:LPIPS_IMAGES]
-        clean = load_split(data, "train").images[some]
+        clean = _loaded(data, "train").images[some]
         row |= image_quality(LPIPS().to(compute.device), clean, attacker.released.images[some])
         row |= {"clean_label": watermark.clean_label, "targeted": watermark.targeted, "marked": len(marked)}
         row["seconds_per_1000"] = fit_seconds + 1000 * mark_seconds / len(marked)
@@ -204,9 +223,15 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
     return row
 
 
+@lru_cache(maxsize=4)
+def _loaded(folder: Path, split: str) -> ImageSet:
+    """A piece's images; pieces never change, and neighbouring cells share them."""
+    return load_split(folder, split)
+
+
 def _attacker(config: Config, data: Path, released: Path, compute: Compute) -> Attacker:
     """Has the released set and, from elsewhere, a tenth as many clean images."""
-    train = load_split(data, "train")
+    train = _loaded(data, "train")
     order = torch.randperm(len(train), generator=seeds.generator(config.seed, "benchmark", "attacker"))
     clean: ImageSet = train.subset(order[: max(1, round(CLEAN_SHARE * len(train)))].sort().values)
-    return Attacker(clean, load_split(released, "train"), config.user, compute, config.seed)
+    return Attacker(clean, _loaded(released, "train"), config.user, compute, config.seed)

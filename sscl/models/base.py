@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sscl.registry import Registry
@@ -33,17 +32,12 @@ class Classifier(nn.Module):
     def __init__(self, name: str, channels: int, size: int, classes: int) -> None:
         super().__init__()
         self.name, self.channels, self.size, self.classes = name, channels, size, classes
-        self.backbone = CLASSIFIERS[name](channels, max(size, MIN_SIZE.get(name, 1)), classes)
-        self.pad = max(0, MIN_SIZE.get(name, 1) - size)
+        self.backbone = CLASSIFIERS[name](channels, size, classes)
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("std", torch.ones(1, channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = (x - self.mean) / self.std
-        if self.pad:
-            before = self.pad // 2
-            x = F.pad(x, (before, self.pad - before, before, self.pad - before))
-        logits: Tensor = self.backbone(x)
+        logits: Tensor = self.backbone((x - self.mean) / self.std)
         return logits
 
     def normalise_as(self, images: Tensor) -> None:
@@ -51,10 +45,6 @@ class Classifier(nn.Module):
         scaled = images[:10_000].double().div(255)
         self.mean.copy_(scaled.mean(dim=(0, 2, 3), keepdim=True))
         self.std.copy_(scaled.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3))
-
-
-# Networks that halve the image five times need 32 px; smaller images are zero-padded (MNIST: 28).
-MIN_SIZE = {"vgg16": 32, "vgg19": 32}
 
 
 def build(name: str, channels: int, size: int, classes: int, generator: torch.Generator | None = None) -> Classifier:

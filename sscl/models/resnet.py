@@ -8,28 +8,41 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from sscl.models.base import CLASSIFIERS
 
 
+def _basic(channels: int, classes: int, widths: list[int], blocks: list[int]) -> nn.Module:
+    """Stages of basic blocks, each but the first at half the size (He et al. 2016, section 4.2)."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, widths[0], 3, padding=1, bias=False),
+        nn.BatchNorm2d(widths[0]),
+        nn.ReLU(),
+    ]
+    inputs = widths[0]
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        for number in range(count):
+            stride = 2 if stage and not number else 1
+            shortcut = None
+            if stride != 1:
+                shortcut = nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            layers.append(BasicBlock(inputs, width, stride, shortcut))
+            inputs = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+
+
 @CLASSIFIERS.register("resnet8")
 def resnet8(channels: int, size: int, classes: int) -> nn.Module:
     """He et al. 2016, section 4.2 with n = 1: three stages of one basic block, 16-32-64 channels, 78k parameters."""
+    return _basic(channels, classes, [16, 32, 64], [1, 1, 1])
 
-    def block(inputs: int, outputs: int, stride: int) -> nn.Module:
-        shortcut = None
-        if stride != 1:
-            shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-        made: nn.Module = BasicBlock(inputs, outputs, stride, shortcut)
-        return made
 
-    return nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        block(16, 16, 1),
-        block(16, 32, 2),
-        block(32, 64, 2),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(64, classes),
-    )
+@CLASSIFIERS.register("resnet18_narrow")
+def resnet18_narrow(channels: int, size: int, classes: int) -> nn.Module:
+    """ResNet-18 at an eighth of its width, for CPUs."""
+    return _basic(channels, classes, [8, 16, 32, 64], [2, 2, 2, 2])
+
+
+@CLASSIFIERS.register("resnet34_narrow")
+def resnet34_narrow(channels: int, size: int, classes: int) -> nn.Module:
+    """ResNet-34 at an eighth of its width, for CPUs."""
+    return _basic(channels, classes, [8, 16, 32, 64], [3, 4, 6, 3])
 
 
 def _small_stem(layers: list[int], channels: int, classes: int) -> nn.Module:

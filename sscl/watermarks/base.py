@@ -133,7 +133,7 @@ class Watermark(ABC, Generic[O]):
 
     def _any_class_supplies(self, labels: Tensor) -> float:
         """The largest rate that holds whichever class is the target: an error message must not tell a drawn one."""
-        others = (type(self)(self.options, label, self.compute) for label in labels.unique().tolist())
+        others = (type(self)(self.options, label, self.compute) for label in set(labels.tolist()))
         return math.floor(10_000 * min(len(other.candidates(labels)) for other in others) / len(labels)) / 10_000
 
     @final
