@@ -10,6 +10,7 @@ import typer
 from prefect import flow
 
 from sscl.benchmark.plan import load_plan
+from sscl.benchmark.results import Incomplete
 from sscl.cli import Debug, reporting
 from tasks.benchmark import measure, publish, runner
 
@@ -31,13 +32,22 @@ def benchmark(
 
     Returns:
         The rows, in the plan's order.
+
+    Raises:
+        Incomplete: some cells failed; the others' rows are published.
     """
     folder = Path(root)
     params = str(folder / "params.yaml")
     cells = load_plan(folder / "benchmark.yaml", profile)
     waiting = [measure.submit(cell.name, asdict(cell), out, params, overrides or []) for cell in cells]
-    rows = [future.result() for future in waiting]
-    publish(rows, Path(out))
+    answers = [future.result(raise_on_failure=False) for future in waiting]
+    named = list(zip([cell.name for cell in cells], answers, strict=True))
+    failed = [f"{name}: {answer}" for name, answer in named if isinstance(answer, Exception)]
+    rows = [answer for answer in answers if not isinstance(answer, Exception)]
+    if rows:
+        publish(rows, Path(out))
+    if failed:
+        raise Incomplete(failed, len(cells))
     return rows
 
 

@@ -15,6 +15,7 @@ def benchmark(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where pieces, rows and tables are kept.")] = Path(
         "runs/benchmark"
     ),
+    publish: Annotated[Path | None, typer.Option(help="Where rows, tables and figures go; default: --out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many cells and minutes, and stop.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
@@ -29,6 +30,7 @@ def benchmark(
         from sscl.benchmark import results, tables
         from sscl.benchmark.plan import load_plan
         from sscl.benchmark.run import Bench
+        from sscl.errors import SSCLError
 
         cells = load_plan(plan, profile)
         bench = Bench(out, params, tuple(overrides or ()))
@@ -39,14 +41,21 @@ def benchmark(
             else:
                 out_console.print(f"{len(cells)} cells, {done} cached, about {minutes:,.0f} minutes for the rest")
             return
-        rows = []
+        rows, failed = [], []
         for number, cell in enumerate(cells, start=1):
             if not json_:
                 out_console.print(f"[dim]{number} of {len(cells)}[/] {cell.name}")
-            rows.append(bench.row(cell))
-        found = results.save(rows, out)
+            try:
+                rows.append(bench.row(cell))
+            except SSCLError as error:
+                failed.append(f"{cell.name}: {error}")
+        folder = publish or out
+        if rows:
+            found = results.save(rows, folder)
         if json_:
             typer.echo(json.dumps(rows))
-        else:
+        elif rows:
             out_console.print(tables.markdown(found), soft_wrap=True)
-            out_console.print(f"Rows: {out / results.TABLE}, page: {out / results.PAGE}", soft_wrap=True)
+            out_console.print(f"Rows: {folder / results.TABLE}, page: {folder / results.PAGE}", soft_wrap=True)
+        if failed:
+            raise results.Incomplete(failed, len(cells))

@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
+from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import TaskRunner
 from prefect.tasks import exponential_backoff
 
@@ -32,10 +33,15 @@ def runner(name: str, workers: int) -> TaskRunner[Any]:
     """A task runner by its parameter.
 
     Raises:
-        ConfigError: an unknown name, or its extra is not installed.
+        ConfigError: an unknown name, its extra is not installed, or its workers would have no server to report to.
     """
     if name not in RUNNERS:
         raise ConfigError(f"runner: {name!r} does not exist, choose one of {', '.join(RUNNERS)}")
+    if name != "thread" and PREFECT_API_URL.value() is None:
+        raise ConfigError(
+            f"runner: {name} needs a Prefect server that its workers reach; `prefect server start`, then "
+            "export PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
     module, kind, arguments = RUNNERS[name]
     try:
         found: TaskRunner[Any] = getattr(importlib.import_module(module), kind)(**arguments(workers))

@@ -9,8 +9,23 @@ import pandas as pd
 
 from sscl.artifacts import write_json
 from sscl.benchmark import figures, sweeps
+from sscl.errors import SSCLError
 
 TABLE, ROWS, PAGE, PLOTS = "benchmark.parquet", "benchmark.json", "benchmark.html", "plots"
+
+
+class Incomplete(SSCLError):
+    """Some cells failed; the rows of the others are kept.
+
+    Args:
+        failed: cell and reason, one line each.
+        cells: how many there are in all.
+    """
+
+    def __init__(self, failed: list[str], cells: int) -> None:
+        super().__init__(
+            f"{len(failed)} of {cells} cells failed, the others' rows are kept; mend and run again. {'; '.join(failed)}"
+        )
 
 
 def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:

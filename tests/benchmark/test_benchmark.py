@@ -70,6 +70,19 @@ def run(place: Path, *arguments: str) -> str:
     return result.stdout
 
 
+def test_a_cell_that_fails_does_not_stop_the_others(place: Path) -> None:
+    (place / "two.yaml").write_text("toys:\n  - {profiles: [demo], methods: [sscl_keyed, toy], rates: [0.5]}\n")
+    command = ["benchmark", "--profile", "toys", "--plan", str(place / "two.yaml"), "--out", str(place / "two")]
+    command += ["--params", str(ROOT / "params.yaml"), *SETS, "--set", f"data.path={place / 'source'}"]
+    command += ["--set", "embed.rate_basis=dataset", "--publish", str(place / "published")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    said = " ".join(result.output.split())
+    assert "1 of 2 cells failed, the others' rows are kept" in said
+    assert "sscl_keyed" in said
+    assert [row["method"] for row in json.loads((place / "published/benchmark.json").read_text())] == ["toy"]
+
+
 def test_a_new_method_goes_through_everything_and_is_cached(place: Path) -> None:
     before = json.loads(run(place, "--dry-run"))
     assert (before["cells"], before["cached"]) == (5, 0)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.benchmark import benchmark
@@ -47,3 +48,12 @@ def test_rows_are_the_same_whichever_runner(name: str, server: None, place: Path
 def test_unknown_runner() -> None:
     with pytest.raises(ConfigError, match="choose one of thread, dask, ray"):
         runner("threads", 1)
+
+
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_workers_need_a_server(name: str) -> None:
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        pytest.raises(ConfigError, match=f"runner: {name} needs a Prefect server"),
+    ):
+        runner(name, 2)
