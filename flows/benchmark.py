@@ -10,7 +10,7 @@ import typer
 from prefect import flow
 
 from sscl.benchmark.plan import load_plan
-from sscl.benchmark.results import Incomplete
+from sscl.benchmark.results import IncompleteError
 from sscl.cli import Debug, reporting
 from tasks.benchmark import measure, publish, runner
 
@@ -34,7 +34,7 @@ def benchmark(
         The rows, in the plan's order.
 
     Raises:
-        Incomplete: some cells failed; the others' rows are published.
+        IncompleteError: some cells failed; the others' rows are published.
     """
     folder = Path(root)
     params = str(folder / "params.yaml")
@@ -47,7 +47,7 @@ def benchmark(
     if rows:
         publish(rows, Path(out))
     if failed:
-        raise Incomplete(failed, len(cells))
+        raise IncompleteError(failed, len(cells))
     return rows
 
 

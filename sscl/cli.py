@@ -17,6 +17,7 @@ from rich.table import Table
 
 from sscl import progress
 from sscl.cli_benchmark import benchmark
+from sscl.cli_release import app as release_app
 from sscl.errors import InputError, SSCLError
 from sscl.stages.table import ROLES, SCENARIOS, STAGES, Stage
 
@@ -337,27 +338,40 @@ def power(
 app.command(short_help="Compare watermarks under attacks. [dim]sscl benchmark --profile small --dry-run[/]")(benchmark)
 
 
+app.add_typer(release_app, name="release", short_help="Publish, pull and check releases in S3.")
+
+
 @app.command(short_help="Make a secret key. [dim]sscl keygen private/sign.pem[/]")
 def keygen(
     path: Path,
-    release: Annotated[bool, typer.Option(help="The release's secret (`key_file`), not a signing key.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="The release's secret (`key_file`) instead.")] = False,
+    seal: Annotated[bool, typer.Option("--seal", help="The key that opens sealed secrets (age) instead.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Make an Ed25519 key that signs evidence, or the secret of a release; an existing file is never replaced.
+    """Make an Ed25519 key that signs evidence, or one of the others; an existing file is never replaced.
 
     Example: sscl keygen --release private/release.key
     """
     with reporting(debug):
         from sscl.evidence.bundle import new_key
+        from sscl.release.sealed import new_identity
 
+        if release and seal:
+            raise InputError("--release and --seal are two keys; make one after the other")
+        public, content = None, secrets.token_bytes(32) if release else new_key()
+        if seal:
+            identity, public = new_identity()
+            content = f"{identity}\n".encode()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             raise InputError(f"{path}: already there; choose another name") from None
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32) if release else new_key())
+            file.write(content)
         out_console.print(f"{path}: keep it private", soft_wrap=True)
+        if public:
+            out_console.print(f"public key, for release.seal_to: {public}", soft_wrap=True)
 
 
 @app.command(short_help="Say what is missing on this machine and how to get it. [dim]sscl doctor[/]")

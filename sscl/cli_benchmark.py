@@ -58,4 +58,4 @@ def benchmark(
             out_console.print(tables.markdown(found), soft_wrap=True)
             out_console.print(f"Rows: {folder / results.TABLE}, page: {folder / results.PAGE}", soft_wrap=True)
         if failed:
-            raise results.Incomplete(failed, len(cells))
+            raise results.IncompleteError(failed, len(cells))

@@ -13,6 +13,7 @@ from sscl.errors import ConfigError
 from sscl.parsing import parse
 
 Raw = dict[str, Any]
+BESIDE = ("profile", "profiles", "release")  # keys of the file that no stage depends on
 
 
 def default_params() -> Path:
@@ -56,13 +57,17 @@ def overlay(raw: Raw, profile: str | None = None, overrides: Iterable[str] = ())
     """The effective sections: the file's own, then the profile's, then the overrides."""
     profiles = raw.get("profiles", {})
     name = profile or raw.get("profile", "demo")
-    sections = {key: value for key, value in raw.items() if key not in ("profile", "profiles")}
+    sections = {key: value for key, value in raw.items() if key not in BESIDE}
     if name not in profiles:
         raise ConfigError(f"profile: {name!r} does not exist, choose one of {', '.join(sorted(profiles)) or '(none)'}")
-    merged = _merge(sections, profiles[name] or {})
+    return with_overrides(_merge(sections, profiles[name] or {}), overrides)
+
+
+def with_overrides(raw: Raw, overrides: Iterable[str]) -> Raw:
+    """The mapping with ``section.key=value`` overrides; raises ``ConfigError`` for what is not of that form."""
     for override in overrides:
-        merged = _merge(merged, _parse_override(override))
-    return merged
+        raw = _merge(raw, _parse_override(override))
+    return raw
 
 
 def build(raw: Raw) -> Config:

@@ -14,7 +14,7 @@ from sscl.errors import SSCLError
 TABLE, ROWS, PAGE, PLOTS = "benchmark.parquet", "benchmark.json", "benchmark.html", "plots"
 
 
-class Incomplete(SSCLError):
+class IncompleteError(SSCLError):
     """Some cells failed; the rows of the others are kept.
 
     Args:

@@ -13,6 +13,7 @@ from torch import Tensor
 from sscl import seeds
 from sscl.compute import Compute
 from sscl.config import require
+from sscl.data.jpeg import encoded
 from sscl.errors import InputError
 from sscl.models import Classifier
 from sscl.perceptual import LPIPS, lpips_at
@@ -30,7 +31,7 @@ from sscl.watermarks.quantise import quantise
 from sscl.watermarks.quiet_keys import Probe
 
 PROBE = 200  # images of all classes on which a key's quiet is tried
-SHOWN = 32  # of them, on which a mark's visibility is measured
+SHOWN = 16  # images of the key's class, at least, on which a mark's visibility is measured
 STEPS = 20  # in which eps is lowered for a key that is too visible
 
 
@@ -171,30 +172,42 @@ class SSCLKeyed(KeyedWatermark[Options]):
             name: torch.where(is_target.view(-1, *(1,) * (value.ndim - 1)), value, foreign[name])
             for name, value in _key(state).items()
         }
-        eps = self._release_eps(state)
-        marked = self._open(state).probe.marker.mark(images, rows, eps)
-        if self.options.hide and is_target.any():
-            chosen = torch.nonzero(is_target).flatten()
-            marked[chosen] += self._hidden(marked[chosen], labels[chosen], eps, state)
-        return quantise(images, marked, eps), labels
+        return self._release(images, labels, is_target, rows, self._release_eps(state), state), labels
 
     def trigger(self, images: Tensor, state: State) -> Tensor:
         """The key's mark at ``query_eps`` and without hiding: only the suspect sees these images."""
         eps = self.options.strength
         return quantise(images, self._open(state).probe.marker.mark(images, _key(state), eps), eps)
 
+    def _release(self, images: Tensor, labels: Tensor, hiding: Tensor, rows: Key, eps: float, state: State) -> Tensor:
+        """Marked uint8 images; the own evidence of those in ``hiding`` (bool (N,)) is hidden."""
+        marked = self._open(state).probe.marker.mark(images, rows, eps)
+        if self.options.hide and hiding.any():
+            chosen = torch.nonzero(hiding).flatten()
+            marked[chosen] += self._hidden(marked[chosen], labels[chosen], eps, state)
+        return quantise(images, marked, eps)
+
     def _release_eps(self, state: State) -> float:
-        """The largest share of eps, in steps of 5 %, at which the key's mark is no more visible than it may be."""
+        """The largest share of eps, in steps of 5 %, at which released images are no more visible than they may be.
+
+        Measured as they are released: images of the key's class, evidence hidden, through the encoder.
+        """
         if self.options.visible is None:
             return self.eps
         opened, key = self._open(state), _key(state)
         name = b"".join(value.numpy().tobytes() for value in key.values())
         if name not in opened.release_eps:
-            lpips, images = LPIPS().to(self.compute.device), opened.probe.images[:SHOWN]
+            lpips, labels = LPIPS().to(self.compute.device), state.tensors["probe.labels"]
+            own = torch.nonzero(labels == self.target_class).flatten()
+            shown = own if len(own) >= SHOWN else torch.arange(min(2 * SHOWN, len(labels)))
+            images = opened.probe.images[shown]
             for step in range(STEPS, 0, -1):
                 eps = self.eps * step / STEPS
-                marked = quantise(images, opened.probe.marker.mark(images, key, eps), eps)
-                if float(lpips_at(lpips, images, marked).mean()) <= self.options.visible:
+                hiding = torch.ones(len(images), dtype=torch.bool)
+                released = self._release(images, labels[shown], hiding, key, eps, state)
+                if self.options.jpeg_quality:
+                    released = encoded(released, self.options.jpeg_quality)
+                if float(lpips_at(lpips, images, released).mean()) <= self.options.visible:
                     break
             opened.release_eps[name] = eps
         return opened.release_eps[name]

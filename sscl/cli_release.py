@@ -1,0 +1,193 @@
+"""The verbs ``sscl release create | list | pull | verify | unseal``."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sscl.release.config import ReleaseConfig
+
+app = typer.Typer(no_args_is_help=True, help="Publish, list, pull and check releases in S3.")
+
+Params = Annotated[Path | None, typer.Option("--params", help="Parameter file.  [default: ./params.yaml]")]
+Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override, e.g. -s release.name=digits.")]
+Url = Annotated[str | None, typer.Option("--from", help="s3://BUCKET/PREFIX.  [default: release.public]")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Parallel = Annotated[int, typer.Option(help="Files at a time.", min=1, max=64)]
+
+
+def _run(debug: bool, work: Callable[[], Any]) -> Any:
+    from sscl.cli import reporting
+
+    with reporting(debug):
+        return work()
+
+
+def _say(text: str) -> None:
+    from sscl.cli import err_console
+
+    err_console.print(text, highlight=False, markup=False)
+
+
+def _config(params: Path | None, overrides: list[str] | None) -> "ReleaseConfig":
+    from sscl.release.config import load_release
+
+    return load_release(params, overrides or ())
+
+
+@app.command()
+def create(
+    version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output root of a finished pipeline.")] = Path("out"),
+    params: Params = None,
+    set_: Set = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Gate, pack, seal and publish what the pipeline made. Run again after any failure: it goes on where it was.
+
+    Example: sscl release create 1.0.0 --set release.name=digits
+    """
+
+    def work() -> None:
+        from sscl.release.create import create
+
+        outcome = create(out, _config(params, set_), version, _say)
+        if json_:
+            found = {"version": version, "digest": outcome.manifest.digest, "sent": outcome.sent}
+            typer.echo(json.dumps(found))
+
+    _run(debug, work)
+
+
+@app.command(name="list")
+def list_(
+    name: Annotated[str | None, typer.Argument(help="Only this dataset's.")] = None,
+    url: Url = None,
+    params: Params = None,
+    set_: Set = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Every published release.
+
+    Example: sscl release list --from s3://public-datasets/releases
+    """
+
+    def work() -> None:
+        from sscl.release.objects import Objects
+        from sscl.release.reader import published
+
+        found = list(published(Objects(url or _config(params, set_).public), name))
+        if json_:
+            keys = ("name", "version", "created", "digest", "commitment")
+            typer.echo(json.dumps([{key: getattr(manifest, key) for key in keys} for manifest in found]))
+            return
+        for manifest in found:
+            size = sum(file.size for file in manifest.content()) / 1e6
+            typer.echo(f"{manifest.name} {manifest.version}  {manifest.created}  {size:.1f} MB  {manifest.digest[:12]}")
+        if not found:
+            typer.echo("no releases")
+
+    _run(debug, work)
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="Dataset.")],
+    version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="An empty folder, or one in which a pull broke off.")],
+    url: Url = None,
+    parallel: Parallel = 4,
+    params: Params = None,
+    set_: Set = None,
+    debug: Debug = False,
+) -> None:
+    """Download a release and check every file; what is there is not sent again.
+
+    Example: sscl release pull digits 1.0.0 --from s3://public-datasets/releases --out digits
+    """
+
+    def work() -> None:
+        from sscl.release import reader
+        from sscl.release.objects import Objects
+
+        objects = Objects(url or _config(params, set_).public)
+        manifest = reader.get(objects, name, version)
+        count = reader.pull(objects, manifest, out, parallel)
+        typer.echo(f"{name} {version}: {count} of {len(manifest.files)} files came, all as published: {out}")
+
+    _run(debug, work)
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="Dataset.")] = None,
+    version: Annotated[str | None, typer.Argument(help="e.g. 1.0.0")] = None,
+    folder: Annotated[Path | None, typer.Option(help="A pulled folder, checked offline, instead.")] = None,
+    url: Url = None,
+    parallel: Parallel = 4,
+    params: Params = None,
+    set_: Set = None,
+    debug: Debug = False,
+) -> None:
+    """Read every file and hold it against the manifest.
+
+    Example: sscl release verify --folder digits
+    """
+
+    def work() -> None:
+        from sscl.errors import InputError, SSCLError
+        from sscl.release import reader
+        from sscl.release.objects import Objects
+
+        if folder:
+            wrong = reader.check_folder(folder)
+        elif name and version:
+            objects = Objects(url or _config(params, set_).public)
+            wrong = reader.verify(objects, reader.get(objects, name, version), parallel)
+        else:
+            raise InputError("name NAME and VERSION, or --folder")
+        if wrong:
+            raise SSCLError(f"{len(wrong)} files are not as published: {'; '.join(wrong)}")
+        typer.echo("VALID")
+
+    _run(debug, work)
+
+
+@app.command()
+def unseal(
+    name: Annotated[str, typer.Argument(help="Dataset.")],
+    version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
+    key: Annotated[str, typer.Option(help="File with AGE-SECRET-KEY-1..., `env` (SSCL_SEAL_KEY), or kms:FILE.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the secret.")],
+    params: Params = None,
+    set_: Set = None,
+    debug: Debug = False,
+) -> None:
+    """Bring the owner's secret back, for an audit on another machine.
+
+    Example: sscl release unseal digits 1.0.0 --key seal.key --out secret
+    """
+
+    def work() -> None:
+        from sscl.errors import InputError
+        from sscl.release import reader, sealed
+        from sscl.release.manifest import SECRET, folder_of
+        from sscl.release.objects import Objects
+
+        if out.exists():
+            raise InputError(f"{out}: already there; name a new folder")
+        config = _config(params, set_)
+        manifest = reader.get(Objects(config.public), name, version)
+        content = Objects(config.private).read(f"{folder_of(name, manifest.digest)}/{SECRET}")
+        if content is None:
+            raise InputError(f"{config.private}: no secret of {name} {version} there; correct release.private")
+        sealed.unseal(content, key, out)
+        typer.echo(f"secret of {name} {version}: {out}")
+
+    _run(debug, work)

@@ -1,0 +1,68 @@
+"""The section ``release`` of ``params.yaml``: how a release is called, where it goes, and what it must not cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sscl.config import require
+from sscl.params import default_params, read, with_overrides
+from sscl.parsing import parse
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the quality gate allows; a figure above its limit publishes nothing.
+
+    Attributes:
+        ba_drop: benign accuracy of a model trained on clean data less that of one trained on the release.
+        lpips: mean over marked images, at their own size.
+        clean_delta_p: absolute ``delta_P`` of a clean model (Ind-M).
+        auroc: of every detector that looks at a dataset.
+        p_key: the exact test's p for a model trained on the release; above it, the release could not be proven.
+    """
+
+    ba_drop: float
+    lpips: float
+    clean_delta_p: float
+    auroc: float
+    p_key: float
+
+
+@dataclass(frozen=True)
+class ReleaseConfig:
+    """One release; the comments in ``params.yaml`` say what each key is."""
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    creator: str
+    url: str
+    public: str
+    private: str
+    seal_to: list[str]
+    shard_images: int
+    parallel: int
+    limits: Limits
+
+    def __post_init__(self) -> None:
+        require(bool(NAME.fullmatch(self.name)), "name", self.name, "letters, digits, dots and dashes")
+        require(self.shard_images >= 1, "shard_images", self.shard_images, "1 or more")
+        require(1 <= self.parallel <= 64, "parallel", self.parallel, "1 to 64 uploads at a time")
+        inside = f"{self.private.rstrip('/')}/".startswith(f"{self.public.rstrip('/')}/")
+        require(not inside, "private", self.private, "a place outside release.public: it holds the secret")
+
+
+def load_release(path: Path | None = None, overrides: Iterable[str] = ()) -> ReleaseConfig:
+    """The section, with ``release.key=value`` overrides.
+
+    Raises:
+        ConfigError: unknown key, wrong type, or impossible value.
+    """
+    raw = with_overrides(read(path or default_params()), overrides)
+    return parse(ReleaseConfig, raw.get("release", {}), "release")

@@ -1,0 +1,84 @@
+"""The quality gate: what a release costs its users, and whether it could be proven, held against limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sscl.artifacts import STATE, Slot, building, digest, key_of, load_tensors, read_json, write_json
+from sscl.attacks import DETECTORS, Attacker
+from sscl.benchmark.measure import detector_scores
+from sscl.compute import Compute
+from sscl.data.store import load_split
+from sscl.models.io import load_classifier
+from sscl.params import build
+from sscl.provenance import code_digest
+from sscl.release.config import Limits
+from sscl.stages.names import INDICES, MODEL
+from sscl.watermarks.io import GENERATOR, load_watermark
+
+METRICS, CLEAN, RELEASED = "metrics.json", "clean", "public/release"
+SECRET, USER = "private/watermark/release", "models/malicious"
+FOLDER, FIGURES = "private/gate", "auroc.json"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One figure of the gate; ``figure`` is NaN where it was not measured, which passes nothing."""
+
+    name: str
+    figure: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        return self.figure <= self.limit
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.figure:.4g} (limit {self.limit:g})"
+
+
+def check(root: Path, limits: Limits) -> list[Check]:
+    """Every figure of a finished pipeline under ``root``.
+
+    Raises:
+        InputError: the pipeline has not run to its end there.
+    """
+    metrics = read_json(root / METRICS)
+    p_key = metrics["audits"]["malicious"]["p_value"]
+    figures = {
+        "ba_drop": metrics["benign_accuracy_clean"] - metrics["benign_accuracy_watermarked"],
+        "lpips": metrics["lpips"],
+        "clean_delta_p": abs(metrics["verification"]["independent_model"]["delta_p"]),
+        "auroc": max(detectability(root, metrics).values()),
+        "p_key": math.nan if p_key is None else p_key,
+    }
+    allowed = asdict(limits)
+    return [Check(name, figure, allowed[name]) for name, figure in figures.items()]
+
+
+def detectability(root: Path, metrics: dict[str, Any]) -> dict[str, float]:
+    """AUROC of every detector that looks at a dataset; computed once for a release."""
+    config = build(metrics["config"])
+    inputs = {name: digest(root / name) for name in (CLEAN, RELEASED, SECRET, USER)}
+    key = key_of(inputs=inputs, config=metrics["config"], code=code_digest(__name__))
+    slot = Slot("gate", (root / FOLDER,), key, root / STATE)
+    with building(slot, overwrite=True) as temporaries:
+        if temporaries is not None:
+            compute = Compute.resolve(config.compute)
+            train, test = (load_split(root / CLEAN, split) for split in ("train", "test"))
+            watermark, state = load_watermark(root / SECRET / GENERATOR, test.classes, compute)
+            marked = load_tensors(root / SECRET / INDICES)[0]["indices"]
+            model = compute.place(load_classifier(root / USER / MODEL)[0]).requires_grad_(False).eval()
+            attacker = Attacker(train, load_split(root / RELEASED, "train"), config.user, compute, config.seed)
+            found = {
+                name: detector_scores(detector, model, attacker, marked, watermark, state, test)["auroc"]
+                for name, detector in ((name, DETECTORS[name]) for name in DETECTORS)
+                if detector.looks_at == "dataset"
+            }
+            temporaries[0].mkdir(parents=True)
+            write_json(temporaries[0] / FIGURES, found)
+    figures: dict[str, float] = read_json(root / FOLDER / FIGURES)
+    return figures

@@ -1,0 +1,100 @@
+"""The manifest of a release: the one object that makes it visible, written after everything that it names.
+
+Objects under the public prefix, for a release of name N and version V:
+
+    N/content/DIGEST/...     the files; DIGEST is over their paths and SHA-256, so publishers never overwrite each other
+    N/claims/V/DIGEST        "I publish V with this content"
+    N/versions/V.json        the manifest
+
+and under the private one, ``N/content/DIGEST/secret.age``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sscl.artifacts import key_of
+from sscl.errors import InputError
+from sscl.release.objects import Objects
+from sscl.release.package import File
+
+FORMAT = "sscl-release/1"
+SECRET = "secret.age"
+VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a reader needs to get and check a release.
+
+    Attributes:
+        format: of the manifest; name, version: of the release.
+        created: UTC, ISO 8601, when it was packed.
+        digest: over ``files``.
+        dataset: digest of the watermarked dataset, as DVC's stage ``embed`` made it.
+        commitment: SHA-256 that the owner committed to.
+        source: git commit and tag, and the SHA-256 of ``dvc.lock``, where there are.
+        files: every file of the release.
+    """
+
+    format: str
+    name: str
+    version: str
+    created: str
+    digest: str
+    dataset: str
+    commitment: str
+    source: dict[str, Any]
+    files: list[dict[str, Any]]
+
+    def content(self) -> list[File]:
+        """The files, typed."""
+        return [File(**file) for file in self.files]
+
+    def encoded(self) -> bytes:
+        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+
+
+def content_digest(files: list[File]) -> str:
+    """Names the content: 32 hexadecimal digits over paths and SHA-256."""
+    return key_of(files={file.path: file.sha256 for file in files})[:32]
+
+
+def folder_of(name: str, digest: str) -> str:
+    """Where a content's files are, under either prefix."""
+    return f"{name}/content/{digest}"
+
+
+def manifest_key(name: str, version: str) -> str:
+    """Raises ``InputError`` for what cannot be a version."""
+    if not VERSION.fullmatch(version):
+        raise InputError(f"version: {version!r} is not possible, expected letters, digits, dots and dashes, e.g. 1.0.0")
+    return f"{name}/versions/{version}.json"
+
+
+def read_manifest(objects: Objects, name: str, version: str) -> Manifest | None:
+    """The manifest, ``None`` if that version is not published.
+
+    Raises:
+        InputError: what is there is not a manifest, or its digest is not its files'.
+    """
+    key = manifest_key(name, version)
+    content = objects.read(key)
+    if content is None:
+        return None
+    place = f"{objects.url}/{key}"
+    try:
+        raw = json.loads(content)
+        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+            raise ValueError
+        manifest = Manifest(**raw)
+        files = manifest.content()
+    except (ValueError, TypeError):
+        raise InputError(f"{place}: not a manifest of {FORMAT}; is the URL right?") from None
+    unsafe = [file.path for file in files if file.path.startswith("/") or ".." in file.path.split("/")]
+    if unsafe or content_digest(files) != manifest.digest or (manifest.name, manifest.version) != (name, version):
+        raise InputError(f"{place}: the manifest contradicts itself; do not use it, tell the owner")
+    return manifest

@@ -1,0 +1,207 @@
+"""One prefix of a bucket on any S3-compatible server: whole objects, checked by SHA-256, with errors for people."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from sscl.artifacts import disk_error
+from sscl.errors import InputError, SSCLError
+
+PART = 16 << 20  # bytes of a part; larger objects are uploaded in several
+CHUNK = 1 << 20  # bytes in memory at a time when an object is read
+ATTEMPTS = 8  # of a request, with exponential back-off and jitter
+SHA256 = "sha256"  # user metadata of every object that we write
+MISSING = {"404", "NoSuchKey", "NotFound"}
+LOST = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+REASONS = {
+    "NoSuchKey": "no such object; the release is not complete, or it was removed",
+    "NoSuchBucket": "no such bucket; make it, or correct the URL",
+    "AccessDenied": "no permission; the credentials need to list, read and write there",
+    "403": "no permission; the credentials need to list, read and write there",
+    "InvalidAccessKeyId": "the server does not know the access key; check the credentials",
+    "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
+    "ExpiredToken": "the session token has expired; log in again",
+    "ExpiredTokenException": "the session token has expired; log in again",
+    "RequestTimeTooSkewed": "this machine's clock is wrong; set it, requests may be 15 minutes off at most",
+    "SlowDown": "the server stays busy; run again later, finished objects are not sent again",
+    "XAmzContentSHA256Mismatch": "the content was changed on its way; run again",
+}
+
+
+class TamperedError(SSCLError):
+    """What was read is not what was written."""
+
+
+# botocore repeats requests; a body that breaks off, or arrives damaged, is for the reader to ask for again.
+_persistent = retry(
+    retry=retry_if_exception_type((HTTPClientError, BotoCoreError, TamperedError)),
+    stop=stop_after_attempt(ATTEMPTS),
+    wait=wait_random_exponential(0.2, 10),
+    reraise=True,
+)
+
+
+@dataclass(frozen=True)
+class Object:
+    """What a listing says of an object: key under the prefix, bytes, and the server's time."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class Objects:
+    """The objects under ``s3://bucket/prefix``; credentials and endpoint come from boto3's own chain.
+
+    Raises:
+        InputError: not such a URL.
+    """
+
+    def __init__(self, url: str, session: Any = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "s3" or not parts.netloc:
+            raise InputError(f"{url}: expected s3://BUCKET/PREFIX")
+        self.url, self.bucket = url.rstrip("/"), parts.netloc
+        self.prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
+        custom = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
+        self.client = (session or boto3.Session()).client(
+            "s3",
+            config=ClientConfig(
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                connect_timeout=10,
+                read_timeout=60,
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                # Signed payloads: the server refuses a body whose SHA-256 is another than the one that was sent.
+                s3={"payload_signing_enabled": True, "addressing_style": "path" if custom else "auto"},
+            ),
+        )
+
+    def sha256(self, key: str) -> str | None:
+        """What was noted when the object was written; ``None`` if there is none."""
+        with self._speaking(key):
+            try:
+                found = self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)
+            except ClientError as error:
+                if _code(error) in MISSING:
+                    return None
+                raise
+        noted: str | None = found["Metadata"].get(SHA256)
+        return noted
+
+    def put(self, key: str, path: Path, sha256: str) -> bool:
+        """Upload a file, in parts if it is large; whether it was sent (it is not if it is there already)."""
+        if self.sha256(key) == sha256:
+            return False
+        settings = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=2)
+        with self._speaking(key):
+            extra = {"Metadata": {SHA256: sha256}}
+            self.client.upload_file(str(path), self.bucket, self.prefix + key, ExtraArgs=extra, Config=settings)
+        return True
+
+    def write(self, key: str, content: bytes, new: bool = False) -> bool:
+        """Write a small object; with ``new``, only if there is none: whether it was written."""
+        condition = {"IfNoneMatch": "*"} if new else {}
+        metadata = {SHA256: hashlib.sha256(content).hexdigest()}
+        with self._speaking(key):
+            try:
+                self.client.put_object(
+                    Bucket=self.bucket, Key=self.prefix + key, Body=content, Metadata=metadata, **condition
+                )
+            except ClientError as error:
+                if new and _code(error) in LOST:
+                    return False
+                raise
+        return True
+
+    def read(self, key: str) -> bytes | None:
+        """A small object; ``None`` if there is none."""
+        with self._speaking(key):
+            try:
+                return _persistent(self._body)(key)
+            except ClientError as error:
+                if _code(error) in MISSING:
+                    return None
+                raise
+
+    def check(self, key: str, sha256: str) -> None:
+        """Read an object whole and hold it against its SHA-256.
+
+        Raises:
+            TamperedError: it is another, at every attempt.
+        """
+        with self._speaking(key):
+            _persistent(self._copy)(key, sha256, Path(os.devnull))
+
+    def download(self, key: str, path: Path, sha256: str) -> None:
+        """Write an object to ``path``, or nothing; raises as ``check`` does."""
+        temporary = path.with_name(f".{path.name}.part")
+        try:
+            with self._speaking(key):
+                _persistent(self._copy)(key, sha256, temporary)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            raise disk_error(path, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _body(self, key: str) -> bytes:
+        content: bytes = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
+        return content
+
+    def _copy(self, key: str, sha256: str, path: Path) -> None:
+        total = hashlib.sha256()
+        body = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"]
+        with open(path, "wb") as file:
+            for chunk in body.iter_chunks(CHUNK):
+                total.update(chunk)
+                file.write(chunk)
+        if total.hexdigest() != sha256:
+            raise TamperedError(f"{self.url}/{key}: its SHA-256 is not the manifest's; do not use it, tell the owner")
+
+    def list(self, prefix: str) -> Iterator[Object]:
+        """Every object whose key starts with ``prefix``."""
+        with self._speaking(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            for page in pages:
+                for item in page.get("Contents", []):
+                    yield Object(item["Key"].removeprefix(self.prefix), item["Size"], item["LastModified"])
+
+    @contextmanager
+    def _speaking(self, key: str) -> Iterator[None]:
+        place = f"{self.url}/{key}".rstrip("/")
+        try:
+            yield
+        except ClientError as error:
+            code = _code(error)
+            raise SSCLError(f"{place}: {REASONS.get(code, f'the server said {code}')}") from None
+        except NoCredentialsError:
+            raise SSCLError(f"{place}: no credentials; set AWS_ACCESS_KEY_ID or AWS_PROFILE") from None
+        except S3UploadFailedError as error:
+            found = next((text for code, text in REASONS.items() if f"({code})" in str(error)), "the upload failed")
+            raise SSCLError(f"{place}: {found}") from None
+        except (BotoCoreError, HTTPClientError) as error:
+            raise SSCLError(f"{place}: {type(error).__name__}; is the server reachable?") from None
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "?"))

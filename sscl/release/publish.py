@@ -1,0 +1,105 @@
+"""Publish a packed release: files, then the claim, then the manifest, so that a reader sees all of it or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sscl.errors import SSCLError
+from sscl.release.manifest import SECRET, Manifest, folder_of, manifest_key, read_manifest
+from sscl.release.objects import Object, Objects
+from sscl.release.package import File
+
+SETTLE = 3.0  # seconds; more than the clocks of one service's gateways differ, and than a listing's resolution
+
+
+class TakenError(SSCLError):
+    """That version is somebody else's."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What publishing did: the manifest that is there now, and how many files were sent."""
+
+    manifest: Manifest
+    sent: int
+
+
+def publish(
+    public: Objects,
+    private: Objects,
+    manifest: Manifest,
+    package: Path,
+    sealed: File,
+    parallel: int,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Outcome:
+    """Upload what is missing and make the release visible. Run again after any failure: it goes on.
+
+    Args:
+        public, private: where the files and the sealed secret go.
+        manifest: of this release.
+        package: folder of its files.
+        sealed: the encrypted secret; ``path`` is a file on this machine.
+        parallel: uploads at a time.
+        sleep: waits for the claims of others to be listed.
+
+    Raises:
+        TakenError: another content is published, or claimed first, under this version.
+        SSCLError: the server refuses or cannot be reached; nothing of the release is visible.
+    """
+    there = read_manifest(public, manifest.name, manifest.version)
+    if there:
+        return Outcome(_same(there, manifest, public), 0)
+    folder = folder_of(manifest.name, manifest.digest)
+    private.put(f"{folder}/{SECRET}", Path(sealed.path), sealed.sha256)
+    sent = _upload(public, folder, manifest.content(), package, parallel)
+    _claim(public, manifest, sleep)
+    if not public.write(manifest_key(manifest.name, manifest.version), manifest.encoded(), new=True):
+        found = read_manifest(public, manifest.name, manifest.version)
+        return Outcome(_same(found or manifest, manifest, public), sent)
+    return Outcome(manifest, sent)
+
+
+def _upload(public: Objects, folder: str, files: Sequence[File], package: Path, parallel: int) -> int:
+    def send(file: File) -> bool:
+        return public.put(f"{folder}/{file.path}", package / file.path, file.sha256)
+
+    with ThreadPoolExecutor(parallel) as pool:
+        return sum(pool.map(send, files))
+
+
+def _claim(public: Objects, manifest: Manifest, sleep: Callable[[float], None]) -> None:
+    """Take the version, or raise ``TakenError``: the earliest claim wins, by the server's clock.
+
+    ``If-None-Match`` alone is not enough: some servers do not serialise it. A claim is never written twice, so its time
+    stands; after waiting longer than clocks differ, every claim that could be earlier is in the listing, and all
+    publishers see the same first one.
+    """
+    prefix = f"{manifest.name}/claims/{manifest.version}/"
+    mine = f"{prefix}{manifest.digest}"
+    if public.sha256(mine) is None:
+        public.write(mine, manifest.digest.encode(), new=True)
+    sleep(SETTLE)
+    first = min(public.list(prefix), key=_order)
+    if first.key != mine:
+        raise TakenError(
+            f"{manifest.name} {manifest.version}: claimed at {first.modified:%Y-%m-%d %H:%M:%S} for other content "
+            f"({first.key.rpartition('/')[2][:12]}); publish another version"
+        )
+
+
+def _order(claim: Object) -> tuple[float, str]:
+    return claim.modified.timestamp(), claim.key
+
+
+def _same(there: Manifest, manifest: Manifest, public: Objects) -> Manifest:
+    if there.digest != manifest.digest:
+        raise TakenError(
+            f"{public.url}: {manifest.name} {manifest.version} is published with other content "
+            f"({there.digest[:12]}, since {there.created}); publish another version"
+        )
+    return there

@@ -1,0 +1,117 @@
+"""What readers do with releases: list, pull, verify. No secret and no write permission is needed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sscl.artifacts import digest, write_atomically
+from sscl.errors import InputError, SSCLError
+from sscl.release.manifest import Manifest, folder_of, read_manifest
+from sscl.release.objects import Objects, TamperedError
+from sscl.release.package import File
+
+MANIFEST = "release.json"  # the manifest, beside the files that were pulled
+
+
+def published(objects: Objects, name: str | None = None) -> Iterator[Manifest]:
+    """Every visible release, oldest first; of one dataset if ``name`` is given."""
+    found = [item for item in objects.list(f"{name}/versions/" if name else "") if "/versions/" in item.key]
+    for item in sorted(found, key=lambda item: (item.modified, item.key)):
+        dataset, _, file = item.key.rpartition("/versions/")
+        manifest = read_manifest(objects, dataset, file.removesuffix(".json"))
+        if manifest:
+            yield manifest
+
+
+def get(objects: Objects, name: str, version: str) -> Manifest:
+    """The manifest; raises ``InputError`` if that release is not visible."""
+    manifest = read_manifest(objects, name, version)
+    if manifest is None:
+        known = ", ".join(m.version for m in published(objects, name)) or "none"
+        raise InputError(f"{objects.url}: no release {name} {version}; published versions: {known}")
+    return manifest
+
+
+def pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int:
+    """Download what is missing to ``out``; how many files came. Run again after any failure: it goes on.
+
+    Raises:
+        TamperedError: a file is not the manifest's; it is not kept.
+        InputError: ``out`` holds something else.
+    """
+    if out.exists() and any(out.iterdir()) and _pulled(out) != manifest.digest:
+        raise InputError(f"{out}: not empty and not this release; choose another folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SSCLError(f"{out}: {error.strerror}; choose another folder") from None
+    write_atomically(out / MANIFEST, manifest.encoded())
+    needed = sum(file.size for file in manifest.content())
+    free = shutil.disk_usage(out).free
+    if free < needed:
+        raise SSCLError(f"{out}: {free / 1e9:.1f} GB free, the release needs {needed / 1e9:.1f} GB")
+    folder = folder_of(manifest.name, manifest.digest)
+
+    def fetch(file: File) -> bool:
+        path = out / file.path
+        if path.is_file() and digest(path) == file.sha256:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        objects.download(f"{folder}/{file.path}", path, file.sha256)
+        return True
+
+    with ThreadPoolExecutor(parallel) as pool:
+        return sum(pool.map(fetch, manifest.content()))
+
+
+def verify(objects: Objects, manifest: Manifest, parallel: int) -> list[str]:
+    """Read every file in the bucket; what is wrong, one line each."""
+    folder = folder_of(manifest.name, manifest.digest)
+
+    def wrong(file: File) -> str | None:
+        try:
+            objects.check(f"{folder}/{file.path}", file.sha256)
+        except TamperedError:
+            return f"{file.path}: its SHA-256 is not the manifest's"
+        except SSCLError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(parallel) as pool:
+        return [line for line in pool.map(wrong, manifest.content()) if line]
+
+
+def check_folder(folder: Path) -> list[str]:
+    """Hold a pulled folder against its manifest, offline; what is wrong, one line each.
+
+    Raises:
+        InputError: nothing was pulled there.
+    """
+    files = _manifest(folder)
+    found = []
+    for file in files:
+        path = folder / file.path
+        if not path.is_file():
+            found.append(f"{file.path}: missing")
+        elif digest(path) != file.sha256:
+            found.append(f"{file.path}: its SHA-256 is not the manifest's")
+    return found
+
+
+def _manifest(folder: Path) -> list[File]:
+    try:
+        return [File(**file) for file in json.loads((folder / MANIFEST).read_text())["files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder}: no {MANIFEST} there; `sscl release pull` writes it") from None
+
+
+def _pulled(folder: Path) -> str | None:
+    try:
+        found: str = json.loads((folder / MANIFEST).read_text())["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found

@@ -1,0 +1,86 @@
+"""The owner's part of a release, encrypted before it leaves the machine (age, https://age-encryption.org/v1)."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import boto3
+import pyrage
+from pyrage import x25519
+
+from sscl.artifacts import write_atomically
+from sscl.errors import InputError
+
+VARIABLE = "SSCL_SEAL_KEY"  # holds an identity, AGE-SECRET-KEY-1...
+KMS = "kms:"  # kms:FILE is an identity that AWS KMS encrypted
+
+
+def new_identity() -> tuple[str, str]:
+    """A secret identity and its public key."""
+    identity = x25519.Identity.generate()
+    return str(identity), str(identity.to_public())
+
+
+def seal(folder: Path, recipients: Sequence[str], out: Path) -> None:
+    """Write the folder as one encrypted file; the same folder gives another file each time.
+
+    Raises:
+        InputError: no recipients, or one that is not an age public key.
+    """
+    if not recipients:
+        raise InputError("release.seal_to: no public key; `sscl keygen --seal FILE` makes one, put its age1... there")
+    try:
+        keys = [x25519.Recipient.from_str(recipient) for recipient in recipients]
+    except pyrage.RecipientError:
+        raise InputError("release.seal_to: not an age public key; expected age1...") from None
+    write_atomically(out, pyrage.encrypt(_packed(folder), keys))
+
+
+def unseal(sealed: bytes, identity: str, out: Path) -> None:
+    """Write the folder to ``out``.
+
+    Args:
+        sealed: what ``seal`` wrote.
+        identity: a file with ``AGE-SECRET-KEY-1...``; ``env`` for the variable SSCL_SEAL_KEY; ``kms:FILE`` for a file
+            that AWS KMS decrypts to one.
+
+    Raises:
+        InputError: another key, a damaged file, or no identity there.
+    """
+    try:
+        content = pyrage.decrypt(sealed, [x25519.Identity.from_str(_identity(identity).strip())])
+    except (pyrage.IdentityError, pyrage.DecryptError):
+        raise InputError(f"{identity}: not the key that opens this secret, or the file is damaged") from None
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        archive.extractall(out, filter="data")
+
+
+def _identity(where: str) -> str:
+    if where == "env":
+        if VARIABLE not in os.environ:
+            raise InputError(f"{VARIABLE}: not set; export the identity, or name its file")
+        return os.environ[VARIABLE]
+    try:
+        if where.startswith(KMS):
+            blob = Path(where.removeprefix(KMS)).read_bytes()
+            plain: bytes = boto3.client("kms").decrypt(CiphertextBlob=blob)["Plaintext"]
+            return plain.decode()
+        return Path(where).read_text()
+    except OSError as error:
+        raise InputError(f"{where}: {error.strerror}; name the file with AGE-SECRET-KEY-1...") from None
+
+
+def _packed(folder: Path) -> bytes:
+    """A tar file without dates and owners."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            entry.size = path.stat().st_size
+            with open(path, "rb") as file:
+                archive.addfile(entry, file)
+    return buffer.getvalue()
