@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
@@ -25,6 +25,8 @@ from sscl.errors import InputError, SSCLError
 PART = 16 << 20  # bytes of a part; larger objects are uploaded in several
 CHUNK = 1 << 20  # bytes in memory at a time when an object is read
 ATTEMPTS = 8  # of a request, with exponential back-off and jitter
+READS = 5  # of a body that breaks off or arrives damaged
+LONGEST_WAIT = 10  # seconds between them
 SHA256 = "sha256"  # user metadata of every object that we write
 MISSING = {"404", "NoSuchKey", "NotFound"}
 LOST = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
@@ -41,19 +43,19 @@ REASONS = {
     "SlowDown": "the server stays busy; run again later, finished objects are not sent again",
     "XAmzContentSHA256Mismatch": "the content was changed on its way; run again",
 }
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class TamperedError(SSCLError):
     """What was read is not what was written."""
 
 
-# botocore repeats requests; a body that breaks off, or arrives damaged, is for the reader to ask for again.
-_persistent = retry(
-    retry=retry_if_exception_type((HTTPClientError, BotoCoreError, TamperedError)),
-    stop=stop_after_attempt(ATTEMPTS),
-    wait=wait_random_exponential(0.2, 10),
-    reraise=True,
-)
+def _persistent(work: Callable[P, T]) -> Callable[P, T]:
+    """botocore repeats requests; a body that breaks off, or arrives damaged, is for the reader to ask for again."""
+    again = retry_if_exception_type((HTTPClientError, BotoCoreError, TamperedError))
+    stop = stop_after_attempt(READS)
+    return retry(retry=again, stop=stop, wait=wait_random_exponential(0.2, LONGEST_WAIT), reraise=True)(work)
 
 
 @dataclass(frozen=True)

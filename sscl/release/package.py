@@ -73,12 +73,11 @@ class _Alike:
 
     def __init__(self, source: Dataset, split: str, marked: set[int]) -> None:
         self._source, self._split, self._marked = source, split, marked
-        self._length = max((alike.room(record.data) for record in self._encoded()), default=0)
+        self._length = max((len(record.data) for record in self._encoded()), default=0) + alike.OVERHEAD
 
     def _encoded(self) -> Iterator[Record]:
         for number, record in enumerate(self._source.records(self._split)):
-            data = record.data if number in self._marked else alike.re_encoded(record.data)
-            yield Record(record.name, data, record.label)
+            yield Record(record.name, alike.plain(record.data, number in self._marked), record.label)
 
     def shards(self, images: int) -> Iterator[Iterator[Record]]:
         """Consecutive parts of at most ``images`` records, to be read in order."""

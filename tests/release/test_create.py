@@ -1,0 +1,130 @@
+"""From a finished pipeline to a release that a stranger pulls, by the command line; the secret is nowhere in it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from sscl.artifacts import load_tensors
+from sscl.cli import app
+from sscl.data.formats.parquet import ParquetDataset
+from sscl.release import gate
+from sscl.release.config import Limits
+from sscl.release.sealed import new_identity
+from tests.conftest import ROOT
+
+EASY = [f"release.limits.{name}=1000" for name in Limits.__annotations__]
+
+
+def sscl(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["release", *arguments])
+
+
+@pytest.fixture
+def sets(bucket: str) -> list[str]:
+    _, public = new_identity()
+    found = [f"release.public=s3://{bucket}/public", f"release.private=s3://{bucket}/private", *EASY]
+    found += [f"release.seal_to=[{public}]", "release.name=shapes", "release.shard_images=100"]
+    return [text for change in found for text in ("--set", change)] + ["--params", str(ROOT / "params.yaml")]
+
+
+def test_from_pipeline_to_stranger(copy: Path, bucket: str, sets: list[str], tmp_path: Path) -> None:
+    made = sscl("create", "1.0.0", "--out", str(copy), "--json", *sets)
+    assert made.exit_code == 0, made.output
+    outcome = json.loads(made.stdout)
+    assert outcome["sent"] == len(list((copy / "public/package").rglob("*.*"))) + len(
+        list((copy / "public/package").rglob("SHA256SUMS"))
+    )
+    again = sscl("create", "1.0.0", "--out", str(copy), "--json", *sets)
+    assert json.loads(again.stdout) == {**outcome, "sent": 0}
+    url = f"s3://{bucket}/public"
+    (listed,) = json.loads(sscl("list", "--from", url, "--json").stdout)
+    assert (listed["name"], listed["version"]) == ("shapes", "1.0.0")
+    pulled = sscl("pull", "shapes", "1.0.0", "--from", url, "--out", str(tmp_path / "got"))
+    assert pulled.exit_code == 0, pulled.output
+    assert sscl("verify", "--folder", str(tmp_path / "got")).output == "VALID\n"
+    assert sscl("verify", "shapes", "1.0.0", "--from", url).output == "VALID\n"
+    assert len(list(ParquetDataset(tmp_path / "got").records("train"))) == 240
+    commitment = json.loads((tmp_path / "got/commitment/commitment.json").read_text())
+    assert commitment["sha256"] == listed["commitment"]
+
+
+def test_no_secret_is_in_the_public_part(copy: Path, bucket: str, sets: list[str], tmp_path: Path) -> None:
+    """Key material, marked indices and generator weights: none of their bytes is in an object or in what is printed."""
+    made = sscl("create", "1.0.0", "--out", str(copy), *sets, "--debug")
+    assert made.exit_code == 0, made.output
+    sscl("pull", "shapes", "1.0.0", "--from", f"s3://{bucket}/public", "--out", str(tmp_path / "got"))
+    public = b"".join(path.read_bytes() for path in (tmp_path / "got").rglob("*") if path.is_file())
+    secrets = [
+        tensor.numpy().tobytes()
+        for path in (copy / gate.SECRET).glob("*.safetensors")
+        for tensor in load_tensors(path)[0].values()
+        if tensor.numel() > 4
+    ]
+    opening = json.loads((copy / "private/commitment/opening.json").read_text())
+    secrets += [opening["salt"].encode(), str(opening["decoy_seed"]).encode()]
+    assert len(secrets) > 10
+    for secret in secrets:
+        assert secret not in public
+        assert secret not in made.output.encode()
+
+
+def test_a_failed_gate_publishes_nothing(copy: Path, bucket: str, sets: list[str]) -> None:
+    strict = ["--set", "release.limits.lpips=0.0001", "--set", "release.limits.auroc=0.1"]
+    made = sscl("create", "1.0.0", "--out", str(copy), *sets, *strict)
+    assert made.exit_code == 1
+    said = " ".join(made.output.split())
+    assert "error: quality gate: lpips 0." in said
+    assert "(limit 0.0001); auroc" in said
+    assert "nothing was published" in said
+    assert sscl("list", "--from", f"s3://{bucket}/public").output == "no releases\n"
+    assert sscl("list", "--from", f"s3://{bucket}/private").output == "no releases\n"
+
+
+def test_the_secret_comes_back_to_its_owner(copy: Path, sets: list[str], tmp_path: Path) -> None:
+    identity, public = new_identity()
+    (tmp_path / "id").write_text(identity)
+    sets = [*sets, "--set", f"release.seal_to=[{public}]"]
+    assert sscl("create", "1.0.0", "--out", str(copy), *sets).exit_code == 0
+    done = sscl("unseal", "shapes", "1.0.0", "--key", str(tmp_path / "id"), "--out", str(tmp_path / "back"), *sets)
+    assert done.exit_code == 0, done.output
+    for path in (copy / gate.SECRET).iterdir():
+        assert (tmp_path / "back" / gate.SECRET / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("release.seal_to=[]", "release.seal_to: no public key; `sscl keygen --seal FILE` makes one"),
+        ("release.public=/tmp/x", "expected s3://BUCKET/PREFIX"),
+        ("release.name=../x", "release.name: '../x' is not possible"),
+        ("release.nam=x", "release.nam: unknown key; did you mean 'name'?"),
+        ("release.private=s3://b/public/secret", "a place outside release.public"),
+    ],
+)
+def test_bad_values(change: str, message: str, copy: Path, sets: list[str]) -> None:
+    if "private" in change:
+        sets = [*sets, "--set", "release.public=s3://b/public"]
+    made = sscl("create", "1.0.0", "--out", str(copy), *sets, "--set", change)
+    assert made.exit_code == 2
+    assert message in " ".join(made.output.split())
+
+
+def test_before_the_pipeline_has_run(sets: list[str], tmp_path: Path) -> None:
+    made = sscl("create", "1.0.0", "--out", str(tmp_path), *sets)
+    assert made.exit_code == 2
+    assert "no such file; run the stage that makes it first" in " ".join(made.output.split())
+
+
+def test_a_seal_key_from_the_command_line(tmp_path: Path) -> None:
+    made = CliRunner().invoke(app, ["keygen", "--seal", str(tmp_path / "seal.key")])
+    assert made.exit_code == 0
+    assert "public key, for release.seal_to: age1" in " ".join(made.output.split())
+    assert (tmp_path / "seal.key").read_text().startswith("AGE-SECRET-KEY-1")
+    assert (tmp_path / "seal.key").stat().st_mode & 0o077 == 0
+    assert io.StringIO(made.output).read().count("AGE-SECRET-KEY") == 0

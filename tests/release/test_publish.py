@@ -1,0 +1,184 @@
+"""A reader sees a whole release or none, whoever publishes at the same time and whenever it breaks off."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from sscl.artifacts import digest
+from sscl.errors import InputError, SSCLError
+from sscl.release import reader
+from sscl.release.manifest import FORMAT, SECRET, Manifest, content_digest, folder_of, read_manifest
+from sscl.release.objects import Objects
+from sscl.release.package import File, files_of
+from sscl.release.publish import SETTLE, Outcome, TakenError, publish
+
+
+class Publisher:
+    """One owner's package and manifest."""
+
+    def __init__(self, folder: Path, bucket: str, content: str = "x", version: str = "1.0") -> None:
+        self.package, self.sealed = folder / "package", folder / "secret.age"
+        (self.package / "data").mkdir(parents=True)
+        for number in range(4):
+            (self.package / f"data/{number}").write_text(content * (number + 1))
+        self.sealed.write_bytes(b"sealed " + content.encode())
+        self.public, self.private = Objects(f"s3://{bucket}/public"), Objects(f"s3://{bucket}/private")
+        files = files_of(self.package)
+        self.manifest = Manifest(
+            FORMAT, "d", version, "now", content_digest(files), "0", "1", {}, [asdict(file) for file in files]
+        )
+
+    def publish(self, sleep: Callable[[float], None] = lambda _: None) -> Outcome:
+        sealed = File(str(self.sealed), self.sealed.stat().st_size, digest(self.sealed))
+        return publish(self.public, self.private, self.manifest, self.package, sealed, 2, sleep)
+
+
+def test_publish_pull_verify(bucket: str, tmp_path: Path) -> None:
+    one = Publisher(tmp_path, bucket)
+    assert list(reader.published(one.public)) == []
+    assert one.publish().sent == 4
+    assert one.publish().sent == 0
+    (found,) = reader.published(one.public)
+    assert found == one.manifest
+    assert reader.verify(one.public, found, 2) == []
+    assert reader.pull(one.public, found, tmp_path / "out", 2) == 4
+    assert reader.pull(one.public, found, tmp_path / "out", 2) == 0
+    assert reader.check_folder(tmp_path / "out") == []
+    private = f"{folder_of('d', found.digest)}/{SECRET}"
+    assert one.private.read(private) == b"sealed x"
+    assert not [item for item in one.public.list("") if SECRET in item.key]
+
+
+def test_other_content_does_not_replace_a_version(bucket: str, tmp_path: Path) -> None:
+    Publisher(tmp_path / "a", bucket, "x").publish()
+    with pytest.raises(TakenError, match=r"d 1\.0 is published with other content .* publish another version"):
+        Publisher(tmp_path / "b", bucket, "y").publish()
+    Publisher(tmp_path / "c", bucket, "y", "1.1").publish()
+    assert [m.version for m in reader.published(Objects(f"s3://{bucket}/public"), "d")] == ["1.0", "1.1"]
+
+
+@pytest.mark.parametrize("serialised", [True, False])
+def test_two_publishers_cannot_both_win(
+    serialised: bool, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the server lets every parallel conditional write through."""
+    if not serialised:
+        write = Objects.write
+        monkeypatch.setattr(Objects, "write", lambda self, key, content, new=False: write(self, key, content))
+    owners = [Publisher(tmp_path / name, bucket, name) for name in "abcd"]
+    listed = threading.Barrier(len(owners))
+    outcomes: list[str] = []
+
+    def go(owner: Publisher) -> None:
+        try:
+            owner.publish(lambda _: listed.wait(30) and None)
+            outcomes.append(owner.manifest.digest)
+        except TakenError:
+            outcomes.append("taken")
+
+    threads = [threading.Thread(target=go, args=(owner,)) for owner in owners]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [outcome for outcome in outcomes if outcome != "taken"]
+    assert len(winners) == 1
+    found = read_manifest(owners[0].public, "d", "1.0")
+    assert found is not None
+    assert found.digest == winners[0]
+    assert reader.verify(owners[0].public, found, 2) == []
+
+
+def test_the_settling_time_is_waited(bucket: str, tmp_path: Path) -> None:
+    waited: list[float] = []
+    Publisher(tmp_path, bucket).publish(waited.append)
+    assert waited == [SETTLE]
+
+
+@pytest.mark.parametrize("last", range(14))
+def test_broken_off_at_any_request(last: int, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is visible until everything is, and a rerun completes."""
+    one = Publisher(tmp_path, bucket)
+    count = 0
+
+    def counting(**_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > last:
+            raise KeyboardInterrupt
+
+    one.public.client.meta.events.register("before-send.s3", counting)
+    try:
+        one.publish()
+        broken = False
+    except KeyboardInterrupt:
+        broken = True
+    fresh = Objects(f"s3://{bucket}/public")
+    visible = list(reader.published(fresh))
+    assert len(visible) == (0 if broken else 1) or reader.verify(fresh, visible[0], 2) == []
+    one.public = fresh
+    one.publish()
+    (found,) = reader.published(fresh)
+    assert reader.verify(fresh, found, 2) == []
+
+
+def test_verify_and_check_name_what_differs(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sscl.release.objects.LONGEST_WAIT", 0.1)
+    one = Publisher(tmp_path, bucket)
+    found = one.publish().manifest
+    reader.pull(one.public, found, tmp_path / "out", 2)
+    (tmp_path / "out/data/1").write_text("changed")
+    (tmp_path / "out/data/2").unlink()
+    assert reader.check_folder(tmp_path / "out") == [
+        "data/1: its SHA-256 is not the manifest's",
+        "data/2: missing",
+    ]
+    folder = folder_of("d", found.digest)
+    one.public.write(f"{folder}/data/0", b"changed")
+    assert reader.verify(one.public, found, 2) == ["data/0: its SHA-256 is not the manifest's"]
+    with pytest.raises(SSCLError, match="its SHA-256 is not the manifest's; do not use it, tell the owner"):
+        reader.pull(one.public, found, tmp_path / "new", 2)
+    assert not (tmp_path / "new/data/0").exists()
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x"])
+def test_a_manifest_cannot_write_outside(path: str, bucket: str, tmp_path: Path) -> None:
+    one = Publisher(tmp_path, bucket)
+    files = [File(path, 1, "0" * 64)]
+    raw = asdict(one.manifest) | {"files": [asdict(file) for file in files], "digest": content_digest(files)}
+    one.public.write("d/versions/1.0.json", json.dumps(raw).encode())
+    with pytest.raises(InputError, match="the manifest contradicts itself"):
+        reader.get(one.public, "d", "1.0")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"format": "sscl-release/1"}', b"\xff"])
+def test_what_is_not_a_manifest(content: bytes, bucket: str) -> None:
+    objects = Objects(f"s3://{bucket}")
+    objects.write("d/versions/1.json", content)
+    with pytest.raises(InputError, match=r"not a manifest of sscl-release/1; is the URL right\?"):
+        reader.get(objects, "d", "1")
+
+
+def test_a_missing_version_says_which_there_are(bucket: str, tmp_path: Path) -> None:
+    one = Publisher(tmp_path, bucket)
+    one.publish()
+    with pytest.raises(InputError, match=r"no release d 2\.0; published versions: 1\.0"):
+        reader.get(one.public, "d", "2.0")
+    with pytest.raises(InputError, match=r"version: .* is not possible"):
+        reader.get(one.public, "d", "../x")
+
+
+def test_pull_does_not_mix_with_what_is_there(bucket: str, tmp_path: Path) -> None:
+    one = Publisher(tmp_path, bucket)
+    found = one.publish().manifest
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/photo").write_text("mine")
+    with pytest.raises(InputError, match="not empty and not this release; choose another folder"):
+        reader.pull(one.public, found, tmp_path / "mine", 2)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["photo"]

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import boto3
+import pytest
+
+from sscl.errors import InputError
+from sscl.release.sealed import new_identity, seal, unseal
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    folder = tmp_path / "secret"
+    (folder / "a/b").mkdir(parents=True)
+    (folder / "a/b/key").write_bytes(b"the key material" * 1000)
+    (folder / "other").write_bytes(b"")
+    return folder
+
+
+def same(one: Path, other: Path) -> bool:
+    return subprocess.run(["diff", "-r", one, other], check=False).returncode == 0
+
+
+def test_who_has_the_key_gets_it_back(secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (identity, public), (second, second_public) = new_identity(), new_identity()
+    seal(secret, [public, second_public], tmp_path / "sealed")
+    sealed = (tmp_path / "sealed").read_bytes()
+    assert b"the key material" not in sealed
+    assert b"other" not in sealed
+    (tmp_path / "id").write_text(f"{identity}\n")
+    unseal(sealed, str(tmp_path / "id"), tmp_path / "out")
+    assert same(secret, tmp_path / "out")
+    monkeypatch.setenv("SSCL_SEAL_KEY", second)
+    unseal(sealed, "env", tmp_path / "out2")
+    assert same(secret, tmp_path / "out2")
+
+
+@pytest.mark.skipif("SSCL_TEST_S3" in os.environ, reason="that server has no KMS")
+def test_a_key_that_aws_kms_keeps(s3: str, secret: Path, tmp_path: Path) -> None:
+    identity, public = new_identity()
+    kms = boto3.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    (tmp_path / "blob").write_bytes(kms.encrypt(KeyId=key, Plaintext=identity.encode())["CiphertextBlob"])
+    seal(secret, [public], tmp_path / "sealed")
+    unseal((tmp_path / "sealed").read_bytes(), f"kms:{tmp_path / 'blob'}", tmp_path / "out")
+    assert same(secret, tmp_path / "out")
+
+
+def test_nobody_else_does(secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, public = new_identity()
+    other, _ = new_identity()
+    seal(secret, [public], tmp_path / "sealed")
+    sealed = (tmp_path / "sealed").read_bytes()
+    (tmp_path / "id").write_text(other)
+    for content in (sealed, sealed[:-1], b"", sealed[:50] + b"x" + sealed[51:]):
+        with pytest.raises(InputError, match="not the key that opens this secret, or the file is damaged"):
+            unseal(content, str(tmp_path / "id"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.delenv("SSCL_SEAL_KEY", raising=False)
+    with pytest.raises(InputError, match="SSCL_SEAL_KEY: not set"):
+        unseal(sealed, "env", tmp_path / "out")
+    with pytest.raises(InputError, match="AGE-SECRET-KEY"):
+        unseal(sealed, str(tmp_path / "nothing"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("recipients", [[], ["age1nonsense"], ["AGE-SECRET-KEY-1X"]])
+def test_bad_recipients(recipients: list[str], secret: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"release\.seal_to: .*age1"):
+        seal(secret, recipients, tmp_path / "sealed")
+    assert not (tmp_path / "sealed").exists()
