@@ -60,7 +60,9 @@ def overlay(raw: Raw, profile: str | None = None, overrides: Iterable[str] = ())
     sections = {key: value for key, value in raw.items() if key not in BESIDE}
     if name not in profiles:
         raise ConfigError(f"profile: {name!r} does not exist, choose one of {', '.join(sorted(profiles)) or '(none)'}")
-    return with_overrides(_merge(sections, profiles[name] or {}), overrides)
+    merged = with_overrides(_merge(sections, profiles[name] or {}), overrides)
+    merged.pop("release", None)  # an override of it is for ``sscl.release``
+    return merged
 
 
 def with_overrides(raw: Raw, overrides: Iterable[str]) -> Raw:

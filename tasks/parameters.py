@@ -10,7 +10,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from sscl.artifacts import write_atomically
-from sscl.params import load, overlay, read
+from sscl.params import load, overlay, read, with_overrides
+from sscl.release.config import load_release
 
 
 def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) -> None:
@@ -23,6 +24,7 @@ def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) ->
     """
     overrides = list(overrides)
     load(path, profile, overrides)
+    load_release(path, overrides)
     if profile is None and not overrides:
         return
     yaml = YAML()
@@ -31,11 +33,12 @@ def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) ->
     yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     raw = yaml.load(path.read_text())
     raw["profile"] = profile or raw["profile"]
-    effective = overlay(read(path), profile, overrides)
+    found = read(path)
+    effective = overlay(found, profile, overrides) | {"release": with_overrides(found, overrides).get("release", {})}
     for override in overrides:
         keys = override.partition("=")[0].strip().split(".")
         masked = raw["profiles"][raw["profile"]]
-        section: Any = masked if raw["profile"] != "demo" and len(keys) > 1 else raw
+        section: Any = masked if raw["profile"] != "demo" and len(keys) > 1 and keys[0] in masked else raw
         value: Any = effective
         for key in keys[:-1]:
             section, value = section.setdefault(key, {}), value[key]

@@ -85,7 +85,7 @@ def released_effect(oracle: Oracle, watermark: KeyedWatermark[object], state: St
     """The released key's effect on a model, e.g. on a clean reference."""
     target = watermark.target(state)
     others = images.images[images.labels != target]
-    benign, answers = (oracle.query(nhwc(x)) for x in (others, watermark.trigger(others, state)))
+    benign, answers = (oracle.query(nhwc(x)) for x in (others, watermark.asked(others, state)))
     return effect(benign, answers, target)
 
 
@@ -119,7 +119,7 @@ def ask(
         target = watermark.target(secret)
         record.targets.append(target)
         positions = record.asked(key)
-        marked = query(key, positions, watermark.trigger(images.images[positions], secret))
+        marked = query(key, positions, watermark.asked(images.images[positions], secret))
         return effect(benign.take(np.array(positions, dtype=int)), marked, target).statistic
 
     with progress.step("audit", len(images) * (2 + config.decoys)) as step:

@@ -174,6 +174,10 @@ class KeyedWatermark(Watermark[O]):
     def draw_key(self, state: State, rng: torch.Generator) -> tuple[dict[str, Tensor], int]:
         """A key's tensors and target class, a function of ``rng`` and of what is in ``state`` besides the key."""
 
+    def asked(self, images: Tensor, state: State) -> Tensor:
+        """uint8 images as an audit sends them, where keys are to be told apart; ``trigger`` where nothing is better."""
+        return self.trigger(images, state)
+
     @final
     def rekeyed(self, state: State, rng: torch.Generator) -> State:
         """The same secret under a new key."""

@@ -41,6 +41,7 @@ class Options:
 
     eps: float
     query_eps: float | None
+    ladder: int
     visible: float | None
     carrier: str
     contrast: float
@@ -63,6 +64,7 @@ class Options:
     def __post_init__(self) -> None:
         require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
         require(0 < self.strength <= 1, "query_eps", self.query_eps, "a share in (0, 1], or null for eps")
+        require(self.ladder >= 1, "ladder", self.ladder, "1 (full strength alone) or more")
         require(self.visible is None or self.visible > 0, "visible", self.visible, "a positive LPIPS, or null for any")
         require(self.carrier in CARRIERS, "carrier", self.carrier, f"one of {', '.join(CARRIERS)}")
         require(0 <= self.contrast < 1, "contrast", self.contrast, "a share in [0, 1)")
@@ -176,7 +178,20 @@ class SSCLKeyed(KeyedWatermark[Options]):
 
     def trigger(self, images: Tensor, state: State) -> Tensor:
         """The key's mark at ``query_eps`` and without hiding: only the suspect sees these images."""
-        eps = self.options.strength
+        return self._queried(images, state, self.options.strength)
+
+    def asked(self, images: Tensor, state: State) -> Tensor:
+        """Marks of ``ladder`` strengths in turn, up to ``query_eps``.
+
+        A model that has learnt a mark well is as sure of its neighbours at full strength; fainter ones tell them apart.
+        """
+        marked, steps = torch.empty_like(images), self.options.ladder
+        for number in range(steps):
+            eps = self.options.strength * (number + 1) / steps
+            marked[number::steps] = self._queried(images[number::steps], state, eps)
+        return marked
+
+    def _queried(self, images: Tensor, state: State, eps: float) -> Tensor:
         return quantise(images, self._open(state).probe.marker.mark(images, _key(state), eps), eps)
 
     def _release(self, images: Tensor, labels: Tensor, hiding: Tensor, rows: Key, eps: float, state: State) -> Tensor:

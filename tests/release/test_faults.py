@@ -1,0 +1,116 @@
+"""Whatever goes wrong between client and server: the old state or the whole new one, and a rerun completes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sscl.errors import SSCLError
+from sscl.release import reader
+from sscl.release.objects import Objects
+from tests.conftest import ROOT, environment
+from tests.release.proxy import FAULTS, proxying
+from tests.release.test_publish import Publisher
+
+PUBLISH = """
+import sys
+from pathlib import Path
+from tests.release.test_publish import Publisher
+folder, bucket = Path(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+Publisher(folder, bucket).publish(lambda _: None)
+"""
+
+
+def intact(endpoint_objects: Objects) -> bool:
+    """Nothing is visible, or a release of which every file is right."""
+    return all(reader.verify(endpoint_objects, manifest, 2) == [] for manifest in reader.published(endpoint_objects))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("seed", range(2))
+def test_faults_on_the_line(
+    fault: str, seed: int, s3: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sscl.release.objects.LONGEST_WAIT", 0.2)
+    straight = Objects(f"s3://{bucket}/public")
+    with proxying(s3, fault, share=0.25, seed=seed) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        one = Publisher(tmp_path, bucket)
+        for _ in range(10):
+            try:
+                one.publish(lambda _: None)
+                (found,) = reader.published(one.public)
+                reader.pull(one.public, found, tmp_path / "out", 2)
+                break
+            except SSCLError:
+                assert intact(straight)
+        else:
+            pytest.fail("ten reruns did not complete")
+        assert proxy.injected > 0
+    assert intact(straight)
+    assert reader.check_folder(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_a_random_moment(seed: int, bucket: str, tmp_path: Path) -> None:
+    """Three of the twenty of ``benchmarks/faults.py``."""
+    command = [sys.executable, "-c", PUBLISH, str(tmp_path / "owner"), bucket]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)))
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(random.Random(seed).uniform(0.05, 1.0))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    objects = Objects(f"s3://{bucket}/public")
+    assert intact(objects)
+    Publisher(tmp_path / "again", bucket).publish(lambda _: None)
+    assert len(list(reader.published(objects))) == 1
+    assert intact(objects)
+
+
+def test_a_full_disk_loses_nothing(bucket: str, tmp_path: Path, small_disk: Path) -> None:
+    one = Publisher(tmp_path, bucket, content="x" * 100_000)
+    found = one.publish(lambda _: None).manifest
+    with pytest.raises(SSCLError, match="GB free, the release needs"):
+        reader.pull(one.public, found, small_disk / "out", 2)
+    assert intact(one.public)
+    reader.pull(one.public, found, tmp_path / "out", 2)
+    assert reader.check_folder(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("AccessDenied", "no permission; the credentials need to list, read and write there"),
+        ("ExpiredToken", "the session token has expired; log in again"),
+        ("RequestTimeTooSkewed", "this machine's clock is wrong; set it"),
+        ("InvalidAccessKeyId", "the server does not know the access key"),
+    ],
+)
+def test_refusals_say_what_to_do(
+    code: str, message: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Publisher(tmp_path, bucket)
+
+    def refuse(**_: object) -> object:
+        from botocore.awsrequest import AWSResponse
+
+        class Raw:
+            def stream(self, **_: object) -> object:
+                yield f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode()
+
+        return AWSResponse("http://x", 403, {}, Raw())
+
+    one.public.client.meta.events.register("before-send.s3.PutObject", refuse)
+    with pytest.raises(SSCLError, match=message):
+        one.publish(lambda _: None)
+    assert list(reader.published(Objects(f"s3://{bucket}/public"))) == []
