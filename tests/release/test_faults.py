@@ -41,7 +41,7 @@ def test_faults_on_the_line(
 ) -> None:
     monkeypatch.setattr("sscl.release.objects.LONGEST_WAIT", 0.2)
     straight = Objects(f"s3://{bucket}/public")
-    with proxying(s3, fault, share=0.25, seed=seed) as proxy:
+    with proxying(s3, fault, share=0.35, seed=seed) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         one = Publisher(tmp_path, bucket)
         for _ in range(10):
