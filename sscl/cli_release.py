@@ -43,6 +43,7 @@ def _config(params: Path | None, overrides: list[str] | None) -> "ReleaseConfig"
 def create(
     version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output root of a finished pipeline.")] = Path("out"),
+    recipient: Annotated[str | None, typer.Option(help="A licensee: a copy under a key of its own.")] = None,
     params: Params = None,
     set_: Set = None,
     json_: Json = False,
@@ -56,7 +57,7 @@ def create(
     def work() -> None:
         from sscl.release.create import create
 
-        outcome = create(out, _config(params, set_), version, _say)
+        outcome = create(out, _config(params, set_), version, _say, recipient=recipient)
         if json_:
             found = {"version": version, "digest": outcome.manifest.digest, "sent": outcome.sent}
             typer.echo(json.dumps(found))
@@ -155,6 +156,42 @@ def verify(
         if wrong:
             raise SSCLError(f"{len(wrong)} files are not as published: {'; '.join(wrong)}")
         typer.echo("VALID")
+
+    _run(debug, work)
+
+
+@app.command()
+def trace(
+    suspect: Annotated[str, typer.Argument(help="Model file, pkg.mod:function or URL.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output root in which the copies were made.")] = Path("out"),
+    oracle: Annotated[Path | None, typer.Option(help="YAML file that says how the suspect's API is spoken to.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say whose copy a model was trained on.
+
+    Example: sscl release trace model.onnx --out out
+    """
+
+    def work() -> None:
+        from sscl.artifacts import STATE, read_json
+        from sscl.compute import Compute
+        from sscl.data.store import Card
+        from sscl.evidence.session import read_settings
+        from sscl.oracles import Context, open_oracle
+        from sscl.params import build
+        from sscl.release import gate, recipients
+
+        config = build(read_json(out / gate.METRICS)["config"])
+        names = Card.read(out / gate.CLEAN).class_names
+        context = Context(names, Compute.resolve(config.compute), out / STATE / "responses")
+        found = recipients.trace(out, config, open_oracle(suspect, context, read_settings(oracle)))
+        if json_:
+            typer.echo(json.dumps([vars(row) for row in found]))
+            return
+        for row in sorted(found, key=lambda row: row.adjusted):
+            verdict = "trained on this copy" if row.named else "no evidence"
+            typer.echo(f"{row.recipient:30} delta_P {row.delta_p:6.3f}  corrected p {row.adjusted:.3g}  {verdict}")
 
     _run(debug, work)
 

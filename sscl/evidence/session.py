@@ -51,7 +51,7 @@ def audit_suspect(
         root / "private/watermark/release", root / "clean", resolved, root / "private/commitment" / OPENING, commitment
     )
     context = Context(Card.read(root / "clean").class_names, resolved, root / STATE / "responses")
-    model = open_oracle(suspect, context, _settings(oracle))
+    model = open_oracle(suspect, context, read_settings(oracle))
     bank = [open_oracle(str(path), context) for path in sorted(references.glob("*.safetensors"))] if references else []
     if references and not bank:
         raise InputError(f"{references}: no *.safetensors there; expected clean models of sscl")
@@ -60,7 +60,12 @@ def audit_suspect(
     return examine(case, model, bundle, key, bank)
 
 
-def _settings(path: Path | None) -> dict[str, Any]:
+def read_settings(path: Path | None) -> dict[str, Any]:
+    """An oracle's settings; none without a file.
+
+    Raises:
+        InputError: not a YAML file with settings.
+    """
     if path is None:
         return {}
     try:

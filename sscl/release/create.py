@@ -5,15 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sscl.artifacts import STATE, Slot, building, digest, key_of, load_tensors, read_json
 from sscl.errors import SSCLError
+from sscl.params import build
 from sscl.provenance import code_digest
-from sscl.release import gate, sealed
+from sscl.release import gate, recipients, sealed
 from sscl.release.config import ReleaseConfig
 from sscl.release.manifest import FORMAT, Manifest, content_digest, manifest_key
 from sscl.release.objects import Objects
@@ -29,7 +30,12 @@ class GateError(SSCLError):
 
 
 def create(
-    root: Path, config: ReleaseConfig, version: str, announce: Callable[[str], None], checkout: Path = Path()
+    root: Path,
+    config: ReleaseConfig,
+    version: str,
+    announce: Callable[[str], None],
+    checkout: Path = Path(),
+    recipient: str | None = None,
 ) -> Outcome:
     """Publish the watermarked dataset under ``root``; run again after any failure, it goes on where it was.
 
@@ -39,6 +45,7 @@ def create(
         version: e.g. 1.0.0.
         announce: told what is done, for people.
         checkout: the git repository with ``dvc.lock`` that the manifest names.
+        recipient: publish a copy under a key of its own, as ``NAME-for-RECIPIENT``; the gate is the release's.
 
     Raises:
         GateError: a figure is above its limit.
@@ -55,6 +62,9 @@ def create(
         raise GateError(
             f"quality gate: {'; '.join(failed)}; nothing was published. Mend the release, or release.limits"
         )
+    if recipient:
+        root = recipients.protect(root, build(read_json(root / gate.METRICS)["config"]), recipient)
+        config = replace(config, name=f"{config.name}-for-{recipient}")
     package = packed(root, config)
     files = files_of(package)
     announce(f"packed: {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")

@@ -1,0 +1,135 @@
+"""A release for each licensee, under a key of its own; and whose copy a model was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sscl import progress, seeds
+from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json
+from sscl.audit.decoys import load_decoys
+from sscl.audit.protocol import verification_images
+from sscl.audit.statistic import Effect, effect
+from sscl.compute import Compute
+from sscl.config import Config, dump
+from sscl.data.store import load_split
+from sscl.errors import InputError
+from sscl.oracles import Oracle, nhwc
+from sscl.provenance import code_digest
+from sscl.release.config import NAME
+from sscl.stages import commit, embed
+from sscl.stages.names import DECOYS, OPENING
+from sscl.verify.rank import floor, holm, rank_p_value
+from sscl.watermarks.base import KeyedWatermark, State
+from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
+
+FOLDER = "recipients"
+EVERYBODY = "(the release for everybody)"
+CLEAN, SECRET, OPENED = "clean", "private/watermark/release", "private/commitment"
+
+
+def protect(root: Path, config: Config, recipient: str) -> Path:
+    """The dataset under the recipient's own key and class, made unless it is there; an output root of its own.
+
+    Raises:
+        InputError: an impossible name, no finished pipeline, or a method without keys.
+    """
+    if not NAME.fullmatch(recipient):
+        raise InputError(f"recipient: {recipient!r} is not possible, expected letters, digits, dots and dashes")
+    sub = root / FOLDER / recipient
+    outs = ("private/generator", "public/release", SECRET, "public/commitment", OPENED)
+    raw = dump(config)
+    sections = {name: raw[name] for name in ("seed", "key_file", "embed", "audit", "compute")}
+    inputs = {name: digest(root / name) for name in (CLEAN, SECRET)}
+    key = key_of(recipient=recipient, config=sections, inputs=inputs, code=code_digest(__name__))
+    slot = Slot(f"recipient-{recipient}", tuple(sub / out for out in outs), key, root / STATE)
+    with building(slot, overwrite=True) as temporaries:
+        if temporaries is not None:
+            generator, public, private, committed, opening = temporaries
+            _rekey(root, config, recipient, generator)
+            use = f"release-{recipient}"
+            data = root / CLEAN
+            embed.run(config.embed, config.compute, config.seed, config.key_file, data, generator, public, private, use)
+            commit.run(config.audit, config.compute, data, private, committed, opening)
+    return sub
+
+
+def _rekey(root: Path, config: Config, recipient: str, out: Path) -> None:
+    """The release's secret under a key that the owner's secret and the recipient's name decide."""
+    watermark, state = _keyed(root, Compute.resolve(config.compute))
+    seed = seeds.with_secret(config.seed, config.key_file)
+    fresh = watermark.rekeyed(state, seeds.generator(seed, "recipient", recipient))
+    out.mkdir(parents=True)
+    method = config.generator.method
+    save_watermark(out / GENERATOR, method, asdict(watermark.options), watermark.target(fresh), fresh)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What was found of one recipient.
+
+    Attributes:
+        recipient: its name.
+        delta_p: effect of its key on the model.
+        p_value: exact, of its key's rank among the decoys.
+        adjusted: corrected for the number of recipients (Holm).
+        named: whether ``adjusted`` is at most alpha.
+    """
+
+    recipient: str
+    delta_p: float
+    p_value: float
+    adjusted: float
+    named: bool
+
+
+def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
+    """Whose copy a model was trained on: every recipient's key, and the public release's, ranked among the decoys.
+
+    A model that never saw a recipient's copy cannot tell that key from a decoy, whatever other copy it saw, so each
+    p-value is exact, and with Holm's correction the chance to name anybody wrongly is at most alpha.
+
+    Raises:
+        InputError: no recipients, or too few decoys for their number.
+    """
+    compute = Compute.resolve(config.compute)
+    watermark, state = _keyed(root, compute)
+    folders = sorted(path for path in (root / FOLDER).glob("*") if (path / SECRET).is_dir())
+    if not folders:
+        raise InputError(f"{root / FOLDER}: no recipients; `sscl release create VERSION --recipient NAME` makes one")
+    secrets = {EVERYBODY: state} | {path.name: _keyed(path, compute)[1] for path in folders}
+    decoys = load_decoys(root / OPENED / DECOYS, state)
+    needed = round(len(secrets) / config.audit.alpha) - 1
+    if floor(len(decoys)) * len(secrets) > config.audit.alpha:
+        raise InputError(f"audit.decoys: {len(decoys)} are too few to name one of {len(secrets)}; set {needed} or more")
+    seed = read_json(root / OPENED / OPENING)["image_seed"]
+    images = verification_images(load_split(root / CLEAN, "test"), config.audit.images, seed)
+    benign = oracle.query(nhwc(images.images))
+    with progress.step("trace", len(secrets) + len(decoys), "keys") as step:
+
+        def ask(secret: State) -> Effect:
+            target = watermark.target(secret)
+            asked = torch.nonzero(images.labels != target).flatten()
+            answers = oracle.query(nhwc(watermark.asked(images.images[asked], secret)))
+            step.advance()
+            return effect(benign.take(asked.numpy()), answers, target)
+
+        others = [ask(decoy).statistic for decoy in decoys]
+        effects = {name: ask(secret) for name, secret in secrets.items()}
+    p_values = {name: rank_p_value(found.statistic, others) for name, found in effects.items()}
+    adjusted = holm(p_values)
+    return [
+        Trace(name, found.delta_p, p_values[name], adjusted[name], adjusted[name] <= config.audit.alpha)
+        for name, found in effects.items()
+    ]
+
+
+def _keyed(root: Path, compute: Compute) -> tuple[KeyedWatermark[Any], State]:
+    card = read_json(root / SECRET / "secret.json")
+    watermark, state = load_watermark(root / SECRET / GENERATOR, card["target_class"] + 1, compute)
+    if not isinstance(watermark, KeyedWatermark):
+        raise InputError("recipients: this watermark has no keys; use generator.method: sscl_keyed")
+    return watermark, state

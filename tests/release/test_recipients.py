@@ -1,0 +1,125 @@
+"""Copies under keys of their own, and whose copy a model knows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sscl.artifacts import digest, load_tensors, read_json
+from sscl.audit.decoys import draw_decoys, save_decoys
+from sscl.compute import Compute
+from sscl.config import Config
+from sscl.data.store import Card, load_split
+from sscl.errors import InputError
+from sscl.oracles import Context, Oracle
+from sscl.release import recipients
+from sscl.types import Responses
+from sscl.watermarks.io import GENERATOR, load_watermark
+
+NAMES = ("ada", "bob", "eve")
+
+
+@pytest.fixture(scope="module")
+def copies(finished: Path, config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished pipeline with three recipients' copies, and decoys enough to name one."""
+    root = tmp_path_factory.mktemp("copies") / "root"
+    shutil.copytree(finished, root)
+    for name in NAMES:
+        recipients.protect(root, config, name)
+    watermark, state = load_watermark(root / recipients.SECRET / GENERATOR, 3, Compute.resolve(config.compute))
+    save_decoys(root / "private/commitment/decoys.safetensors", draw_decoys(watermark, state, 99, 5))
+    return root
+
+
+class Knows(Oracle):
+    """Answers as a model would that learnt some marked images and nothing else."""
+
+    def __init__(self, root: Path, known: Path | None, compute: Compute) -> None:
+        super().__init__("fake", Context(Card.read(root / "clean").class_names, compute), None)
+        self.known: set[bytes] = set()
+        if known:
+            secret = read_json(known / recipients.SECRET / "secret.json")
+            self.target = secret["target_class"]
+            watermark, state = load_watermark(known / recipients.SECRET / GENERATOR, 3, compute)
+            for count in (1, 2, 4):
+                marked = watermark.trigger(load_split(root / "clean", "test").images, state)
+                self.known |= {image.permute(1, 2, 0).numpy().tobytes() for image in marked[::count]}
+
+    @classmethod
+    def accepts(cls, address: str) -> bool:
+        return False
+
+    def identity(self) -> dict[str, str]:
+        return {}
+
+    def answer(self, images: np.ndarray) -> Responses:
+        answers = np.full((len(images), 3), 1 / 3)
+        for number, image in enumerate(images):
+            if image.tobytes() in self.known:
+                answers[number] = np.eye(3)[self.target] * 0.97 + 0.01
+        return Responses(answers)
+
+
+def test_each_copy_has_a_key_of_its_own_and_labels_stay(copies: Path) -> None:
+    keys = [load_tensors(copies / recipients.SECRET / GENERATOR)[0]]
+    keys += [load_tensors(copies / "recipients" / name / recipients.SECRET / GENERATOR)[0] for name in NAMES]
+    patterns = {key["key.signs"].numpy().tobytes() for key in keys}
+    assert len(patterns) == 4
+    assert all(torch.equal(keys[0][name], key[name]) for key in keys for name in key if not name.startswith("key."))
+    clean = load_split(copies / "clean", "train")
+    for name in NAMES:
+        released = load_split(copies / "recipients" / name / "public/release", "train")
+        marked = load_tensors(copies / "recipients" / name / recipients.SECRET / "indices.safetensors")[0]["indices"]
+        assert torch.equal(released.labels, clean.labels)
+        changed = (released.images != clean.images).flatten(1).any(dim=1)
+        assert set(torch.nonzero(changed).flatten().tolist()) <= set(marked.tolist())
+        assert len(marked) == 24
+
+
+def test_a_copy_is_made_once_and_the_same_again(copies: Path, config: Config, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(copies, again)
+    made = digest(copies / "recipients/ada/public/release")
+    assert digest(recipients.protect(again, config, "ada") / "public/release") == made
+    shutil.rmtree(again / "recipients/ada/public")
+    assert digest(recipients.protect(again, config, "ada") / "public/release") == made
+
+
+@pytest.mark.parametrize("whose", [*NAMES, None])
+def test_the_copy_that_a_model_knows_is_named(whose: str | None, copies: Path, config: Config) -> None:
+    compute = Compute.resolve(config.compute)
+    known = copies / "recipients" / whose if whose else None
+    found = recipients.trace(copies, config, Knows(copies, known, compute))
+    assert {row.recipient for row in found} == {*NAMES, recipients.EVERYBODY}
+    assert [row.recipient for row in found if row.named] == ([whose] if whose else [])
+    assert all(row.p_value >= 0.01 for row in found)
+    assert all(row.adjusted >= row.p_value for row in found)
+
+
+def test_the_release_for_everybody_is_traced_too(copies: Path, config: Config) -> None:
+    found = recipients.trace(copies, config, Knows(copies, copies, Compute.resolve(config.compute)))
+    assert [row.recipient for row in found if row.named] == [recipients.EVERYBODY]
+
+
+def test_too_few_decoys_and_no_recipients(copies: Path, finished: Path, config: Config) -> None:
+    oracle = Knows(copies, None, Compute.resolve(config.compute))
+    with pytest.raises(InputError, match=r"audit\.decoys: 99 are too few to name one of 4; set 399 or more"):
+        recipients.trace(copies, replace(config, audit=replace(config.audit, alpha=0.01)), oracle)
+    with pytest.raises(InputError, match="no recipients; `sscl release create VERSION --recipient NAME` makes one"):
+        recipients.trace(finished, config, oracle)
+    with pytest.raises(InputError, match=r"recipient: .* is not possible"):
+        recipients.protect(copies, config, "../x")
+
+
+def test_names_are_in_no_public_file(copies: Path) -> None:
+    for path in (copies / "recipients/ada/public").rglob("*"):
+        if path.is_file():
+            assert b"ada" not in path.read_bytes()
+    opening = json.loads((copies / "recipients/ada/private/commitment/opening.json").read_text())
+    assert opening["generator"] == digest(copies / "recipients/ada" / recipients.SECRET / GENERATOR)
