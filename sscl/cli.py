@@ -374,6 +374,18 @@ def keygen(
             out_console.print(f"public key, for release.seal_to: {public}", soft_wrap=True)
 
 
+@app.command(short_help="Start every scheduled flow in one process. [dim]sscl serve[/]")
+def serve(debug: Debug = False) -> None:
+    """Start what prefect.yaml schedules (audits, benchmark, releases) in this process; PREFECT_API_URL names the server.
+
+    Example: sscl serve
+    """
+    with reporting(debug):
+        if not Path("flows/serve.py").is_file():
+            raise InputError("flows/serve.py: not here; run this in the checkout, where prefect.yaml is")
+        os.execv(sys.executable, [sys.executable, "-m", "flows.serve"])
+
+
 @app.command(short_help="Say what is missing on this machine and how to get it. [dim]sscl doctor[/]")
 def doctor(json_: Json = False) -> None:
     """Say what is missing on this machine and how to get it.

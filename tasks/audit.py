@@ -5,15 +5,56 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import yaml
 from prefect import Task, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.events import emit_event
 from prefect.tasks import exponential_backoff
 
-from sscl.errors import InputError
+from sscl.errors import InputError, SSCLError
 from sscl.evidence.session import audit_suspect
 from sscl.params import load
 from tasks.results import OUT
+
+POSITIVE = "sscl.verdict.trained-on-it"  # what an automation listens for
+
+
+class UnansweredError(SSCLError):
+    """Some suspects of a list could not be audited.
+
+    Args:
+        failed: suspect and reason, one line each.
+        done: how many others were audited.
+    """
+
+    def __init__(self, failed: list[str], done: int) -> None:
+        super().__init__(f"{len(failed)} suspects were not audited, {done} were: {'; '.join(failed)}")
+
+
+def read_suspects(path: Path) -> list[dict[str, str]]:
+    """The list of a nightly audit.
+
+    Raises:
+        InputError: not a YAML list of ``{suspect, oracle, sign}``.
+    """
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        found = None
+    known = {"suspect", "oracle", "sign"}
+    if not isinstance(found, list) or not all(
+        isinstance(entry, dict) and "suspect" in entry and set(entry) <= known for entry in found
+    ):
+        raise InputError(f"{path}: expected a list such as `- {{suspect: https://host/predict, oracle: api.yaml}}`")
+    return [{name: str(value) for name, value in entry.items()} for entry in found]
+
+
+def announce_verdict(suspect: str, verdict: dict[str, Any]) -> None:
+    """An event for automations, if a confirmatory audit says that the model was trained on the release."""
+    if verdict["decision"] == "trained-on-it" and verdict["confirmatory"]:
+        payload = {name: verdict[name] for name in ("p_value", "test", "queries", "bundle")}
+        emit_event(POSITIVE, {"prefect.resource.id": "sscl.suspect", "suspect": suspect}, payload=payload)
 
 
 def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:

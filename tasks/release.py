@@ -8,6 +8,7 @@ from typing import Any
 from prefect import Task, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.events import emit_event
 from prefect.tasks import exponential_backoff
 
 from sscl.errors import InputError
@@ -16,6 +17,8 @@ from sscl.release.config import load_release
 from sscl.release.create import GateError, create
 from sscl.release.publish import TakenError
 from tasks.results import OUT
+
+FAILED_GATE = "sscl.gate.failed"  # what an automation listens for
 
 
 def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
@@ -36,6 +39,10 @@ def publish_release(version: str, root: str) -> dict[str, Any]:
     folder = Path(root)
     config = load_release(folder / "params.yaml")
     checks = gate.check(folder / OUT, config.limits)
+    if failed := [str(c) for c in checks if not c.passed]:
+        emit_event(
+            FAILED_GATE, {"prefect.resource.id": "sscl.release", "release": config.name}, payload={"figures": failed}
+        )
     rows = [{"figure": c.name, "value": c.figure, "limit": c.limit, "passed": str(c.passed)} for c in checks]
     create_table_artifact(rows, key="quality-gate", description=f"{config.name} {version}")
     lines: list[str] = []

@@ -1,0 +1,53 @@
+"""Every deployment in one process: nightly audits, the weekly benchmark, releases on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect import serve
+from prefect.deployments.runner import RunnerDeployment
+
+from flows.audits import audits
+from flows.benchmark import benchmark
+from flows.release import release
+from sscl.errors import ConfigError
+
+FLOWS: dict[str, Any] = {"audits": audits, "benchmark": benchmark, "release": release}
+SCHEDULE = Path("prefect.yaml")
+
+
+def deployments(path: Path = SCHEDULE) -> list[RunnerDeployment]:
+    """What ``prefect.yaml`` says, for one process instead of a work pool.
+
+    Raises:
+        ConfigError: a flow that is not one of ours.
+    """
+    made = []
+    for entry in yaml.safe_load(path.read_text())["deployments"]:
+        name = entry["entrypoint"].rpartition(":")[2]
+        if name not in FLOWS:
+            raise ConfigError(f"{path}: deployment {entry['name']}: no flow {name!r}, choose one of {', '.join(FLOWS)}")
+        crons = [schedule["cron"] for schedule in entry.get("schedules", [])]
+        made.append(
+            FLOWS[name].to_deployment(
+                entry["name"],
+                cron=crons or None,
+                parameters=entry.get("parameters", {}),
+                concurrency_limit=entry["concurrency_limit"]["limit"],
+                description=entry["description"],
+                tags=entry.get("tags", []),
+            )
+        )
+    return made
+
+
+def main(start: Callable[..., None] = serve) -> None:
+    """Serve until stopped."""
+    start(*deployments(), limit=1)
+
+
+if __name__ == "__main__":
+    main()
