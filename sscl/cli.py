@@ -18,6 +18,7 @@ from rich.table import Table
 from sscl import progress
 from sscl.cli_benchmark import benchmark
 from sscl.cli_release import app as release_app
+from sscl.cli_release import init_remote
 from sscl.errors import InputError, SSCLError
 from sscl.stages.table import ROLES, SCENARIOS, STAGES, Stage
 
@@ -338,6 +339,7 @@ def power(
 app.command(short_help="Compare watermarks under attacks. [dim]sscl benchmark --profile small --dry-run[/]")(benchmark)
 
 
+app.command(short_help="Name DVC's public and private remotes. [dim]sscl init-remote --help[/]")(init_remote)
 app.add_typer(release_app, name="release", short_help="Publish, pull and check releases in S3.")
 
 
@@ -376,7 +378,7 @@ def keygen(
 
 @app.command(short_help="Start every scheduled flow in one process. [dim]sscl serve[/]")
 def serve(debug: Debug = False) -> None:
-    """Start what prefect.yaml schedules (audits, benchmark, releases) in this process; PREFECT_API_URL names the server.
+    """Start what prefect.yaml schedules: audits, benchmark, releases; PREFECT_API_URL names the server.
 
     Example: sscl serve
     """

@@ -1,6 +1,7 @@
 """The verbs ``sscl release create | list | pull | verify | unseal``."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,33 @@ Url = Annotated[str | None, typer.Option("--from", help="s3://BUCKET/PREFIX.  [d
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Parallel = Annotated[int, typer.Option(help="Files at a time.", min=1, max=64)]
+
+
+def init_remote(
+    public: Annotated[str, typer.Option(help="s3://BUCKET/PREFIX of what may be published.")],
+    private: Annotated[str, typer.Option(help="s3://BUCKET/PREFIX of the rest; never under the public one.")],
+    debug: Debug = False,
+) -> None:
+    """Name DVC's two remotes: `dvc push -r public` can never carry the secret, `dvc push` sends each output to its own.
+
+    Example: sscl init-remote --public s3://public-datasets/dvc --private s3://owner-secrets/dvc
+    """
+
+    def work() -> None:
+        from sscl.errors import InputError, SSCLError
+        from sscl.release.objects import Objects
+
+        if f"{Objects(private).url}/".startswith(f"{Objects(public).url}/"):
+            raise InputError(f"--private {private}: is under the public place; name another")
+        for name, url in (("public", public), ("private", private)):
+            done = subprocess.run(
+                ["dvc", "remote", "add", "--force", name, url], capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise SSCLError(f"dvc: {done.stderr.strip()}; run this in the checkout")
+        typer.echo("remotes: public, private. `dvc push` sends every output to its own; commit .dvc/config")
+
+    _run(debug, work)
 
 
 def _run(debug: bool, work: Callable[[], Any]) -> Any:

@@ -27,7 +27,9 @@ def declared(name: str) -> dict[str, Any]:
     known = entry["foreach"] if "foreach" in entry else dict.fromkeys(entry.get("matrix", {}).get("role", ()), "")
     assert variant in known or not variant
 
-    def fill(text: str) -> str:
+    def fill(text: str | dict[str, Any]) -> str:
+        if isinstance(text, dict):
+            (text,) = text  # an output with its remote
         filled = text.replace("${key}", variant).replace("${item.role}", variant)
         return filled.replace("${item}", known.get(variant, ""))
 
@@ -55,6 +57,22 @@ def test_dvc_declares_the_same(name: str) -> None:
     overlays = set(read(ROOT / "params.yaml")["profiles"]["demo"])
     wanted = {"profile", *stage.sections} | {f"profiles.${{profile}}.{s}" for s in stage.sections if s in overlays}
     assert set(entry["params"]) == wanted
+
+
+def test_only_what_may_be_published_goes_to_the_public_remote() -> None:
+    """Every output names its remote: `dvc push -r public` then leaves the others alone."""
+    public = set()
+    for stage in STAGES.values():
+        body = DVC[stage.verb].get("do", DVC[stage.verb])
+        entries = [entry for kind in ("outs", "metrics", "plots") for entry in body.get(kind, [])]
+        for entry in entries:
+            ((path, options),) = entry.items()
+            remote = DVC[stage.verb].get("foreach", {}).get(stage.variant) if "${" in options["remote"] else None
+            remote = remote or options["remote"]
+            assert remote in ("public", "private"), path
+            if remote == "public":
+                public.add(path.replace("${key}", stage.variant or ""))
+    assert public == {"out/public/release", "out/public/commitment"}
 
 
 @pytest.mark.parametrize("name", list(STAGES))
