@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
-from sscl.cli import Debug, reporting
+from sscl.cli.common import Debug, reporting
 from tasks.audit import run_audit
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
-from sscl.cli import Debug, reporting
+from sscl.cli.common import Debug, reporting
 from sscl.errors import SSCLError
 from tasks.audit import UnansweredError, announce_verdict, read_suspects, run_audit
 

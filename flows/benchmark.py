@@ -11,7 +11,7 @@ from prefect import flow
 
 from sscl.benchmark.plan import load_plan
 from sscl.benchmark.results import IncompleteError
-from sscl.cli import Debug, reporting
+from sscl.cli.common import Debug, reporting
 from tasks.benchmark import measure, publish, runner
 
 

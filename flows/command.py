@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from sscl.artifacts import read_json
-from sscl.cli import Debug, Profile, Set, print_result, reporting
+from sscl.cli.common import Debug, Profile, Set, reporting
+from sscl.cli.pipeline import print_result
 from tasks.results import OUT
 
 

@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.chain import run_chain
-from sscl.cli import Debug, Set, reporting
+from sscl.cli.common import Debug, Set, reporting
 from sscl.stages.table import STAGES
 from tasks.parameters import set_parameters
 from tasks.release import publish_release

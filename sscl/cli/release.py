@@ -49,14 +49,14 @@ def init_remote(
 
 
 def _run(debug: bool, work: Callable[[], Any]) -> Any:
-    from sscl.cli import reporting
+    from sscl.cli.common import reporting
 
     with reporting(debug):
         return work()
 
 
 def _say(text: str) -> None:
-    from sscl.cli import err_console
+    from sscl.cli.common import err_console
 
     err_console.print(text, highlight=False, markup=False)
 

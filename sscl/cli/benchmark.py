@@ -24,7 +24,7 @@ def benchmark(
 
     Example: sscl benchmark --profile small --dry-run
     """
-    from sscl.cli import out_console, reporting
+    from sscl.cli.common import out_console, reporting
 
     with reporting(debug):
         from sscl.benchmark import results, tables

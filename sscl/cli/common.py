@@ -1,0 +1,79 @@
+"""What every verb shares: consoles, options, errors as one line."""
+
+import json
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sscl import progress
+from sscl.errors import SSCLError
+
+out_console = Console()
+err_console = Console(stderr=True, soft_wrap=True)
+
+Params = Annotated[Path | None, typer.Option("--params", help="Parameter file.  [default: ./params.yaml]")]
+Profile = Annotated[str | None, typer.Option("--profile", "-p", help="A profile of the parameter file.")]
+Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override, e.g. -s verify.tau=0.3 (repeatable).")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Output root.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that another config made.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every verb that runs stages takes."""
+
+    params: Path | None
+    profile: str | None
+    overrides: list[str] | None
+    out: Path
+    overwrite: bool
+    quiet: bool
+    json: bool
+    debug: bool
+
+
+@contextmanager
+def reporting(debug: bool) -> Iterator[None]:
+    """Errors as one line: exit code 2 for bad input, 1 for failures; a traceback only with ``--debug``."""
+    try:
+        yield
+    except SSCLError as error:
+        if debug:
+            traceback.print_exc()
+        err_console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        err_console.print("stopped; run the same command again to go on")
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        err_console.print(
+            f"[bold red]error:[/] {type(error).__name__}: {escape(str(error))} (--debug shows where)", highlight=False
+        )
+        raise typer.Exit(1) from None
+
+
+def escape(text: str) -> str:
+    """The text on one line, its brackets no markup."""
+    return " ".join(text.split()).replace("[", r"\[")
+
+
+def execute(options: Options, work: Callable[[Any, Options], dict[str, Any]]) -> None:
+    """Load the parameters, do the work, print its result where JSON is wanted."""
+    with reporting(options.debug):
+        progress.set_quiet(options.quiet or options.json)
+        from sscl.params import load
+
+        result = work(load(options.params, options.profile, options.overrides or ()), options)
+        if options.json:
+            typer.echo(json.dumps(result, indent=2, sort_keys=True))

@@ -1,0 +1,77 @@
+"""``sscl keygen``, ``serve`` and ``doctor``: keys, scheduled flows, what is missing."""
+
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from sscl.cli.common import Debug, Json, out_console, reporting
+from sscl.errors import InputError
+
+
+def keygen(
+    path: Path,
+    release: Annotated[bool, typer.Option("--release", help="The release's secret (`key_file`) instead.")] = False,
+    seal: Annotated[bool, typer.Option("--seal", help="The key that opens sealed secrets (age) instead.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Make an Ed25519 key that signs evidence, or one of the others; an existing file is never replaced.
+
+    Example: sscl keygen --release private/release.key
+    """
+    with reporting(debug):
+        from sscl.evidence.bundle import new_key
+        from sscl.release.sealed import new_identity
+
+        if release and seal:
+            raise InputError("--release and --seal are two keys; make one after the other")
+        public, content = None, secrets.token_bytes(32) if release else new_key()
+        if seal:
+            identity, public = new_identity()
+            content = f"{identity}\n".encode()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise InputError(f"{path}: already there; choose another name") from None
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        out_console.print(f"{path}: keep it private", soft_wrap=True)
+        if public:
+            out_console.print(f"public key, for release.seal_to: {public}", soft_wrap=True)
+
+
+def serve(debug: Debug = False) -> None:
+    """Start what prefect.yaml schedules: audits, benchmark, releases; PREFECT_API_URL names the server.
+
+    Example: sscl serve
+    """
+    with reporting(debug):
+        if not Path("flows/serve.py").is_file():
+            raise InputError("flows/serve.py: not here; run this in the checkout, where prefect.yaml is")
+        os.execv(sys.executable, [sys.executable, "-m", "flows.serve"])
+
+
+def doctor(json_: Json = False) -> None:
+    """Say what is missing on this machine and how to get it.
+
+    Example: sscl doctor
+    """
+    from sscl.doctor import examine
+
+    findings = examine()
+    if json_:
+        typer.echo(json.dumps([vars(f) for f in findings], indent=2))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("", "What", "State", "Remedy"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[yellow]--[/]"
+        table.add_row(mark, finding.what, finding.state, finding.remedy)
+    out_console.print(table)

@@ -1,0 +1,135 @@
+"""``sscl run``, and one verb a stage for DVC."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from sscl.cli.common import (
+    Debug,
+    Json,
+    Options,
+    Out,
+    Overwrite,
+    Params,
+    Profile,
+    Quiet,
+    Set,
+    err_console,
+    execute,
+    out_console,
+    reporting,
+)
+from sscl.errors import InputError
+from sscl.stages.table import STAGES, Stage
+
+
+def run_one(name: str, options: Options) -> None:
+    """Run one stage and say what it wrote."""
+
+    def work(config: Any, options: Options) -> dict[str, Any]:
+        from sscl.runner import run_stage, slot_of
+
+        stage = STAGES[name]
+        computed = run_stage(stage, config, options.out, options.overwrite)
+        if not options.json:
+            outputs = ", ".join(str(options.out / path) for path in stage.outputs.values())
+            err_console.print(f"{name}: {'wrote' if computed else 'up to date:'} {outputs}", highlight=False)
+        manifest = slot_of(stage, config, options.out).manifest() or {}
+        return {
+            "stage": name,
+            "computed": computed,
+            "digests": manifest.get("digests"),
+            "seconds": manifest.get("seconds"),
+        }
+
+    execute(options, work)
+
+
+def run(
+    params: Params = None,
+    profile: Profile = None,
+    set_: Set = None,
+    out: Out = Path("runs/latest"),
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run the whole pipeline in a directory of its own, without Prefect or DVC.
+
+    Example: sscl run --profile cifar10-small --set seed=1 --out runs/cifar-1
+    """
+
+    def work(config: Any, options: Options) -> dict[str, Any]:
+        from sscl.artifacts import read_json
+        from sscl.runner import run_all
+
+        def announce(stage: Stage) -> None:
+            if not (options.quiet or options.json):
+                err_console.print(f"[dim]{stage.name}[/]", highlight=False)
+
+        computed = run_all(config, options.out, options.overwrite, announce)
+        metrics = read_json(options.out / "metrics.json")
+        if not options.json:
+            print_result(metrics, options.out)
+        return {"computed": computed, "metrics": metrics, "report": str(options.out / "report/report.html")}
+
+    execute(Options(params, profile, set_, out, overwrite, quiet, json_, debug), work)
+
+
+def print_result(metrics: dict[str, Any], root: Path) -> None:
+    """The result table and the path of the report, for people at 80 columns."""
+    from sscl.report.tables import comparison_rows, false_accusations, scenario_rows
+
+    for title, rows in (("Ownership verification", scenario_rows(metrics)), ("This run", comparison_rows(metrics, {}))):
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        shown = [column for column in rows[0] if column not in ("Paper", "p")]  # 80 columns; the page has them
+        for column in shown:
+            table.add_column(column, overflow="fold", no_wrap=column == shown[-1])
+        for row in rows:
+            table.add_row(*(row[column].partition(" (")[0] if column == shown[0] else row[column] for column in shown))
+        out_console.print(table)
+    accused = false_accusations(metrics)
+    if accused:
+        out_console.print(f"[bold red]The published test accuses an innocent here:[/] {'; '.join(accused)}")
+    out_console.print(f"Report: {root / 'report/report.html'}", soft_wrap=True)
+
+
+def add_stage(app: typer.Typer, verb: str, variants: tuple[str, ...], text: str) -> None:
+    """Give ``app`` the verb of a stage; with variants, as its argument."""
+    names = [name for name, stage in STAGES.items() if stage.verb == verb]
+    example = f"sscl {verb} {variants[0]} --out out" if variants else f"sscl {verb} --out out"
+
+    def plain(
+        params: Params = None,
+        profile: Profile = None,
+        set_: Set = None,
+        out: Out = Path("out"),
+        overwrite: Overwrite = False,
+        quiet: Quiet = False,
+        json_: Json = False,
+        debug: Debug = False,
+    ) -> None:
+        run_one(names[0], Options(params, profile, set_, out, overwrite, quiet, json_, debug))
+
+    def varied(
+        variant: Annotated[str, typer.Argument(help=" | ".join(variants), metavar="VARIANT")],
+        params: Params = None,
+        profile: Profile = None,
+        set_: Set = None,
+        out: Out = Path("out"),
+        overwrite: Overwrite = False,
+        quiet: Quiet = False,
+        json_: Json = False,
+        debug: Debug = False,
+    ) -> None:
+        with reporting(debug):
+            if variant not in variants:
+                raise InputError(f"{verb}: {variant!r} does not exist, choose one of {', '.join(variants)}")
+        run_one(f"{verb}@{variant}", Options(params, profile, set_, out, overwrite, quiet, json_, debug))
+
+    command = varied if variants else plain
+    command.__doc__ = f"{text}\n\nExample: {example}"
+    app.command(verb, short_help=f"{text} [dim]{example}[/]")(command)
