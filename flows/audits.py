@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from prefect import flow
 
+from sscl.artifacts import key_of
 from sscl.cli.common import Debug, reporting
-from sscl.errors import SSCLError
+from sscl.verify.rank import holm
 from tasks.audit import UnansweredError, announce_verdict, read_suspects, run_audit
 
 
@@ -19,26 +20,31 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     """Audit every suspect of a list with the committed exact test; the evidence of each lies beside the others.
 
     Args:
-        suspects: YAML file, a list of ``{suspect, oracle, sign}``; addresses without credentials.
+        suspects: YAML file, a list of ``{suspect, oracle, sign}``; addresses without credentials, paths under ``root``.
         root: the checkout's folder.
 
     Returns:
-        The verdicts, in the list's order.
+        The verdicts, in the list's order, with p-values corrected for its length (Holm).
 
     Raises:
         UnansweredError: some suspects could not be audited; the others were.
     """
+    folder, occasion = Path(root), datetime.now(UTC).date().isoformat()
     found, failed = [], []
-    for entry in read_suspects(Path(root) / suspects):
-        name = hashlib.sha256(entry["suspect"].encode()).hexdigest()[:12]
-        bundle = str(Path(root) / f"out/private/audits/{name}.zip")
+    for entry in read_suspects(folder / suspects):
+        name = key_of(**entry)[:12]
+        bundle = f"out/private/audits/{occasion}-{name}.zip"
+        oracle, sign = (str(folder / entry[key]) if key in entry else None for key in ("oracle", "sign"))
         try:
-            verdict = run_audit(entry["suspect"], root, entry.get("oracle"), bundle, entry.get("sign"), False)
-        except SSCLError as error:
-            failed.append(f"{entry['suspect']}: {error}")
+            verdict = run_audit(entry["suspect"], root, oracle, str(folder / bundle), sign, False, occasion)
+        except Exception as error:  # whatever one suspect does, the others are audited
+            failed.append(f"{entry['suspect']}: {type(error).__name__}: {error}")
             continue
-        announce_verdict(entry["suspect"], verdict)
         found.append({"suspect": entry["suspect"], **verdict})
+    adjusted = holm({str(number): verdict["p_value"] for number, verdict in enumerate(found)})
+    for number, verdict in enumerate(found):
+        verdict["adjusted"] = adjusted[str(number)]
+        announce_verdict(verdict["suspect"], verdict)
     if failed:
         raise UnansweredError(failed, len(found))
     return found

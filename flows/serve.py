@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 from prefect import serve
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 
 from flows.audits import audits
@@ -30,13 +32,13 @@ def deployments(path: Path = SCHEDULE) -> list[RunnerDeployment]:
         name = entry["entrypoint"].rpartition(":")[2]
         if name not in FLOWS:
             raise ConfigError(f"{path}: deployment {entry['name']}: no flow {name!r}, choose one of {', '.join(FLOWS)}")
-        crons = [schedule["cron"] for schedule in entry.get("schedules", [])]
+        schedules = [CronSchedule(**schedule) for schedule in entry.get("schedules", [])]
         made.append(
             FLOWS[name].to_deployment(
                 entry["name"],
-                cron=crons or None,
+                schedules=schedules or None,
                 parameters=entry.get("parameters", {}),
-                concurrency_limit=entry["concurrency_limit"]["limit"],
+                concurrency_limit=ConcurrencyLimitConfig(**entry["concurrency_limit"]),
                 description=entry["description"],
                 tags=entry.get("tags", []),
             )

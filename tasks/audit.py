@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from prefect import Task, task
@@ -47,12 +48,16 @@ def read_suspects(path: Path) -> list[dict[str, str]]:
         isinstance(entry, dict) and "suspect" in entry and set(entry) <= known for entry in found
     ):
         raise InputError(f"{path}: expected a list such as `- {{suspect: https://host/predict, oracle: api.yaml}}`")
+    for number, entry in enumerate(found, start=1):
+        parts = urlsplit(str(entry["suspect"]))
+        if parts.query or "@" in parts.netloc:
+            raise InputError(f"{path}: suspect {number}: no credentials or query in an address; use auth_env")
     return [{name: str(value) for name, value in entry.items()} for entry in found]
 
 
 def announce_verdict(suspect: str, verdict: dict[str, Any]) -> None:
-    """An event for automations, if a confirmatory audit says that the model was trained on the release."""
-    if verdict["decision"] == "trained-on-it" and verdict["confirmatory"]:
+    """An event for automations: a confirmatory audit says so, also after correction for the length of the list."""
+    if verdict["decision"] == "trained-on-it" and verdict["confirmatory"] and verdict["adjusted"] <= verdict["alpha"]:
         payload = {name: verdict[name] for name in ("p_value", "test", "queries", "bundle")}
         emit_event(POSITIVE, {"prefect.resource.id": "sscl.suspect", "suspect": suspect}, payload=payload)
 
@@ -71,9 +76,15 @@ def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> 
     retry_condition_fn=_passes_by_itself,
 )
 def run_audit(
-    suspect: str, root: str, oracle: str | None, bundle: str, sign: str | None, exploratory: bool
+    suspect: str,
+    root: str,
+    oracle: str | None,
+    bundle: str,
+    sign: str | None,
+    exploratory: bool,
+    occasion: str | None = None,
 ) -> dict[str, Any]:
-    """Query the suspect, write the evidence, show the verdict."""
+    """Query the suspect, write the evidence, show the verdict; another occasion asks anew what was answered before."""
     folder = Path(root)
     finding, audit = audit_suspect(
         suspect,
@@ -83,10 +94,11 @@ def run_audit(
         Path(bundle),
         Path(sign) if sign else None,
         confirmatory=not exploratory,
+        occasion=occasion,
     )
     kind = "confirmatory" if audit["confirmatory"] else "exploratory: proves nothing"
     text = f"# {finding.decision} ({kind})\n\n{finding.reason}\n\n"
     text += f"p = {finding.p_value:.4g} ({finding.test}), {finding.queries:,} queries. Evidence: `{bundle}`\n"
     create_markdown_artifact(text, key="audit", description=str(audit["suspect"]))
-    shown = ("decision", "reason", "test", "p_value", "delta_p", "wsr", "queries")
+    shown = ("decision", "reason", "test", "p_value", "alpha", "delta_p", "wsr", "queries")
     return {name: getattr(finding, name) for name in shown} | {"confirmatory": audit["confirmatory"], "bundle": bundle}

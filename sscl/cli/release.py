@@ -33,10 +33,10 @@ def init_remote(
 
     def work() -> None:
         from sscl.errors import InputError, SSCLError
-        from sscl.release.objects import Objects
+        from sscl.release.objects import is_inside
 
-        if f"{Objects(private).url}/".startswith(f"{Objects(public).url}/"):
-            raise InputError(f"--private {private}: is under the public place; name another")
+        if is_inside(private, public) or is_inside(public, private):
+            raise InputError(f"--private {private}: is not apart from the public place; name another")
         for name, url in (("public", public), ("private", private)):
             done = subprocess.run(
                 ["dvc", "remote", "add", "--force", name, url], capture_output=True, text=True, check=False
@@ -72,6 +72,7 @@ def create(
     version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output root of a finished pipeline.")] = Path("out"),
     recipient: Annotated[str | None, typer.Option(help="A licensee: a copy under a key of its own.")] = None,
+    study: Annotated[bool, typer.Option("--study", help="Without key_file: anybody can derive the secret.")] = False,
     params: Params = None,
     set_: Set = None,
     json_: Json = False,
@@ -85,7 +86,7 @@ def create(
     def work() -> None:
         from sscl.release.create import create
 
-        outcome = create(out, _config(params, set_), version, _say, recipient=recipient)
+        outcome = create(out, _config(params, set_), version, _say, recipient=recipient, study=study)
         if json_:
             found = {"version": version, "digest": outcome.manifest.digest, "sent": outcome.sent}
             typer.echo(json.dumps(found))
@@ -230,6 +231,7 @@ def unseal(
     version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
     key: Annotated[str, typer.Option(help="File with AGE-SECRET-KEY-1..., `env` (SSCL_SEAL_KEY), or kms:FILE.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the secret.")],
+    url: Url = None,
     params: Params = None,
     set_: Set = None,
     debug: Debug = False,
@@ -248,11 +250,12 @@ def unseal(
         if out.exists():
             raise InputError(f"{out}: already there; name a new folder")
         config = _config(params, set_)
-        manifest = reader.get(Objects(config.public), name, version)
-        content = Objects(config.private).read(f"{folder_of(name, manifest.digest)}/{SECRET}")
-        if content is None:
+        manifest = reader.get(Objects(url or config.public), name, version)
+        private = Objects(config.private)
+        found = [item.key for item in private.list(f"{folder_of(name, manifest.digest)}/{SECRET}")]
+        if not found:
             raise InputError(f"{config.private}: no secret of {name} {version} there; correct release.private")
-        sealed.unseal(content, key, out)
+        sealed.unseal_any([private.read(place) or b"" for place in found], key, out)
         typer.echo(f"secret of {name} {version}: {out}")
 
     _run(debug, work)

@@ -28,6 +28,7 @@ def audit_suspect(
     sign: Path | None = None,
     references: Path | None = None,
     confirmatory: bool = True,
+    occasion: str | None = None,
 ) -> tuple[Finding, dict[str, Any]]:
     """Audit ``suspect`` with the release under ``root``; see ``sscl.evidence.audit.examine``.
 
@@ -40,6 +41,7 @@ def audit_suspect(
         sign: private key of the evidence.
         references: folder of clean models (``*.safetensors``).
         confirmatory: hold the result to the published commitment.
+        occasion: answers are kept by it, so that a broken-off audit goes on and the next night's asks anew.
 
     Raises:
         InputError: files that are missing or do not match.
@@ -50,7 +52,7 @@ def audit_suspect(
     case = prepare(
         root / "private/watermark/release", root / "clean", resolved, root / "private/commitment" / OPENING, commitment
     )
-    context = Context(Card.read(root / "clean").class_names, resolved, root / STATE / "responses")
+    context = Context(Card.read(root / "clean").class_names, resolved, root / STATE / "responses" / (occasion or ""))
     model = open_oracle(suspect, context, read_settings(oracle))
     bank = [open_oracle(str(path), context) for path in sorted(references.glob("*.safetensors"))] if references else []
     if references and not bank:

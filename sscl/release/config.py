@@ -10,6 +10,7 @@ from pathlib import Path
 from sscl.config import require
 from sscl.params import default_params, read, with_overrides
 from sscl.parsing import parse
+from sscl.release.objects import is_inside
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -45,6 +46,7 @@ class ReleaseConfig:
     url: str
     public: str
     private: str
+    copies: str
     seal_to: list[str]
     shard_images: int
     parallel: int
@@ -54,8 +56,10 @@ class ReleaseConfig:
         require(bool(NAME.fullmatch(self.name)), "name", self.name, "letters, digits, dots and dashes")
         require(self.shard_images >= 1, "shard_images", self.shard_images, "1 or more")
         require(1 <= self.parallel <= 64, "parallel", self.parallel, "1 to 64 uploads at a time")
-        inside = f"{self.private.rstrip('/')}/".startswith(f"{self.public.rstrip('/')}/")
-        require(not inside, "private", self.private, "a place outside release.public: it holds the secret")
+        for key in ("private", "copies"):
+            place = getattr(self, key)
+            inside = is_inside(place, self.public) or is_inside(self.public, place)
+            require(not inside, key, place, "a place apart from release.public: beside it, it would tell the marks")
 
 
 def load_release(path: Path | None = None, overrides: Iterable[str] = ()) -> ReleaseConfig:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sscl.artifacts import STATE, Slot, building, digest, key_of, load_tensors, read_json
-from sscl.errors import SSCLError
+from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json
+from sscl.errors import InputError, SSCLError
 from sscl.params import build
 from sscl.provenance import code_digest
 from sscl.release import gate, recipients, sealed
@@ -20,7 +20,7 @@ from sscl.release.manifest import FORMAT, Manifest, content_digest, manifest_key
 from sscl.release.objects import Objects
 from sscl.release.package import File, files_of, pack
 from sscl.release.publish import Outcome, publish
-from sscl.stages.names import COMMITMENT, INDICES
+from sscl.stages.names import COMMITMENT
 
 PACKED, COMMITTED, OPENING = "public/package", "public/commitment", "private/commitment"
 
@@ -36,6 +36,7 @@ def create(
     announce: Callable[[str], None],
     checkout: Path = Path(),
     recipient: str | None = None,
+    study: bool = False,
 ) -> Outcome:
     """Publish the watermarked dataset under ``root``; run again after any failure, it goes on where it was.
 
@@ -45,7 +46,9 @@ def create(
         version: e.g. 1.0.0.
         announce: told what is done, for people.
         checkout: the git repository with ``dvc.lock`` that the manifest names.
-        recipient: publish a copy under a key of its own, as ``NAME-for-RECIPIENT``; the gate is the release's.
+        recipient: publish a copy under a key of its own, as ``NAME-for-RECIPIENT`` under ``release.copies``: beside the
+            release for everybody it would tell which images are marked. The gate is that release's.
+        study: whether a secret that follows from the public seed will do.
 
     Raises:
         GateError: a figure is above its limit.
@@ -53,7 +56,11 @@ def create(
         SSCLError: S3 refuses, or another publisher was first; nothing of this release is visible.
     """
     manifest_key(config.name, version)
-    public, private = Objects(config.public), Objects(config.private)
+    public = Objects(config.copies if recipient else config.public)
+    private = Objects(config.private)
+    run = build(read_json(root / gate.METRICS)["config"])
+    if run.key_file is None and not study:
+        raise InputError("key_file: null, so anybody can derive the secret from the seed; `sscl keygen --release FILE`")
     checks = gate.check(root, config.limits)
     for check in checks:
         announce(f"gate: {check} {'passed' if check.passed else 'FAILED'}")
@@ -63,12 +70,11 @@ def create(
             f"quality gate: {'; '.join(failed)}; nothing was published. Mend the release, or release.limits"
         )
     if recipient:
-        root = recipients.protect(root, build(read_json(root / gate.METRICS)["config"]), recipient)
+        root = recipients.protect(root, run, recipient)
         config = replace(config, name=f"{config.name}-for-{recipient}")
     package = packed(root, config)
     files = files_of(package)
     announce(f"packed: {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
-    secret = _sealed(root, config)
     manifest = Manifest(
         format=FORMAT,
         name=config.name,
@@ -80,7 +86,11 @@ def create(
         source=_source(checkout),
         files=[asdict(file) for file in files],
     )
-    outcome = publish(public, private, manifest, package, secret, config.parallel)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / sealed.name_for(config.seal_to)
+        sealed.seal(root, (gate.SECRET, OPENING), config.seal_to, path)
+        secret = File(str(path), path.stat().st_size, digest(path))
+        outcome = publish(public, private, manifest, package, secret, config.parallel)
     announce(f"published: {config.name} {version}, {outcome.sent} files sent")
     return outcome
 
@@ -88,28 +98,15 @@ def create(
 def packed(root: Path, config: ReleaseConfig) -> Path:
     """The folder with the release's files, made unless it is there."""
     inputs = {name: digest(root / name) for name in (gate.RELEASED, COMMITTED)}
-    inputs["marked"] = digest(root / gate.SECRET / INDICES)
-    about = {key: value for key, value in asdict(config).items() if key not in ("public", "private", "limits")}
+    places = ("public", "private", "copies", "seal_to", "parallel", "limits")
+    about = {key: value for key, value in asdict(config).items() if key not in places}
     slot = Slot(
         "package", (root / PACKED,), key_of(inputs=inputs, about=about, code=code_digest(__name__)), root / STATE
     )
     with building(slot, overwrite=True) as temporaries:
         if temporaries is not None:
-            marked = load_tensors(root / gate.SECRET / INDICES)[0]["indices"].tolist()
-            pack(root / gate.RELEASED, marked, root / COMMITTED, config, temporaries[0])
+            pack(root / gate.RELEASED, root / COMMITTED, config, temporaries[0])
     return slot.outs[0]
-
-
-def _sealed(root: Path, config: ReleaseConfig) -> File:
-    """The secret and what opens the commitment, encrypted; on disk beside the secret itself."""
-    place = root / STATE / "sealed"
-    shutil.rmtree(place, ignore_errors=True)
-    for name in (gate.SECRET, OPENING):
-        shutil.copytree(root / name, place / "plain" / name)
-    sealed.seal(place / "plain", config.seal_to, place / "secret.age")
-    shutil.rmtree(place / "plain")
-    path = place / "secret.age"
-    return File(str(path), path.stat().st_size, digest(path))
 
 
 def _source(checkout: Path) -> dict[str, Any]:
@@ -122,6 +119,7 @@ def _source(checkout: Path) -> dict[str, Any]:
     lock = checkout / "dvc.lock"
     return {
         "git": git("rev-parse", "HEAD"),
+        "uncommitted": bool(git("status", "--porcelain", "--untracked-files=no")),
         "tag": git("describe", "--tags", "--exact-match"),
         "dvc_lock": digest(lock) if lock.is_file() else None,
     }

@@ -11,7 +11,8 @@ from sscl.artifacts import STATE, Slot, building, digest, key_of, load_tensors, 
 from sscl.attacks import DETECTORS, Attacker
 from sscl.benchmark.measure import detector_scores
 from sscl.compute import Compute
-from sscl.data.store import load_split
+from sscl.data.store import Card, load_split
+from sscl.errors import InputError
 from sscl.models.io import load_classifier
 from sscl.params import build
 from sscl.provenance import code_digest
@@ -44,9 +45,11 @@ def check(root: Path, limits: Limits) -> list[Check]:
     """Every figure of a finished pipeline under ``root``.
 
     Raises:
-        InputError: the pipeline has not run to its end there.
+        InputError: the pipeline has not run to its end there, or the released set is not the one that was measured.
     """
     metrics = read_json(root / METRICS)
+    if metrics.get("release") != Card.read(root / RELEASED).name:
+        raise InputError(f"{root / METRICS}: is of another release than {root / RELEASED}; run the pipeline to its end")
     p_key = metrics["audits"]["malicious"]["p_value"]
     figures = {
         "ba_drop": metrics["benign_accuracy_clean"] - metrics["benign_accuracy_watermarked"],

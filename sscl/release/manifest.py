@@ -6,7 +6,7 @@ Objects under the public prefix, for a release of name N and version V:
     N/claims/V/DIGEST        "I publish V with this content"
     N/versions/V.json        the manifest
 
-and under the private one, ``N/content/DIGEST/secret.age``.
+and under the private one, ``N/content/DIGEST/secret-WHOM.age``; WHOM is over the keys that open it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sscl.release.objects import Objects
 from sscl.release.package import File
 
 FORMAT = "sscl-release/1"
-SECRET = "secret.age"
+SECRET = "secret-"  # what the names of sealed secrets start with
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 
 

@@ -15,8 +15,16 @@ from urllib.parse import urlsplit
 import boto3
 from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
+from botocore import UNSIGNED
 from botocore.config import Config as ClientConfig
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from sscl.artifacts import disk_error
@@ -29,17 +37,18 @@ READS = 5  # of a body that breaks off or arrives damaged
 LONGEST_WAIT = 10  # seconds between them
 SHA256 = "sha256"  # user metadata of every object that we write
 MISSING = {"404", "NoSuchKey", "NotFound"}
-LOST = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+LOST = {"412", "PreconditionFailed"}
 REASONS = {
     "NoSuchKey": "no such object; the release is not complete, or it was removed",
     "NoSuchBucket": "no such bucket; make it, or correct the URL",
-    "AccessDenied": "no permission; the credentials need to list, read and write there",
-    "403": "no permission; the credentials need to list, read and write there",
+    "AccessDenied": "no permission; these credentials (or none: AWS_ACCESS_KEY_ID, AWS_PROFILE) do not allow it",
+    "403": "no permission; these credentials (or none: AWS_ACCESS_KEY_ID, AWS_PROFILE) do not allow it",
     "InvalidAccessKeyId": "the server does not know the access key; check the credentials",
     "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
     "ExpiredToken": "the session token has expired; log in again",
     "ExpiredTokenException": "the session token has expired; log in again",
     "RequestTimeTooSkewed": "this machine's clock is wrong; set it, requests may be 15 minutes off at most",
+    "ConditionalRequestConflict": "another publisher writes the same object; run again",
     "SlowDown": "the server stays busy; run again later, finished objects are not sent again",
     "XAmzContentSHA256Mismatch": "the content was changed on its way; run again",
 }
@@ -53,7 +62,7 @@ class TamperedError(SSCLError):
 
 def _persistent(work: Callable[P, T]) -> Callable[P, T]:
     """botocore repeats requests; a body that breaks off, or arrives damaged, is for the reader to ask for again."""
-    again = retry_if_exception_type((HTTPClientError, BotoCoreError, TamperedError))
+    again = retry_if_exception_type((ResponseStreamingError, IncompleteReadError, ReadTimeoutError, TamperedError))
     stop = stop_after_attempt(READS)
     return retry(retry=again, stop=stop, wait=wait_random_exponential(0.2, LONGEST_WAIT), reraise=True)(work)
 
@@ -67,23 +76,43 @@ class Object:
     modified: datetime
 
 
+def place_of(url: str) -> tuple[str, str]:
+    """Bucket and prefix (empty, or ending in a slash).
+
+    Raises:
+        InputError: not ``s3://BUCKET/PREFIX``.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise InputError(f"{url}: expected s3://BUCKET/PREFIX")
+    prefix = "/".join(part for part in parts.path.split("/") if part)
+    return parts.netloc, f"{prefix}/" if prefix else ""
+
+
+def is_inside(url: str, outer: str) -> bool:
+    """Whether who may read ``outer`` may read ``url``."""
+    (bucket, prefix), (outer_bucket, outer_prefix) = place_of(url), place_of(outer)
+    return bucket == outer_bucket and prefix.startswith(outer_prefix)
+
+
 class Objects:
     """The objects under ``s3://bucket/prefix``; credentials and endpoint come from boto3's own chain.
+
+    Without credentials, requests are not signed: a public bucket is read like that.
 
     Raises:
         InputError: not such a URL.
     """
 
     def __init__(self, url: str, session: Any = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "s3" or not parts.netloc:
-            raise InputError(f"{url}: expected s3://BUCKET/PREFIX")
-        self.url, self.bucket = url.rstrip("/"), parts.netloc
-        self.prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
+        self.bucket, self.prefix = place_of(url)
+        self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        session = session or boto3.Session()
         custom = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
-        self.client = (session or boto3.Session()).client(
+        self.client = session.client(
             "s3",
             config=ClientConfig(
+                signature_version=UNSIGNED if session.get_credentials() is None else "s3v4",
                 retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                 connect_timeout=10,
                 read_timeout=60,
@@ -110,11 +139,22 @@ class Objects:
         """Upload a file, in parts if it is large; whether it was sent (it is not if it is there already)."""
         if self.sha256(key) == sha256:
             return False
+        self._abort_leftovers(key)
         settings = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=2)
         with self._speaking(key):
             extra = {"Metadata": {SHA256: sha256}}
             self.client.upload_file(str(path), self.bucket, self.prefix + key, ExtraArgs=extra, Config=settings)
         return True
+
+    def _abort_leftovers(self, key: str) -> None:
+        """Parts of an upload that a killed publisher began are billed until somebody removes them."""
+        with self._speaking(key):
+            begun = self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.prefix + key)
+            for upload in begun.get("Uploads", []):
+                if upload["Key"] == self.prefix + key:
+                    self.client.abort_multipart_upload(
+                        Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
 
     def write(self, key: str, content: bytes, new: bool = False) -> bool:
         """Write a small object; with ``new``, only if there is none: whether it was written."""
@@ -132,7 +172,11 @@ class Objects:
         return True
 
     def read(self, key: str) -> bytes | None:
-        """A small object; ``None`` if there is none."""
+        """A small object; ``None`` if there is none.
+
+        Raises:
+            TamperedError: it is not what was written, at every attempt.
+        """
         with self._speaking(key):
             try:
                 return _persistent(self._body)(key)
@@ -165,7 +209,11 @@ class Objects:
             temporary.unlink(missing_ok=True)
 
     def _body(self, key: str) -> bytes:
-        content: bytes = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
+        found = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+        content: bytes = found["Body"].read()
+        noted = found["Metadata"].get(SHA256)
+        if noted and hashlib.sha256(content).hexdigest() != noted:
+            raise TamperedError(f"{self.url}/{key}: not what was written; do not use it, tell the owner")
         return content
 
     def _copy(self, key: str, sha256: str, path: Path) -> None:
@@ -196,8 +244,6 @@ class Objects:
         except ClientError as error:
             code = _code(error)
             raise SSCLError(f"{place}: {REASONS.get(code, f'the server said {code}')}") from None
-        except NoCredentialsError:
-            raise SSCLError(f"{place}: no credentials; set AWS_ACCESS_KEY_ID or AWS_PROFILE") from None
         except S3UploadFailedError as error:
             found = next((text for code, text in REASONS.items() if f"({code})" in str(error)), "the upload failed")
             raise SSCLError(f"{place}: {found}") from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sscl.errors import SSCLError
-from sscl.release.manifest import SECRET, Manifest, folder_of, manifest_key, read_manifest
+from sscl.release.manifest import Manifest, folder_of, manifest_key, read_manifest
 from sscl.release.objects import Object, Objects
 from sscl.release.package import File
 
@@ -43,7 +43,7 @@ def publish(
         public, private: where the files and the sealed secret go.
         manifest: of this release.
         package: folder of its files.
-        sealed: the encrypted secret; ``path`` is a file on this machine.
+        sealed: the encrypted secret; ``path`` is a file on this machine, its name says for whom it is.
         parallel: uploads at a time.
         sleep: waits for the claims of others to be listed.
 
@@ -55,12 +55,16 @@ def publish(
     if there:
         return Outcome(_same(there, manifest, public), 0)
     folder = folder_of(manifest.name, manifest.digest)
-    private.put(f"{folder}/{SECRET}", Path(sealed.path), sealed.sha256)
+    secret = f"{folder}/{Path(sealed.path).name}"
+    if private.sha256(secret) is None:  # sealed anew in every run; an earlier one for the same keys is as good
+        private.put(secret, Path(sealed.path), sealed.sha256)
     sent = _upload(public, folder, manifest.content(), package, parallel)
     _claim(public, manifest, sleep)
     if not public.write(manifest_key(manifest.name, manifest.version), manifest.encoded(), new=True):
         found = read_manifest(public, manifest.name, manifest.version)
-        return Outcome(_same(found or manifest, manifest, public), sent)
+        if found is None:
+            raise SSCLError(f"{public.url}: the manifest was refused and is not there; run again")
+        return Outcome(_same(found, manifest, public), sent)
     return Outcome(manifest, sent)
 
 
@@ -84,7 +88,9 @@ def _claim(public: Objects, manifest: Manifest, sleep: Callable[[float], None]) 
     if public.sha256(mine) is None:
         public.write(mine, manifest.digest.encode(), new=True)
     sleep(SETTLE)
-    first = min(public.list(prefix), key=_order)
+    first = min(public.list(prefix), key=_order, default=None)
+    if first is None:
+        raise SSCLError(f"{public.url}/{mine}: the claim is not listed; run again")
     if first.key != mine:
         raise TakenError(
             f"{manifest.name} {manifest.version}: claimed at {first.modified:%Y-%m-%d %H:%M:%S} for other content "

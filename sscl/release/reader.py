@@ -43,17 +43,19 @@ def pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int:
         TamperedError: a file is not the manifest's; it is not kept.
         InputError: ``out`` holds something else.
     """
-    if out.exists() and any(out.iterdir()) and _pulled(out) != manifest.digest:
+    ours = f".{MANIFEST}.tmp-"
+    others = [path for path in out.iterdir() if not path.name.startswith(ours)] if out.is_dir() else []
+    if others and _pulled(out) != manifest.digest:
         raise InputError(f"{out}: not empty and not this release; choose another folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SSCLError(f"{out}: {error.strerror}; choose another folder") from None
     write_atomically(out / MANIFEST, manifest.encoded())
-    needed = sum(file.size for file in manifest.content())
+    needed = sum(file.size for file in manifest.content() if not _is_there(out / file.path, file))
     free = shutil.disk_usage(out).free
     if free < needed:
-        raise SSCLError(f"{out}: {free / 1e9:.1f} GB free, the release needs {needed / 1e9:.1f} GB")
+        raise SSCLError(f"{out}: {free / 1e6:.1f} MB free, {needed / 1e6:.1f} MB are missing; free some space")
     folder = folder_of(manifest.name, manifest.digest)
 
     def fetch(file: File) -> bool:
@@ -66,6 +68,10 @@ def pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int:
 
     with ThreadPoolExecutor(parallel) as pool:
         return sum(pool.map(fetch, manifest.content()))
+
+
+def _is_there(path: Path, file: File) -> bool:
+    return path.is_file() and path.stat().st_size == file.size
 
 
 def verify(objects: Objects, manifest: Manifest, parallel: int) -> list[str]:

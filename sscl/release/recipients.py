@@ -10,25 +10,25 @@ import torch
 
 from sscl import progress, seeds
 from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json
-from sscl.audit.decoys import load_decoys
-from sscl.audit.protocol import verification_images
+from sscl.audit.decoys import draw_decoys
 from sscl.audit.statistic import Effect, effect
 from sscl.compute import Compute
 from sscl.config import Config, dump
-from sscl.data.store import load_split
 from sscl.errors import InputError
+from sscl.evidence.audit import Case, prepare
 from sscl.oracles import Oracle, nhwc
 from sscl.provenance import code_digest
 from sscl.release.config import NAME
 from sscl.stages import commit, embed
-from sscl.stages.names import DECOYS, OPENING
-from sscl.verify.rank import floor, holm, rank_p_value
-from sscl.watermarks.base import KeyedWatermark, State
+from sscl.stages.names import COMMITMENT, OPENING
+from sscl.verify.rank import holm, needed, rank_p_value
+from sscl.watermarks.base import KEY, KeyedWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
 
 FOLDER = "recipients"
 EVERYBODY = "(the release for everybody)"
-CLEAN, SECRET, OPENED = "clean", "private/watermark/release", "private/commitment"
+CLEAN, SECRET = "clean", "private/watermark/release"
+OPENED, COMMITTED = "private/commitment", "public/commitment"
 
 
 def protect(root: Path, config: Config, recipient: str) -> Path:
@@ -40,7 +40,7 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
     if not NAME.fullmatch(recipient):
         raise InputError(f"recipient: {recipient!r} is not possible, expected letters, digits, dots and dashes")
     sub = root / FOLDER / recipient
-    outs = ("private/generator", "public/release", SECRET, "public/commitment", OPENED)
+    outs = ("private/generator", "public/release", SECRET, COMMITTED, OPENED)
     raw = dump(config)
     sections = {name: raw[name] for name in ("seed", "key_file", "embed", "audit", "compute")}
     inputs = {name: digest(root / name) for name in (CLEAN, SECRET)}
@@ -89,24 +89,24 @@ class Trace:
 def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
     """Whose copy a model was trained on: every recipient's key, and the public release's, ranked among the decoys.
 
-    A model that never saw a recipient's copy cannot tell that key from a decoy, whatever other copy it saw, so each
-    p-value is exact, and with Holm's correction the chance to name anybody wrongly is at most alpha.
+    The committed protocol counts, with more decoys for many recipients. A model that never saw a copy cannot tell its
+    key from a decoy, whatever other copy it saw, so each p-value is exact, and with Holm's correction the chance to
+    name anybody wrongly is at most alpha.
 
     Raises:
-        InputError: no recipients, or too few decoys for their number.
+        InputError: no recipients, copies of an older release, or a secret that is not the committed one.
     """
     compute = Compute.resolve(config.compute)
-    watermark, state = _keyed(root, compute)
+    case = prepare(root / SECRET, root / CLEAN, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
     folders = sorted(path for path in (root / FOLDER).glob("*") if (path / SECRET).is_dir())
     if not folders:
         raise InputError(f"{root / FOLDER}: no recipients; `sscl release create VERSION --recipient NAME` makes one")
-    secrets = {EVERYBODY: state} | {path.name: _keyed(path, compute)[1] for path in folders}
-    decoys = load_decoys(root / OPENED / DECOYS, state)
-    needed = round(len(secrets) / config.audit.alpha) - 1
-    if floor(len(decoys)) * len(secrets) > config.audit.alpha:
-        raise InputError(f"audit.decoys: {len(decoys)} are too few to name one of {len(secrets)}; set {needed} or more")
-    seed = read_json(root / OPENED / OPENING)["image_seed"]
-    images = verification_images(load_split(root / CLEAN, "test"), config.audit.images, seed)
+    secrets = {EVERYBODY: case.state} | {path.name: _copys_key(path, case) for path in folders}
+    alpha, images, watermark = case.config.alpha, case.images, case.watermark
+    wanted = max(len(case.decoys), needed(alpha / len(secrets)))
+    decoys = case.decoys
+    if wanted > len(decoys):  # the committed decoys are the first of a sequence that the committed seed decides
+        decoys = draw_decoys(watermark, case.state, wanted, case.opening["decoy_seed"])
     benign = oracle.query(nhwc(images.images))
     with progress.step("trace", len(secrets) + len(decoys), "keys") as step:
 
@@ -122,9 +122,18 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
     p_values = {name: rank_p_value(found.statistic, others) for name, found in effects.items()}
     adjusted = holm(p_values)
     return [
-        Trace(name, found.delta_p, p_values[name], adjusted[name], adjusted[name] <= config.audit.alpha)
+        Trace(name, found.delta_p, p_values[name], adjusted[name], adjusted[name] <= alpha)
         for name, found in effects.items()
     ]
+
+
+def _copys_key(path: Path, case: Case) -> State:
+    """A copy's secret; keys of another generator would not be exchangeable with these decoys."""
+    _, state = load_watermark(path / SECRET / GENERATOR, case.images.classes, case.watermark.compute)
+    rest = [{n: t for n, t in s.tensors.items() if not n.startswith(KEY)} for s in (state, case.state)]
+    if set(rest[0]) != set(rest[1]) or not all(torch.equal(rest[0][name], rest[1][name]) for name in rest[0]):
+        raise InputError(f"{path}: a copy of an older release; audit it with that one, or remove the folder")
+    return state
 
 
 def _keyed(root: Path, compute: Compute) -> tuple[KeyedWatermark[Any], State]:

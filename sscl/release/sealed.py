@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import boto3
 import pyrage
+from botocore.exceptions import BotoCoreError, ClientError
 from pyrage import x25519
 
-from sscl.artifacts import write_atomically
+from sscl.artifacts import key_of, write_atomically
 from sscl.errors import InputError
 
 VARIABLE = "SSCL_SEAL_KEY"  # holds an identity, AGE-SECRET-KEY-1...
@@ -25,8 +27,13 @@ def new_identity() -> tuple[str, str]:
     return str(identity), str(identity.to_public())
 
 
-def seal(folder: Path, recipients: Sequence[str], out: Path) -> None:
-    """Write the folder as one encrypted file; the same folder gives another file each time.
+def name_for(recipients: Sequence[str]) -> str:
+    """A file name that says for which keys a secret is sealed, and nothing else."""
+    return f"secret-{key_of(recipients=sorted(recipients))[:8]}.age"
+
+
+def seal(root: Path, folders: Sequence[str], recipients: Sequence[str], out: Path) -> None:
+    """Write some folders under ``root`` as one encrypted file, another each time; nothing plain touches the disk.
 
     Raises:
         InputError: no recipients, or one that is not an age public key.
@@ -37,11 +44,11 @@ def seal(folder: Path, recipients: Sequence[str], out: Path) -> None:
         keys = [x25519.Recipient.from_str(recipient) for recipient in recipients]
     except pyrage.RecipientError:
         raise InputError("release.seal_to: not an age public key; expected age1...") from None
-    write_atomically(out, pyrage.encrypt(_packed(folder), keys))
+    write_atomically(out, pyrage.encrypt(_packed(root, folders), keys))
 
 
 def unseal(sealed: bytes, identity: str, out: Path) -> None:
-    """Write the folder to ``out``.
+    """Write the folders to ``out``, readable by nobody else, or nothing.
 
     Args:
         sealed: what ``seal`` wrote.
@@ -54,9 +61,31 @@ def unseal(sealed: bytes, identity: str, out: Path) -> None:
     try:
         content = pyrage.decrypt(sealed, [x25519.Identity.from_str(_identity(identity).strip())])
     except (pyrage.IdentityError, pyrage.DecryptError):
-        raise InputError(f"{identity}: not the key that opens this secret, or the file is damaged") from None
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        archive.extractall(out, filter="data")
+        raise InputError(f"{shown(identity)}: not the key that opens this secret, or the file is damaged") from None
+    temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    temporary.mkdir(mode=0o700, parents=True)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            archive.extractall(temporary, filter="data")
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def unseal_any(candidates: Sequence[bytes], identity: str, out: Path) -> None:
+    """``unseal`` the first that the key opens: one content may be sealed for several."""
+    for number, candidate in enumerate(candidates, start=1):
+        try:
+            unseal(candidate, identity, out)
+            return
+        except InputError:
+            if number == len(candidates):
+                raise
+
+
+def shown(where: str) -> str:
+    """An identity's place for messages: who passes the key itself must not find it in a log."""
+    return "AGE-SECRET-KEY-..." if where.upper().startswith("AGE-SECRET-KEY") else where
 
 
 def _identity(where: str) -> str:
@@ -70,16 +99,18 @@ def _identity(where: str) -> str:
             plain: bytes = boto3.client("kms").decrypt(CiphertextBlob=blob)["Plaintext"]
             return plain.decode()
         return Path(where).read_text()
-    except OSError as error:
-        raise InputError(f"{where}: {error.strerror}; name the file with AGE-SECRET-KEY-1...") from None
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{shown(where)}: not readable; name the file with AGE-SECRET-KEY-1...") from None
+    except (ClientError, BotoCoreError) as error:
+        raise InputError(f"{where}: AWS KMS does not decrypt it ({type(error).__name__}); check key and role") from None
 
 
-def _packed(folder: Path) -> bytes:
+def _packed(root: Path, folders: Sequence[str]) -> bytes:
     """A tar file without dates and owners."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
+        for path in sorted(p for folder in folders for p in (root / folder).rglob("*") if p.is_file()):
+            entry = tarfile.TarInfo(path.relative_to(root).as_posix())
             entry.size = path.stat().st_size
             with open(path, "rb") as file:
                 archive.addfile(entry, file)

@@ -77,6 +77,7 @@ def _metrics(
     verdicts, accuracy, quality = results["verdicts"], results["benign_accuracy"], results["quality"]
     return {
         "dataset": card.name,
+        "release": results["release"],
         "train_images": card.counts["train"],
         "marked_images": quality["marked"],
         "benign_accuracy_clean": accuracy["independent_model"],

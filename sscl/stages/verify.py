@@ -15,7 +15,7 @@ from sscl.artifacts import load_tensors, save_tensors, write_json
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, VerifyConfig
 from sscl.data.codec import decode, to_tensor
-from sscl.data.store import load_split, open_dataset
+from sscl.data.store import Card, load_split, open_dataset
 from sscl.oracles import Context, nhwc, open_oracle
 from sscl.perceptual import LPIPS, image_quality
 from sscl.stages.names import EXAMPLES, INDICES, MODEL, RESPONSES, RESULTS
@@ -73,7 +73,13 @@ def run(
     shown = {"clean": images[:EXAMPLE_IMAGES], "marked": marked[:EXAMPLE_IMAGES]}
     save_tensors(out / EXAMPLES, shown, {})
     quality = _quality(data, public, watermark, resolved)
-    write_json(out / RESULTS, {"verdicts": verdicts, "benign_accuracy": accuracies, "quality": quality})
+    results = {
+        "release": Card.read(public).name,
+        "verdicts": verdicts,
+        "benign_accuracy": accuracies,
+        "quality": quality,
+    }
+    write_json(out / RESULTS, results)
 
 
 def _verification_images(data: ImageSet, target_class: int, wanted: int | None, seed: int) -> Tensor:

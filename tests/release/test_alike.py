@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
@@ -24,10 +22,9 @@ from sscl.release.config import Limits, ReleaseConfig
 from sscl.release.package import pack
 from sscl.stages import prepare
 
-ABOUT = ReleaseConfig(
-    "shapes", "Shapes", "Bars and squares.", "CC-BY-4.0", "us", "https://example.org", "s3://a", "s3://b", [], 70, 2,
-    Limits(1, 1, 1, 1, 1),
-)  # fmt: skip
+LIMITS = Limits(1, 1, 1, 1, 1)
+PLACES = ("https://example.org", "s3://a", "s3://b", "s3://c")
+ABOUT = ReleaseConfig("shapes", "Shapes", "Bars and squares.", "CC-BY-4.0", "us", *PLACES, [], 70, 2, LIMITS)
 
 
 def encoded(pixels: np.ndarray, kind: str, **options: object) -> bytes:
@@ -36,23 +33,17 @@ def encoded(pixels: np.ndarray, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-@given(
-    extra=st.integers(4, 100) | st.integers(65_500, 65_600) | st.integers(131_000, 131_200), seed=st.integers(0, 100)
-)
-def test_padding_changes_the_length_alone(extra: int, seed: int) -> None:
-    pixels = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
-    data = encoded(pixels, "JPEG")
-    longer = alike.padded(data, len(data) + extra)
-    assert len(longer) == len(data) + extra
-    image = Image.open(io.BytesIO(longer))
-    image.load()
-    assert np.array_equal(np.asarray(image), np.asarray(Image.open(io.BytesIO(data))))
-
-
-def test_no_room() -> None:
-    data = encoded(np.zeros((4, 4, 3), dtype=np.uint8), "JPEG")
-    with pytest.raises(ValueError, match="no room"):
-        alike.padded(data, len(data) + 3)
+def test_every_image_becomes_an_uncompressed_png_of_one_length() -> None:
+    rng = np.random.default_rng(0)
+    noisy, flat = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8), np.zeros((9, 9, 3), dtype=np.uint8)
+    files = [encoded(pixels, kind) for pixels in (noisy, flat) for kind in ("PNG", "BMP", "JPEG")]
+    files.append(encoded(flat[:, :, 0], "PNG"))  # greyscale, where marked ones are RGB
+    made = [alike.plain(data, 3) for data in files]
+    assert {len(data) for data in made} == {len(made[0])}
+    for before, after in zip(files, made, strict=True):
+        image = Image.open(io.BytesIO(after))
+        assert (image.format, image.mode) == ("PNG", "RGB")
+        assert np.array_equal(np.asarray(image), np.asarray(Image.open(io.BytesIO(before)).convert("RGB")))
 
 
 def side_information(data: bytes, position: int) -> list[float]:
@@ -64,8 +55,7 @@ def side_information(data: bytes, position: int) -> list[float]:
         at, segments = 2, []
         while data[at + 1] != 0xDA:
             length = struct.unpack(">H", data[at + 2 : at + 4])[0]
-            if data[at + 1] != 0xFE:  # comments fill what the scan leaves, whose length is the content's
-                segments += [data[at + 1], length]
+            segments += [data[at + 1], length]
             at += 2 + length
     else:
         at, segments = 8, []
@@ -116,7 +106,7 @@ def release(tmp_path: Path, kind: str) -> tuple[Path, Path, set[int]]:
     card.write(tmp_path / "released")
     (tmp_path / "commitment").mkdir()
     (tmp_path / "commitment/commitment.json").write_text("{}\n")
-    pack(tmp_path / "released", marked, tmp_path / "commitment", ABOUT, tmp_path / "package")
+    pack(tmp_path / "released", tmp_path / "commitment", ABOUT, tmp_path / "package")
     return tmp_path / "released", tmp_path / "package", marked
 
 
@@ -139,7 +129,7 @@ def test_names_order_labels_and_pixels_stay(tmp_path: Path) -> None:
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
-    released, package, marked = release(tmp_path, "PNG")
-    files = pack(released, marked, tmp_path / "commitment", ABOUT, tmp_path / "again")
-    assert files == pack(released, marked, tmp_path / "commitment", ABOUT, tmp_path / "third")
+    released, package, _ = release(tmp_path, "PNG")
+    files = pack(released, tmp_path / "commitment", ABOUT, tmp_path / "again")
+    assert files == pack(released, tmp_path / "commitment", ABOUT, tmp_path / "third")
     assert all((package / file.path).read_bytes() == (tmp_path / "again" / file.path).read_bytes() for file in files)

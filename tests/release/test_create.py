@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 from sscl.artifacts import load_tensors
 from sscl.cli import app
 from sscl.data.formats.parquet import ParquetDataset
+from sscl.data.store import Card
 from sscl.release import gate
 from sscl.release.config import Limits
+from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
 from tests.conftest import ROOT
 
@@ -22,13 +24,14 @@ EASY = [f"release.limits.{name}=1000" for name in Limits.__annotations__]
 
 
 def sscl(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["release", *arguments])
+    study = ["--study"] if arguments[0] == "create" else []
+    return CliRunner().invoke(app, ["release", *arguments, *study])
 
 
 @pytest.fixture
 def sets(bucket: str) -> list[str]:
     _, public = new_identity()
-    found = [f"release.public=s3://{bucket}/public", f"release.private=s3://{bucket}/private", *EASY]
+    found = [f"release.{name}=s3://{bucket}/{name}" for name in ("public", "private", "copies")] + EASY
     found += [f"release.seal_to=[{public}]", "release.name=shapes", "release.shard_images=100"]
     return [text for change in found for text in ("--set", change)] + ["--params", str(ROOT / "params.yaml")]
 
@@ -82,8 +85,35 @@ def test_a_failed_gate_publishes_nothing(copy: Path, bucket: str, sets: list[str
     assert "error: quality gate: lpips 0." in said
     assert "(limit 0.0001); auroc" in said
     assert "nothing was published" in said
-    assert sscl("list", "--from", f"s3://{bucket}/public").output == "no releases\n"
-    assert sscl("list", "--from", f"s3://{bucket}/private").output == "no releases\n"
+    assert list(Objects(f"s3://{bucket}").list("")) == []
+
+
+def test_figures_of_another_release_do_not_pass(copy: Path, bucket: str, sets: list[str]) -> None:
+    card = Card.read(copy / gate.RELEASED)
+    replace(card, name=f"{card.name}-marked-again").write(copy / gate.RELEASED)
+    made = sscl("create", "1.0.0", "--out", str(copy), *sets)
+    assert made.exit_code == 2
+    assert "is of another release than" in " ".join(made.output.split())
+    assert list(Objects(f"s3://{bucket}").list("")) == []
+
+
+def test_a_secret_that_follows_from_the_seed_is_refused(copy: Path, bucket: str, sets: list[str]) -> None:
+    made = CliRunner().invoke(app, ["release", "create", "1.0.0", "--out", str(copy), *sets])
+    assert made.exit_code == 2
+    assert "key_file: null, so anybody can derive the secret" in " ".join(made.output.split())
+    assert list(Objects(f"s3://{bucket}").list("")) == []
+
+
+def test_a_licensees_copy_is_not_beside_the_release(copy: Path, bucket: str, sets: list[str]) -> None:
+    for arguments in ([], ["--recipient", "ada"]):
+        made = sscl("create", "1.0.0", "--out", str(copy), *arguments, *sets)
+        assert made.exit_code == 0, made.output
+    assert "ada" not in str([item.key for item in Objects(f"s3://{bucket}/public").list("")])
+    (copied,) = json.loads(sscl("list", "--from", f"s3://{bucket}/copies", "--json").stdout)
+    assert copied["name"] == "shapes-for-ada"
+    traced = sscl("trace", str(copy / "models/independent_model/model.safetensors"), "--out", str(copy), "--json")
+    assert traced.exit_code == 0, traced.output
+    assert {row["recipient"] for row in json.loads(traced.stdout)} == {"ada", "(the release for everybody)"}
 
 
 def test_the_secret_comes_back_to_its_owner(copy: Path, sets: list[str], tmp_path: Path) -> None:
@@ -104,11 +134,13 @@ def test_the_secret_comes_back_to_its_owner(copy: Path, sets: list[str], tmp_pat
         ("release.public=/tmp/x", "expected s3://BUCKET/PREFIX"),
         ("release.name=../x", "release.name: '../x' is not possible"),
         ("release.nam=x", "release.nam: unknown key; did you mean 'name'?"),
-        ("release.private=s3://b/public/secret", "a place outside release.public"),
+        ("release.private=s3://b/public/secret", "release.private: 's3://b/public/secret' is not possible"),
+        ("release.private=s3://b//public/x", "a place apart from release.public"),
+        ("release.copies=s3://b", "a place apart from release.public"),
     ],
 )
 def test_bad_values(change: str, message: str, copy: Path, sets: list[str]) -> None:
-    if "private" in change:
+    if "s3://b" in change:
         sets = [*sets, "--set", "release.public=s3://b/public"]
     made = sscl("create", "1.0.0", "--out", str(copy), *sets, "--set", change)
     assert made.exit_code == 2
@@ -127,4 +159,4 @@ def test_a_seal_key_from_the_command_line(tmp_path: Path) -> None:
     assert "public key, for release.seal_to: age1" in " ".join(made.output.split())
     assert (tmp_path / "seal.key").read_text().startswith("AGE-SECRET-KEY-1")
     assert (tmp_path / "seal.key").stat().st_mode & 0o077 == 0
-    assert io.StringIO(made.output).read().count("AGE-SECRET-KEY") == 0
+    assert "AGE-SECRET-KEY" not in made.output

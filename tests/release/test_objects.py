@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import boto3
@@ -59,17 +60,26 @@ def test_more_objects_than_a_page(bucket: str) -> None:
     assert [item.key for item in objects.list("k/")] == [f"k/{number:02d}" for number in range(12)]
 
 
-def test_errors_are_for_people(s3: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_for_people(s3: str) -> None:
     with pytest.raises(InputError, match="expected s3://BUCKET/PREFIX"):
         Objects("https://example.org/x")
     with pytest.raises(SSCLError, match="s3://no-such-bucket-here/k: no such bucket; make it, or correct the URL"):
         Objects("s3://no-such-bucket-here").write("k", b"")
+
+
+@pytest.mark.skipif("SSCL_TEST_S3" in os.environ, reason="that server's buckets are private")
+def test_a_public_bucket_is_read_without_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Objects(f"s3://{bucket}").write("k", b"x")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    with pytest.raises(SSCLError, match="no credentials; set AWS_ACCESS_KEY_ID or AWS_PROFILE"):
-        Objects(f"s3://{bucket}").read("k")
+    stranger = Objects(f"s3://{bucket}")
+    sent: list[str] = []
+    stranger.client.meta.events.register("before-send.s3", lambda request, **_: sent.extend(request.headers))
+    assert stranger.read("k") == b"x"
+    assert sent
+    assert "Authorization" not in sent
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/"), max_size=8))

@@ -23,7 +23,7 @@ class Publisher:
     """One owner's package and manifest."""
 
     def __init__(self, folder: Path, bucket: str, content: str = "x", version: str = "1.0") -> None:
-        self.package, self.sealed = folder / "package", folder / "secret.age"
+        self.package, self.sealed = folder / "package", folder / "secret-0.age"
         (self.package / "data").mkdir(parents=True)
         for number in range(4):
             (self.package / f"data/{number}").write_text(content * (number + 1))
@@ -50,7 +50,7 @@ def test_publish_pull_verify(bucket: str, tmp_path: Path) -> None:
     assert reader.pull(one.public, found, tmp_path / "out", 2) == 4
     assert reader.pull(one.public, found, tmp_path / "out", 2) == 0
     assert reader.check_folder(tmp_path / "out") == []
-    private = f"{folder_of('d', found.digest)}/{SECRET}"
+    private = f"{folder_of('d', found.digest)}/{SECRET}0.age"
     assert one.private.read(private) == b"sealed x"
     assert not [item for item in one.public.list("") if SECRET in item.key]
 

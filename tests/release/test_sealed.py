@@ -26,16 +26,17 @@ def same(one: Path, other: Path) -> bool:
 
 def test_who_has_the_key_gets_it_back(secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (identity, public), (second, second_public) = new_identity(), new_identity()
-    seal(secret, [public, second_public], tmp_path / "sealed")
+    seal(tmp_path, ["secret"], [public, second_public], tmp_path / "sealed")
     sealed = (tmp_path / "sealed").read_bytes()
     assert b"the key material" not in sealed
     assert b"other" not in sealed
     (tmp_path / "id").write_text(f"{identity}\n")
     unseal(sealed, str(tmp_path / "id"), tmp_path / "out")
-    assert same(secret, tmp_path / "out")
+    assert (tmp_path / "out").stat().st_mode & 0o077 == 0
+    assert same(secret, tmp_path / "out/secret")
     monkeypatch.setenv("SSCL_SEAL_KEY", second)
     unseal(sealed, "env", tmp_path / "out2")
-    assert same(secret, tmp_path / "out2")
+    assert same(secret, tmp_path / "out2/secret")
 
 
 @pytest.mark.skipif("SSCL_TEST_S3" in os.environ, reason="that server has no KMS")
@@ -44,21 +45,24 @@ def test_a_key_that_aws_kms_keeps(s3: str, secret: Path, tmp_path: Path) -> None
     kms = boto3.client("kms")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
     (tmp_path / "blob").write_bytes(kms.encrypt(KeyId=key, Plaintext=identity.encode())["CiphertextBlob"])
-    seal(secret, [public], tmp_path / "sealed")
+    seal(tmp_path, ["secret"], [public], tmp_path / "sealed")
     unseal((tmp_path / "sealed").read_bytes(), f"kms:{tmp_path / 'blob'}", tmp_path / "out")
-    assert same(secret, tmp_path / "out")
+    assert same(secret, tmp_path / "out/secret")
 
 
 def test_nobody_else_does(secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, public = new_identity()
     other, _ = new_identity()
-    seal(secret, [public], tmp_path / "sealed")
+    seal(tmp_path, ["secret"], [public], tmp_path / "sealed")
     sealed = (tmp_path / "sealed").read_bytes()
     (tmp_path / "id").write_text(other)
     for content in (sealed, sealed[:-1], b"", sealed[:50] + b"x" + sealed[51:]):
         with pytest.raises(InputError, match="not the key that opens this secret, or the file is damaged"):
             unseal(content, str(tmp_path / "id"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError) as slip:
+        unseal(sealed, other, tmp_path / "out")  # the key itself, where its file is wanted
+    assert other not in str(slip.value)
     monkeypatch.delenv("SSCL_SEAL_KEY", raising=False)
     with pytest.raises(InputError, match="SSCL_SEAL_KEY: not set"):
         unseal(sealed, "env", tmp_path / "out")
@@ -69,5 +73,5 @@ def test_nobody_else_does(secret: Path, tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("recipients", [[], ["age1nonsense"], ["AGE-SECRET-KEY-1X"]])
 def test_bad_recipients(recipients: list[str], secret: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"release\.seal_to: .*age1"):
-        seal(secret, recipients, tmp_path / "sealed")
+        seal(tmp_path, ["secret"], recipients, tmp_path / "sealed")
     assert not (tmp_path / "sealed").exists()
