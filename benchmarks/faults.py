@@ -71,19 +71,23 @@ def line(fault: str, seed: int, place: Place, upstream: str) -> bool:
                     return False
         else:
             return False
-    return reader.check_folder(place.folder / "out") == [] and place.completes()
+    struck = proxy.injected > 0
+    return struck and reader.check_folder(place.folder / "out") == [] and place.completes()
 
 
 def killed(seed: int, place: Place, upstream: str) -> bool:
     """SIGKILL at a random moment of a publishing that a slow line stretches to some seconds."""
-    with proxying(upstream, "latency", share=0.3, seed=seed) as proxy:
+    with proxying(upstream, "latency", share=0.5, seed=seed) as proxy:
         environment = {**os.environ, "AWS_ENDPOINT_URL": proxy.url, "PYTHONPATH": str(Path.cwd())}
         command = [sys.executable, "-c", PUBLISH, str(place.folder / "owner"), place.bucket]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(random.Random(seed).uniform(0.0, 6.0))
+            time.sleep(random.Random(seed).uniform(0.0, 2.5))
+            alive = process.poll() is None
             process.send_signal(signal.SIGKILL)
+    if not alive:
+        raise typer.BadParameter(f"trial {seed}: the publisher had ended before it was killed; a slower line is needed")
     return place.completes()
 
 

@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 from prefect.testing.utilities import prefect_test_harness
@@ -23,8 +24,15 @@ from flows.audit import audit
 from flows.chain import waves
 from flows.evaluate import evaluate
 from flows.protect import protect
+from flows.release import release
+from sscl.artifacts import digest, load_tensors
 from sscl.errors import ConfigError, InputError
 from sscl.evidence.check import check
+from sscl.release import reader
+from sscl.release.config import Limits
+from sscl.release.create import GateError
+from sscl.release.objects import Objects
+from sscl.release.sealed import new_identity
 from sscl.stages.table import STAGES
 from tasks.parameters import set_parameters
 from tasks.pipeline import BusyError, Pipeline
@@ -204,3 +212,53 @@ def test_the_audit_flow_gives_a_verdict_and_evidence(workspace: Path, server: No
     assert found["confirmatory"] is True
     assert check(bundle) == []
     assert found["decision"] in ("trained-on-it", "no evidence")
+
+
+def test_the_release_flow_publishes_and_keeps_the_secret(
+    workspace: Path, server: None, bucket: str, tmp_path: Path
+) -> None:
+    """The pipeline under a key file, the gate, the publication; Prefect's database has no key material."""
+    folder = Path(shutil.copytree(workspace, tmp_path / "workspace"))
+    identity, public = new_identity()
+    (tmp_path / "release.key").write_bytes(b"thirty-two secret bytes, no more")
+    sets = [f"release.{name}=s3://{bucket}/{name}" for name in ("public", "private", "copies")]
+    sets += [f"release.limits.{name}=1000" for name in Limits.__annotations__]
+    sets += [f"release.seal_to=[{public}]", f"key_file={tmp_path / 'release.key'}"]
+    with pytest.raises(GateError, match=r"quality gate: lpips .* nothing was published"):
+        release("1.0.0", overrides=[*sets, "release.limits.lpips=0.0"], root=str(folder))
+    assert list(Objects(f"s3://{bucket}").list("")) == []
+    done = release("1.0.0", overrides=sets, root=str(folder))
+    assert done["sent"] > 0
+    (manifest,) = reader.published(Objects(f"s3://{bucket}/public"))
+    assert (manifest.version, manifest.digest) == ("1.0.0", done["digest"])
+    assert reader.verify(Objects(f"s3://{bucket}/public"), manifest, 2) == []
+    url = get_current_settings().server.database.connection_url
+    assert url is not None
+    with closing(sqlite3.connect(url.get_secret_value().partition("///")[2])) as database:
+        kept = "\n".join(database.iterdump())
+    opening = json.loads((folder / "out/private/commitment/opening.json").read_text())
+    for secret in (identity, "thirty-two secret bytes", opening["salt"], str(opening["decoy_seed"])):
+        assert secret not in kept
+    marked = load_tensors(folder / "out/private/watermark/release/indices.safetensors")[0]["indices"].tolist()
+    assert str(marked)[1:-1] not in kept
+
+
+def test_only_the_commitment_goes_to_dvcs_public_remote(workspace: Path, tmp_path: Path) -> None:
+    """Real pushes; also where a private output is named."""
+    folder = Path(shutil.copytree(workspace, tmp_path / "workspace"))
+    for name in ("public", "private"):
+        run(folder, "dvc", "remote", "add", "--force", name, str(tmp_path / name))
+    run(folder, "dvc", "push", "-r", "public")
+    run(folder, "dvc", "push", "-r", "public", "out/private/watermark/release", "out/clean")
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    outs = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
+    pushed = {path.parent.name + path.name for path in (tmp_path / "public/files/md5").rglob("*") if path.is_file()}
+    assert outs["out/public/commitment"] in pushed
+    assert {path for path, md5 in outs.items() if md5 in pushed} == {"out/public/commitment"}
+    run(folder, "dvc", "push")
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "-q", str(folder), str(clone))
+    for name in ("dvc.lock", ".dvc/config"):
+        shutil.copy(folder / name, clone / name)
+    run(clone, "dvc", "pull")
+    assert digest(clone / "out/public/release") == digest(folder / "out/public/release")

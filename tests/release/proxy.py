@@ -37,9 +37,12 @@ class Proxy:
     def strikes(self) -> bool:
         """Whether this request is to be broken."""
         with self.lock:
-            hit = self.fault is not None and self.random.random() < self.share
-            self.injected += hit
-            return hit
+            return self.fault is not None and self.random.random() < self.share
+
+    def count(self) -> None:
+        """A fault was really applied."""
+        with self.lock:
+            self.injected += 1
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -49,6 +52,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.owner.fault if self.owner.strikes() else None
+        if fault in ("reset", "503", "latency"):
+            self.owner.count()
         if fault == "reset":
             self._reset()
             return
@@ -58,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "latency":
             time.sleep(1.0)
         if fault == "truncated_upload" and self.command == "PUT" and len(body) > 1:
+            self.owner.count()
             self._send_part(body)
             self._reset()
             return
@@ -71,6 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
         content = answer.read()
         headers = [(n, v) for n, v in answer.getheaders() if n.lower() not in ("transfer-encoding", "connection")]
         is_object = self.command == "GET" and "?" not in self.path and answer.status == 200 and len(content) > 1
+        if fault in ("corrupt", "truncated_download") and is_object:
+            self.owner.count()
         if fault == "corrupt" and is_object:
             content = (
                 content[: len(content) // 2]
