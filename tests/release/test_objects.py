@@ -70,6 +70,7 @@ def test_errors_are_for_people(s3: str) -> None:
 @pytest.mark.skipif("SSCL_TEST_S3" in os.environ, reason="that server's buckets are private")
 def test_a_public_bucket_is_read_without_credentials(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Objects(f"s3://{bucket}").write("k", b"x")
+    boto3.client("s3").put_object_acl(Bucket=bucket, Key="k", ACL="public-read")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")

@@ -172,3 +172,16 @@ def test_a_visible_key_is_made_fainter_in_the_release_alone(
     assert torch.equal(*triggers)
     change = (triggers[0].int() - data.images.int()).abs().max()
     assert options.eps * 255 < change <= 0.9 * 255
+
+
+def test_audits_ask_with_several_strengths_in_turn(options: Options, surrogate: Classifier, compute: Compute) -> None:
+    watermark = SSCLKeyed(replace(options, steps=0, ladder=4, query_eps=0.4), 1, compute)
+    state = fitted(watermark, surrogate, compute)
+    images = shapes(8, 7).images
+    asked, full = watermark.asked(images, state), watermark.trigger(images, state)
+    change = (asked.int() - images.int()).abs().flatten(1).amax(dim=1).tolist()
+    assert all(value <= 255 * 0.4 * (1 + number % 4) / 4 for number, value in enumerate(change))
+    assert change[0] < change[1] < change[2] < change[3]
+    assert torch.equal(asked[3::4], full[3::4])
+    alone = SSCLKeyed(replace(watermark.options, ladder=1), 1, compute)
+    assert torch.equal(alone.asked(images, state), alone.trigger(images, state))
