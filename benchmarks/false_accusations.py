@@ -309,6 +309,8 @@ def summary(rows: list[dict[str, Any]], alpha: float) -> str:
     text[-1] += f"mark: {np.mean([abs(r['delta_p_sscl_bw']) for r in innocent]):.4f}"
     unmarked = [abs(r["delta_p"]) for r in innocent if r["kind"] != "other key"]
     text.append(f"of the {len(unmarked)} that saw no watermark: {np.mean(unmarked):.4f}")
+    if not guilty:
+        return "\n".join(text)
     text += ["", "| rate | guilty models | found over keys | on labels only | sequentially | delta_P | its queries |"]
     text.append("|---|---|---|---|---|---|---|")
     for rate in sorted({r["rate"] for r in guilty}):
