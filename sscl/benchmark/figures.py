@@ -20,7 +20,9 @@ TITLES = {"ba": "BA", "wsr": "WSR", "delta_p": "delta_P"}
 
 def draw(found: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """File name -> caption and SVG of everything that the rows have enough of."""
-    drawn = {"methods": ("delta_P of guilty (filled) and clean models (open), one mark a seed", _methods(found))}
+    drawn: dict[str, tuple[str, str]] = {}
+    if len(plain := sweeps.usual(found[found["attack"] == NONE])):
+        drawn["methods"] = ("delta_P of guilty (filled) and clean models (open), one mark a seed", _methods(plain))
     for sweep in sweeps.SWEEPS:
         if len(points := sweeps.curve(found, sweep)):
             drawn[sweep.name] = (sweep.title, _curves(points, sweep))
@@ -48,8 +50,7 @@ def page(found: pd.DataFrame, path: Path) -> None:
     write_atomically(path, template.render(tables=shown, figures=figures, cells=len(found), machines=machines).encode())
 
 
-def _methods(found: pd.DataFrame) -> str:
-    rows = sweeps.usual(found[found["attack"] == NONE])
+def _methods(rows: pd.DataFrame) -> str:
     profiles = list(dict.fromkeys(rows["profile"]))
     names = sorted(set(rows["method"]))
     figure = new_figure(0.9 + 0.27 * len(names))
