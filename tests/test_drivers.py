@@ -50,6 +50,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -
     set_parameters(folder / "params.yaml", None, tiny)
     run(folder, "git", "init", "-q")
     run(folder, "dvc", "init", "-q")
+    shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
     run(folder, "git", "add", "-A")
     run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
     run(folder, "dvc", "repro")

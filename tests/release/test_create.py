@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from sscl.artifacts import load_tensors
+from sscl.artifacts import load_tensors, read_json
 from sscl.cli import app
 from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card
@@ -26,6 +27,20 @@ EASY = [f"release.limits.{name}=1000" for name in Limits.__annotations__]
 def sscl(*arguments: str) -> Result:
     study = ["--study"] if arguments[0] == "create" else []
     return CliRunner().invoke(app, ["release", *arguments, *study])
+
+
+@pytest.fixture(scope="module")
+def measured(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished pipeline whose released set the detectors have looked at."""
+    root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("measured") / "root"))
+    gate.detectability(root, read_json(root / gate.METRICS))
+    return root
+
+
+@pytest.fixture
+def copy(measured: Path, tmp_path: Path) -> Path:
+    """To change at will."""
+    return Path(shutil.copytree(measured, tmp_path / "copy"))
 
 
 @pytest.fixture
