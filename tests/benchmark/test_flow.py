@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,11 @@ from tests.conftest import ROOT, TINY, shapes, store
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[None]:
+    before = dict(os.environ)
     with prefect_test_harness(server_startup_timeout=120):
         yield
+    os.environ.clear()  # Ray and Dask leave thread counts behind, which change other tests' digests
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
