@@ -25,14 +25,14 @@ from sscl import seeds
 from sscl.artifacts import load_tensors, save_tensors, write_json
 from sscl.audit import KEY_TESTS
 from sscl.audit.decoys import draw_decoys
-from sscl.audit.protocol import BENIGN, Record, ask, released_effect, verification_images
+from sscl.audit.protocol import BENIGN, Record, ask, key_effect, verification_images
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig, Config, EmbedConfig, TrainConfig
 from sscl.data.jpeg import encoded
 from sscl.data.store import load_split
 from sscl.models.io import load_classifier, save_classifier
-from sscl.oracles import Context, Oracle, open_oracle
+from sscl.oracles import Context, Oracle, nhwc, open_oracle
 from sscl.params import load
 from sscl.provenance import machine
 from sscl.runner import run_stage
@@ -227,7 +227,10 @@ def examine(
     record = Record(study.train.classes, images.labels.tolist())
     decoys = draw_decoys(study.watermark, ours.state, fixed.decoys, seeds.derive(suspect.seed, suspect.name))
     ask(oracle, ours.watermark, ours.state, images, fixed, decoys, record)
-    clean = [released_effect(model, ours.watermark, ours.state, images).statistic for model in bank]
+    clean = [
+        key_effect(model, ours.watermark, ours.state, images, model.query(nhwc(images.images))).statistic
+        for model in bank
+    ]
     finding = decide(record, fixed, clean)
     sequential = decide(record, replace(fixed, test="key_sequential"))
     labels = decide(labels_only(record), fixed)

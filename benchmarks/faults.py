@@ -3,7 +3,7 @@
     python benchmarks/faults.py s3://BUCKET        # a bucket on the server that AWS_ENDPOINT_URL names
 
 Between client and server stands tests/release/proxy.py, on real sockets. Writes docs/results/faults.json, one row a
-fault (`fault, trials, survived`), and prints the table that docs/reliability.md shows.
+fault (`fault, trials, survived`), and prints them as a table.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from sscl.artifacts import write_json
 from sscl.errors import SSCLError
 from sscl.provenance import machine
 from sscl.release import objects, reader
+from sscl.release.errors import TakenError
 from sscl.release.objects import Objects
-from sscl.release.publish import TakenError
 from tests.release.proxy import FAULTS, proxying
 from tests.release.test_faults import PUBLISH, intact
 from tests.release.test_publish import Publisher

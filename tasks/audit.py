@@ -7,16 +7,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from prefect import Task, task
+from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.schemas.objects import State, TaskRun
 from prefect.events import emit_event
-from prefect.tasks import exponential_backoff
 
 from sscl.errors import InputError, SSCLError
 from sscl.evidence.session import audit_suspect
 from sscl.params import load
 from tasks.results import OUT
+from tasks.retries import PATIENT
 
 POSITIVE = "sscl.verdict.trained-on-it"  # what an automation listens for
 
@@ -62,18 +61,10 @@ def announce_verdict(suspect: str, verdict: dict[str, Any]) -> None:
         emit_event(POSITIVE, {"prefect.resource.id": "sscl.suspect", "suspect": suspect}, payload=payload)
 
 
-def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Bad input would fail again; a suspect that does not answer may do so later, and no paid query is repeated."""
-    return not isinstance(state.result(raise_on_failure=False), InputError)
-
-
 @task(
     name="audit",
     tags=["gpu"],
-    retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=30),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_passes_by_itself,
+    **PATIENT,
 )
 def run_audit(
     suspect: str,

@@ -30,7 +30,7 @@ from sscl.errors import ConfigError, InputError
 from sscl.evidence.check import check
 from sscl.release import reader
 from sscl.release.config import Limits
-from sscl.release.create import GateError
+from sscl.release.errors import GateError
 from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
 from sscl.stages.table import STAGES

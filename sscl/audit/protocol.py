@@ -81,12 +81,14 @@ def verification_images(data: ImageSet, count: int, seed: int) -> ImageSet:
     return data.subset(order[:count])
 
 
-def released_effect(oracle: Oracle, watermark: KeyedWatermark[object], state: State, images: ImageSet) -> Effect:
-    """The released key's effect on a model, e.g. on a clean reference."""
+def key_effect(
+    oracle: Oracle, watermark: KeyedWatermark[object], state: State, images: ImageSet, benign: Responses
+) -> Effect:
+    """One key's effect on a model; ``benign``: its answers to all images without a mark, asked once for all keys."""
     target = watermark.target(state)
-    others = images.images[images.labels != target]
-    benign, answers = (oracle.query(nhwc(x)) for x in (others, watermark.asked(others, state)))
-    return effect(benign, answers, target)
+    others = torch.nonzero(images.labels != target).flatten()
+    answers = oracle.query(nhwc(watermark.asked(images.images[others], state)))
+    return effect(benign.take(others.numpy()), answers, target)
 
 
 def ask(

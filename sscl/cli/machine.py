@@ -26,12 +26,13 @@ def keygen(
     """
     with reporting(debug):
         from sscl.evidence.bundle import new_key
-        from sscl.release.sealed import new_identity
 
         if release and seal:
             raise InputError("--release and --seal are two keys; make one after the other")
         public, content = None, secrets.token_bytes(32) if release else new_key()
         if seal:
+            from sscl.release.sealed import new_identity
+
             identity, public = new_identity()
             content = f"{identity}\n".encode()
         try:

@@ -33,9 +33,9 @@ def init_remote(
 
     def work() -> None:
         from sscl.errors import InputError, SSCLError
-        from sscl.release.objects import is_inside
+        from sscl.release.places import are_apart
 
-        if is_inside(private, public) or is_inside(public, private):
+        if not are_apart(private, public):
             raise InputError(f"--private {private}: is not apart from the public place; name another")
         for name, url in (("public", public), ("private", private)):
             done = subprocess.run(
@@ -209,10 +209,10 @@ def trace(
         from sscl.evidence.session import read_settings
         from sscl.oracles import Context, open_oracle
         from sscl.params import build
-        from sscl.release import gate, recipients
+        from sscl.release import places, recipients
 
-        config = build(read_json(out / gate.METRICS)["config"])
-        names = Card.read(out / gate.CLEAN).class_names
+        config = build(read_json(out / places.METRICS)["config"])
+        names = Card.read(out / places.CLEAN).class_names
         context = Context(names, Compute.resolve(config.compute), out / STATE / "responses")
         found = recipients.trace(out, config, open_oracle(suspect, context, read_settings(oracle)))
         if json_:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sscl.artifacts import read_json
 from sscl.audit.decoys import load_decoys
-from sscl.audit.protocol import Record, ask, released_effect, verification_images
+from sscl.audit.protocol import Record, ask, key_effect, verification_images
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig
@@ -20,7 +20,7 @@ from sscl.errors import InputError
 from sscl.evidence import bundle
 from sscl.evidence.check import AUDIT, QUERIES, RAW, pack_record
 from sscl.evidence.commitment import canonical, check_secret, differences
-from sscl.oracles import Oracle
+from sscl.oracles import Oracle, nhwc
 from sscl.oracles.http import BudgetError
 from sscl.parsing import parse
 from sscl.provenance import versions
@@ -109,7 +109,10 @@ def examine(
         interruption = str(error)
         if not any(query.key >= 0 for query in record.queries):
             raise
-    effects = [released_effect(model, case.watermark, case.state, case.images).statistic for model in references or ()]
+    effects = [
+        key_effect(model, case.watermark, case.state, case.images, model.query(nhwc(case.images.images))).statistic
+        for model in references or ()
+    ]
     finding = decide(record, case.config, effects)
     audit = {
         "suspect": oracle.identity(),

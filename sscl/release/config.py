@@ -10,7 +10,7 @@ from pathlib import Path
 from sscl.config import require
 from sscl.params import default_params, read, with_overrides
 from sscl.parsing import parse
-from sscl.release.objects import is_inside
+from sscl.release.places import are_apart
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -58,8 +58,12 @@ class ReleaseConfig:
         require(1 <= self.parallel <= 64, "parallel", self.parallel, "1 to 64 uploads at a time")
         for key in ("private", "copies"):
             place = getattr(self, key)
-            inside = is_inside(place, self.public) or is_inside(self.public, place)
-            require(not inside, key, place, "a place apart from release.public: beside it, it would tell the marks")
+            require(
+                are_apart(place, self.public),
+                key,
+                place,
+                "a place apart from release.public: beside it, it would tell the marks",
+            )
 
 
 def load_release(path: Path | None = None, overrides: Iterable[str] = ()) -> ReleaseConfig:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json
-from sscl.errors import InputError, SSCLError
+from sscl.errors import InputError
 from sscl.params import build
 from sscl.provenance import code_digest
 from sscl.release import gate, recipients, sealed
@@ -19,14 +19,11 @@ from sscl.release.config import ReleaseConfig
 from sscl.release.manifest import FORMAT, Manifest, content_digest, manifest_key
 from sscl.release.objects import Objects
 from sscl.release.package import File, files_of, pack
+from sscl.release.places import COMMITTED, METRICS, OPENED, RELEASED, SECRET
 from sscl.release.publish import Outcome, publish
 from sscl.stages.names import COMMITMENT
 
-PACKED, COMMITTED, OPENING = "public/package", "public/commitment", "private/commitment"
-
-
-class GateError(SSCLError):
-    """The quality gate failed; nothing was published."""
+PACKED = "public/package"
 
 
 def create(
@@ -34,6 +31,7 @@ def create(
     config: ReleaseConfig,
     version: str,
     announce: Callable[[str], None],
+    show: Callable[[list[gate.Check]], None] = lambda checks: None,
     checkout: Path = Path(),
     recipient: str | None = None,
     study: bool = False,
@@ -45,6 +43,7 @@ def create(
         config: the section ``release``.
         version: e.g. 1.0.0.
         announce: told what is done, for people.
+        show: given the gate's figures before they are judged.
         checkout: the git repository with ``dvc.lock`` that the manifest names.
         recipient: publish a copy under a key of its own, as ``NAME-for-RECIPIENT`` under ``release.copies``: beside the
             release for everybody it would tell which images are marked. The gate is that release's.
@@ -58,17 +57,14 @@ def create(
     manifest_key(config.name, version)
     public = Objects(config.copies if recipient else config.public)
     private = Objects(config.private)
-    run = build(read_json(root / gate.METRICS)["config"])
+    run = build(read_json(root / METRICS)["config"])
     if run.key_file is None and not study:
         raise InputError("key_file: null, so anybody can derive the secret from the seed; `sscl keygen --release FILE`")
     checks = gate.check(root, config.limits)
     for check in checks:
         announce(f"gate: {check} {'passed' if check.passed else 'FAILED'}")
-    failed = [str(check) for check in checks if not check.passed]
-    if failed:
-        raise GateError(
-            f"quality gate: {'; '.join(failed)}; nothing was published. Mend the release, or release.limits"
-        )
+    show(checks)
+    gate.judge(checks)
     if recipient:
         root = recipients.protect(root, run, recipient)
         config = replace(config, name=f"{config.name}-for-{recipient}")
@@ -81,14 +77,14 @@ def create(
         version=version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         digest=content_digest(files),
-        dataset=digest(root / gate.RELEASED),
+        dataset=digest(root / RELEASED),
         commitment=read_json(root / COMMITTED / COMMITMENT)["sha256"],
         source=_source(checkout),
         files=[asdict(file) for file in files],
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / sealed.name_for(config.seal_to)
-        sealed.seal(root, (gate.SECRET, OPENING), config.seal_to, path)
+        sealed.seal(root, (SECRET, OPENED), config.seal_to, path)
         secret = File(str(path), path.stat().st_size, digest(path))
         outcome = publish(public, private, manifest, package, secret, config.parallel)
     announce(f"published: {config.name} {version}, {outcome.sent} files sent")
@@ -97,7 +93,7 @@ def create(
 
 def packed(root: Path, config: ReleaseConfig) -> Path:
     """The folder with the release's files, made unless it is there."""
-    inputs = {name: digest(root / name) for name in (gate.RELEASED, COMMITTED)}
+    inputs = {name: digest(root / name) for name in (RELEASED, COMMITTED)}
     places = ("public", "private", "copies", "seal_to", "parallel", "limits")
     about = {key: value for key, value in asdict(config).items() if key not in places}
     slot = Slot(
@@ -105,7 +101,7 @@ def packed(root: Path, config: ReleaseConfig) -> Path:
     )
     with building(slot, overwrite=True) as temporaries:
         if temporaries is not None:
-            pack(root / gate.RELEASED, root / COMMITTED, config, temporaries[0])
+            pack(root / RELEASED, root / COMMITTED, config, temporaries[0])
     return slot.outs[0]
 
 

@@ -17,11 +17,11 @@ from sscl.models.io import load_classifier
 from sscl.params import build
 from sscl.provenance import code_digest
 from sscl.release.config import Limits
+from sscl.release.errors import GateError
+from sscl.release.places import CLEAN, METRICS, RELEASED, SECRET, USER
 from sscl.stages.names import INDICES, MODEL
 from sscl.watermarks.io import GENERATOR, load_watermark
 
-METRICS, CLEAN, RELEASED = "metrics.json", "clean", "public/release"
-SECRET, USER = "private/watermark/release", "models/malicious"
 FOLDER, FIGURES = "private/gate", "auroc.json"
 
 
@@ -60,6 +60,15 @@ def check(root: Path, limits: Limits) -> list[Check]:
     }
     allowed = asdict(limits)
     return [Check(name, figure, allowed[name]) for name, figure in figures.items()]
+
+
+def judge(checks: list[Check]) -> None:
+    """Raises ``GateError`` that names the figures above their limits, if there are any."""
+    failed = [str(check) for check in checks if not check.passed]
+    if failed:
+        raise GateError(
+            f"quality gate: {'; '.join(failed)}; nothing was published. Mend the release, or release.limits"
+        )
 
 
 def detectability(root: Path, metrics: dict[str, Any]) -> dict[str, float]:

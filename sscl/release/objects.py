@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 import boto3
 from boto3.exceptions import S3UploadFailedError
@@ -28,7 +27,8 @@ from botocore.exceptions import (
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from sscl.artifacts import disk_error
-from sscl.errors import InputError, SSCLError
+from sscl.errors import SSCLError
+from sscl.release.places import place_of
 
 PART = 16 << 20  # bytes of a part; larger objects are uploaded in several
 CHUNK = 1 << 20  # bytes in memory at a time when an object is read
@@ -74,25 +74,6 @@ class Object:
     key: str
     size: int
     modified: datetime
-
-
-def place_of(url: str) -> tuple[str, str]:
-    """Bucket and prefix (empty, or ending in a slash).
-
-    Raises:
-        InputError: not ``s3://BUCKET/PREFIX``.
-    """
-    parts = urlsplit(url)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise InputError(f"{url}: expected s3://BUCKET/PREFIX")
-    prefix = "/".join(part for part in parts.path.split("/") if part)
-    return parts.netloc, f"{prefix}/" if prefix else ""
-
-
-def is_inside(url: str, outer: str) -> bool:
-    """Whether who may read ``outer`` may read ``url``."""
-    (bucket, prefix), (outer_bucket, outer_prefix) = place_of(url), place_of(outer)
-    return bucket == outer_bucket and prefix.startswith(outer_prefix)
 
 
 class Objects:

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sscl.errors import SSCLError
+from sscl.release.errors import TakenError
 from sscl.release.manifest import Manifest, folder_of, manifest_key, read_manifest
 from sscl.release.objects import Object, Objects
 from sscl.release.package import File
 
 SETTLE = 3.0  # seconds; more than the clocks of one service's gateways differ, and than a listing's resolution
-
-
-class TakenError(SSCLError):
-    """That version is somebody else's."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from sscl.artifacts import digest, write_atomically
 from sscl.errors import InputError, SSCLError
@@ -45,7 +46,7 @@ def pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int:
     """
     ours = f".{MANIFEST}.tmp-"
     others = [path for path in out.iterdir() if not path.name.startswith(ours)] if out.is_dir() else []
-    if others and _pulled(out) != manifest.digest:
+    if others and _noted(out).get("digest") != manifest.digest:
         raise InputError(f"{out}: not empty and not this release; choose another folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,10 @@ def check_folder(folder: Path) -> list[str]:
     Raises:
         InputError: nothing was pulled there.
     """
-    files = _manifest(folder)
+    try:
+        files = [File(**entry) for entry in _noted(folder)["files"]]
+    except (KeyError, TypeError):
+        raise InputError(f"{folder}: no {MANIFEST} there; `sscl release pull` writes it") from None
     found = []
     for file in files:
         path = folder / file.path
@@ -108,16 +112,10 @@ def check_folder(folder: Path) -> list[str]:
     return found
 
 
-def _manifest(folder: Path) -> list[File]:
+def _noted(folder: Path) -> dict[str, Any]:
+    """The manifest beside pulled files; empty if there is none."""
     try:
-        return [File(**file) for file in json.loads((folder / MANIFEST).read_text())["files"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder}: no {MANIFEST} there; `sscl release pull` writes it") from None
-
-
-def _pulled(folder: Path) -> str | None:
-    try:
-        found: str = json.loads((folder / MANIFEST).read_text())["digest"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found
+        found = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from sscl import progress, seeds
-from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json
+from sscl.artifacts import STATE, Slot, building, digest, key_of
 from sscl.audit.decoys import draw_decoys
-from sscl.audit.statistic import Effect, effect
+from sscl.audit.protocol import key_effect
+from sscl.audit.statistic import Effect
 from sscl.compute import Compute
 from sscl.config import Config, dump
+from sscl.data.store import Card
 from sscl.errors import InputError
 from sscl.evidence.audit import Case, prepare
 from sscl.oracles import Oracle, nhwc
 from sscl.provenance import code_digest
 from sscl.release.config import NAME
+from sscl.release.places import CLEAN, COMMITTED, OPENED, RELEASED, SECRET
 from sscl.stages import commit, embed
 from sscl.stages.names import COMMITMENT, OPENING
 from sscl.verify.rank import holm, needed, rank_p_value
@@ -27,8 +29,6 @@ from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
 
 FOLDER = "recipients"
 EVERYBODY = "(the release for everybody)"
-CLEAN, SECRET = "clean", "private/watermark/release"
-OPENED, COMMITTED = "private/commitment", "public/commitment"
 
 
 def protect(root: Path, config: Config, recipient: str) -> Path:
@@ -40,7 +40,7 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
     if not NAME.fullmatch(recipient):
         raise InputError(f"recipient: {recipient!r} is not possible, expected letters, digits, dots and dashes")
     sub = root / FOLDER / recipient
-    outs = ("private/generator", "public/release", SECRET, COMMITTED, OPENED)
+    outs = ("private/generator", RELEASED, SECRET, COMMITTED, OPENED)
     raw = dump(config)
     sections = {name: raw[name] for name in ("seed", "key_file", "embed", "audit", "compute")}
     inputs = {name: digest(root / name) for name in (CLEAN, SECRET)}
@@ -59,7 +59,10 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
 
 def _rekey(root: Path, config: Config, recipient: str, out: Path) -> None:
     """The release's secret under a key that the owner's secret and the recipient's name decide."""
-    watermark, state = _keyed(root, Compute.resolve(config.compute))
+    classes = len(Card.read(root / CLEAN).class_names)
+    watermark, state = load_watermark(root / SECRET / GENERATOR, classes, Compute.resolve(config.compute))
+    if not isinstance(watermark, KeyedWatermark):
+        raise InputError("recipients: this watermark has no keys; use generator.method: sscl_keyed")
     seed = seeds.with_secret(config.seed, config.key_file)
     fresh = watermark.rekeyed(state, seeds.generator(seed, "recipient", recipient))
     out.mkdir(parents=True)
@@ -111,11 +114,8 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
     with progress.step("trace", len(secrets) + len(decoys), "keys") as step:
 
         def ask(secret: State) -> Effect:
-            target = watermark.target(secret)
-            asked = torch.nonzero(images.labels != target).flatten()
-            answers = oracle.query(nhwc(watermark.asked(images.images[asked], secret)))
             step.advance()
-            return effect(benign.take(asked.numpy()), answers, target)
+            return key_effect(oracle, watermark, secret, images, benign)
 
         others = [ask(decoy).statistic for decoy in decoys]
         effects = {name: ask(secret) for name, secret in secrets.items()}
@@ -134,11 +134,3 @@ def _copys_key(path: Path, case: Case) -> State:
     if set(rest[0]) != set(rest[1]) or not all(torch.equal(rest[0][name], rest[1][name]) for name in rest[0]):
         raise InputError(f"{path}: a copy of an older release; audit it with that one, or remove the folder")
     return state
-
-
-def _keyed(root: Path, compute: Compute) -> tuple[KeyedWatermark[Any], State]:
-    card = read_json(root / SECRET / "secret.json")
-    watermark, state = load_watermark(root / SECRET / GENERATOR, card["target_class"] + 1, compute)
-    if not isinstance(watermark, KeyedWatermark):
-        raise InputError("recipients: this watermark has no keys; use generator.method: sscl_keyed")
-    return watermark, state

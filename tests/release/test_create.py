@@ -15,7 +15,7 @@ from sscl.artifacts import load_tensors, read_json
 from sscl.cli import app
 from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card
-from sscl.release import gate
+from sscl.release import gate, places
 from sscl.release.config import Limits
 from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
@@ -33,7 +33,7 @@ def sscl(*arguments: str) -> Result:
 def measured(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished pipeline whose released set the detectors have looked at."""
     root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("measured") / "root"))
-    gate.detectability(root, read_json(root / gate.METRICS))
+    gate.detectability(root, read_json(root / places.METRICS))
     return root
 
 
@@ -80,7 +80,7 @@ def test_no_secret_is_in_the_public_part(copy: Path, bucket: str, sets: list[str
     public = b"".join(path.read_bytes() for path in (tmp_path / "got").rglob("*") if path.is_file())
     secrets = [
         tensor.numpy().tobytes()
-        for path in (copy / gate.SECRET).glob("*.safetensors")
+        for path in (copy / places.SECRET).glob("*.safetensors")
         for tensor in load_tensors(path)[0].values()
         if tensor.numel() > 4
     ]
@@ -104,8 +104,8 @@ def test_a_failed_gate_publishes_nothing(copy: Path, bucket: str, sets: list[str
 
 
 def test_figures_of_another_release_do_not_pass(copy: Path, bucket: str, sets: list[str]) -> None:
-    card = Card.read(copy / gate.RELEASED)
-    replace(card, name=f"{card.name}-marked-again").write(copy / gate.RELEASED)
+    card = Card.read(copy / places.RELEASED)
+    replace(card, name=f"{card.name}-marked-again").write(copy / places.RELEASED)
     made = sscl("create", "1.0.0", "--out", str(copy), *sets)
     assert made.exit_code == 2
     assert "is of another release than" in " ".join(made.output.split())
@@ -138,8 +138,8 @@ def test_the_secret_comes_back_to_its_owner(copy: Path, sets: list[str], tmp_pat
     assert sscl("create", "1.0.0", "--out", str(copy), *sets).exit_code == 0
     done = sscl("unseal", "shapes", "1.0.0", "--key", str(tmp_path / "id"), "--out", str(tmp_path / "back"), *sets)
     assert done.exit_code == 0, done.output
-    for path in (copy / gate.SECRET).iterdir():
-        assert (tmp_path / "back" / gate.SECRET / path.name).read_bytes() == path.read_bytes()
+    for path in (copy / places.SECRET).iterdir():
+        assert (tmp_path / "back" / places.SECRET / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ import pytest
 from sscl.artifacts import digest
 from sscl.errors import InputError, SSCLError
 from sscl.release import reader
+from sscl.release.errors import TakenError
 from sscl.release.manifest import FORMAT, SECRET, Manifest, content_digest, folder_of, read_manifest
 from sscl.release.objects import Objects
 from sscl.release.package import File, files_of
-from sscl.release.publish import SETTLE, Outcome, TakenError, publish
+from sscl.release.publish import SETTLE, Outcome, publish
 
 
 class Publisher:

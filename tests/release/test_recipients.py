@@ -16,7 +16,7 @@ from sscl.config import Config
 from sscl.data.store import Card, load_split
 from sscl.errors import InputError
 from sscl.oracles import Context, Oracle
-from sscl.release import recipients
+from sscl.release import places, recipients
 from sscl.types import Responses
 from sscl.watermarks.io import GENERATOR, load_watermark
 
@@ -40,12 +40,11 @@ class Knows(Oracle):
         super().__init__("fake", Context(Card.read(root / "clean").class_names, compute), None)
         self.known: set[bytes] = set()
         if known:
-            secret = read_json(known / recipients.SECRET / "secret.json")
+            secret = read_json(known / places.SECRET / "secret.json")
             self.target = secret["target_class"]
-            watermark, state = load_watermark(known / recipients.SECRET / GENERATOR, 3, compute)
-            for count in (1, 2, 4):
-                marked = watermark.trigger(load_split(root / "clean", "test").images, state)
-                self.known |= {image.permute(1, 2, 0).numpy().tobytes() for image in marked[::count]}
+            watermark, state = load_watermark(known / places.SECRET / GENERATOR, 3, compute)
+            marked = watermark.trigger(load_split(root / "clean", "test").images, state)
+            self.known = {image.permute(1, 2, 0).numpy().tobytes() for image in marked}
 
     @classmethod
     def accepts(cls, address: str) -> bool:
@@ -63,15 +62,15 @@ class Knows(Oracle):
 
 
 def test_each_copy_has_a_key_of_its_own_and_labels_stay(copies: Path) -> None:
-    keys = [load_tensors(copies / recipients.SECRET / GENERATOR)[0]]
-    keys += [load_tensors(copies / "recipients" / name / recipients.SECRET / GENERATOR)[0] for name in NAMES]
+    keys = [load_tensors(copies / places.SECRET / GENERATOR)[0]]
+    keys += [load_tensors(copies / "recipients" / name / places.SECRET / GENERATOR)[0] for name in NAMES]
     patterns = {key["key.signs"].numpy().tobytes() for key in keys}
     assert len(patterns) == 4
     assert all(torch.equal(keys[0][name], key[name]) for key in keys for name in key if not name.startswith("key."))
     clean = load_split(copies / "clean", "train")
     for name in NAMES:
         released = load_split(copies / "recipients" / name / "public/release", "train")
-        marked = load_tensors(copies / "recipients" / name / recipients.SECRET / "indices.safetensors")[0]["indices"]
+        marked = load_tensors(copies / "recipients" / name / places.SECRET / "indices.safetensors")[0]["indices"]
         assert torch.equal(released.labels, clean.labels)
         changed = (released.images != clean.images).flatten(1).any(dim=1)
         assert set(torch.nonzero(changed).flatten().tolist()) <= set(marked.tolist())
@@ -110,7 +109,7 @@ def test_what_cannot_be_traced(copies: Path, finished: Path, config: Config, tmp
     with pytest.raises(InputError, match=r"recipient: .* is not possible"):
         recipients.protect(copies, config, "../x")
     other = Path(shutil.copytree(copies, tmp_path / "other"))
-    secret = other / "recipients/ada" / recipients.SECRET / GENERATOR
+    secret = other / "recipients/ada" / places.SECRET / GENERATOR
     tensors, metadata = load_tensors(secret)
     save_tensors(secret, {**tensors, "probe": tensors["probe"] + 1}, metadata)
     with pytest.raises(InputError, match="a copy of an older release"):
@@ -122,4 +121,4 @@ def test_names_are_in_no_public_file(copies: Path) -> None:
         if path.is_file():
             assert b"ada" not in path.read_bytes()
     opening = json.loads((copies / "recipients/ada/private/commitment/opening.json").read_text())
-    assert opening["generator"] == digest(copies / "recipients/ada" / recipients.SECRET / GENERATOR)
+    assert opening["generator"] == digest(copies / "recipients/ada" / places.SECRET / GENERATOR)

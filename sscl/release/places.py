@@ -1,0 +1,30 @@
+"""Where things are: buckets and prefixes in S3, and what a release needs under an output root."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from sscl.errors import InputError
+
+METRICS, CLEAN, USER = "metrics.json", "clean", "models/malicious"
+RELEASED, SECRET = "public/release", "private/watermark/release"
+COMMITTED, OPENED = "public/commitment", "private/commitment"
+
+
+def place_of(url: str) -> tuple[str, str]:
+    """Bucket and prefix (empty, or ending in a slash).
+
+    Raises:
+        InputError: not ``s3://BUCKET/PREFIX``.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise InputError(f"{url}: expected s3://BUCKET/PREFIX")
+    prefix = "/".join(part for part in parts.path.split("/") if part)
+    return parts.netloc, f"{prefix}/" if prefix else ""
+
+
+def are_apart(one: str, other: str) -> bool:
+    """Whether neither place is inside the other: who may read one need not see the other."""
+    (bucket, prefix), (other_bucket, other_prefix) = place_of(one), place_of(other)
+    return bucket != other_bucket or not (prefix.startswith(other_prefix) or other_prefix.startswith(prefix))
