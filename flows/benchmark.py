@@ -12,7 +12,8 @@ from prefect import flow
 from sscl.benchmark.plan import load_plan
 from sscl.benchmark.results import IncompleteError
 from sscl.cli.common import Debug, reporting
-from tasks.benchmark import measure, publish, runner
+from tasks.benchmark import measure, publish
+from tasks.runners import runner
 
 
 @flow(name="benchmark", validate_parameters=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from sscl.errors import ConfigError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of datasets and recipients: a part of keys and paths
 
 
 def require(condition: bool, key: str, value: object, expected: str) -> None:
@@ -112,6 +115,23 @@ class AuditConfig:
 
 
 @dataclass(frozen=True)
+class PackageConfig:
+    """How the released dataset is called, described and divided."""
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    creator: str
+    url: str
+    shard_images: int
+
+    def __post_init__(self) -> None:
+        require(bool(NAME.fullmatch(self.name)), "name", self.name, "letters, digits, dots and dashes")
+        require(self.shard_images >= 1, "shard_images", self.shard_images, "1 or more")
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """What the report shows."""
 
@@ -152,6 +172,7 @@ class Config:
     user: TrainConfig
     verify: VerifyConfig
     audit: AuditConfig
+    package: PackageConfig
     report: ReportConfig
     compute: ComputeConfig
 

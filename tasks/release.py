@@ -18,6 +18,15 @@ from tasks.retries import PATIENT
 FAILED_GATE = "sscl.gate.failed"  # what an automation listens for
 
 
+def show_gate(checks: list[Check], version: str) -> None:
+    """The gate's figures in the UI, and an event for automations if it fails."""
+    rows = [{"figure": c.name, "value": c.figure, "limit": c.limit, "passed": str(c.passed)} for c in checks]
+    create_table_artifact(rows, key="quality-gate", description=version)
+    if failed := [str(c) for c in checks if not c.passed]:
+        resource = {"prefect.resource.id": "sscl.release", "version": version}
+        emit_event(FAILED_GATE, resource, payload={"figures": failed})
+
+
 @task(
     name="publish-release",
     tags=["gpu"],
@@ -29,14 +38,7 @@ def publish_release(version: str, root: str) -> dict[str, Any]:
     config = load_release(folder / "params.yaml")
     lines: list[str] = []
 
-    def show(checks: list[Check]) -> None:
-        rows = [{"figure": c.name, "value": c.figure, "limit": c.limit, "passed": str(c.passed)} for c in checks]
-        create_table_artifact(rows, key="quality-gate", description=f"{config.name} {version}")
-        if failed := [str(c) for c in checks if not c.passed]:
-            resource = {"prefect.resource.id": "sscl.release", "release": config.name}
-            emit_event(FAILED_GATE, resource, payload={"figures": failed})
-
-    outcome = create(folder / OUT, config, version, lines.append, show, checkout=folder)
+    outcome = create(folder / OUT, config, version, lines.append, lambda c: show_gate(c, version), checkout=folder)
     create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="release", description=version)
     manifest = outcome.manifest
     return {"name": manifest.name, "version": version, "digest": manifest.digest, "sent": outcome.sent}

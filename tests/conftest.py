@@ -46,6 +46,8 @@ TINY = (
     "audit.decoys=19",
     "audit.images=10",
     "embed.rate=0.1",
+    "package.name=shapes",
+    "package.shard_images=100",
 )
 
 

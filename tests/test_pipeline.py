@@ -68,7 +68,10 @@ def test_only_what_may_be_published_goes_to_the_public_remote() -> None:
             ((path, options),) = output.items()
             remotes[path] = options["remote"]
     assert set(remotes.values()) == {"public", "private"}
-    assert [path for path, remote in remotes.items() if remote == "public"] == ["out/public/commitment"]
+    assert [path for path, remote in remotes.items() if remote == "public"] == [
+        "out/public/commitment",
+        "out/public/package",
+    ]
 
 
 @pytest.mark.parametrize("name", list(STAGES))
@@ -129,6 +132,6 @@ def test_public_and_private_never_share_a_directory() -> None:
     paths = [p for stage in STAGES.values() for p in stage.outputs.values()]
     public = [p for p in paths if p.startswith("public/")]
     private = [p for p in paths if p.startswith("private/")]
-    assert len(public) == 3
+    assert len(public) == 4
     assert len(private) == 9
     assert not {p.partition("/")[0] for p in public} & {p.partition("/")[0] for p in private}

@@ -24,6 +24,7 @@ add_stage(app, "surrogate", (), "Train the owner's classifier on clean data.")
 add_stage(app, "generator", ROLES, "Train the watermark generator against the surrogate.")
 add_stage(app, "embed", ROLES, "Mark a share of the dataset: the released set and the owner's secret.")
 add_stage(app, "commit", (), "Draw decoys; fix keys, test and images before the release; publish only a hash.")
+add_stage(app, "package", (), "Write the released set as shards, card and checksums: what strangers get.")
 add_stage(app, "simulate", tuple(SCENARIOS), "Train a stranger's model on a marked or clean set.")
 app.command(
     short_help="Query models and test ownership. [dim]sscl verify --suspect model.onnx --bundle evidence.zip[/]"

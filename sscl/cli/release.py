@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Publish, list, pull and check releases in S3.")
 
 Params = Annotated[Path | None, typer.Option("--params", help="Parameter file.  [default: ./params.yaml]")]
-Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override, e.g. -s release.name=digits.")]
+Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override, e.g. -s release.parallel=8.")]
 Url = Annotated[str | None, typer.Option("--from", help="s3://BUCKET/PREFIX.  [default: release.public]")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
@@ -80,7 +80,7 @@ def create(
 ) -> None:
     """Gate, pack, seal and publish what the pipeline made. Run again after any failure: it goes on where it was.
 
-    Example: sscl release create 1.0.0 --set release.name=digits
+    Example: sscl release create 1.0.0 --set release.public=s3://public-datasets/releases
     """
 
     def work() -> None:

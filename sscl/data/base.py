@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -42,6 +43,10 @@ class Dataset(ABC):
     @abstractmethod
     def records(self, split: str) -> Iterator[Record]:
         """The split's images in order, a few at a time in memory."""
+
+    def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
+        """The images ``start`` to ``stop`` (exclusive) of ``records``; formats that can skip the others do."""
+        return islice(self.records(split), start, stop)
 
     @abstractmethod
     def labels(self, split: str) -> Iterator[int]:

@@ -1,8 +1,7 @@
-"""The section ``release`` of ``params.yaml``: how a release is called, where it goes, and what it must not cost."""
+"""The section ``release`` of ``params.yaml``: where a release goes, and what it must not cost."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,6 @@ from sscl.config import require
 from sscl.params import default_params, read, with_overrides
 from sscl.parsing import parse
 from sscl.release.places import are_apart
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -36,25 +33,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class ReleaseConfig:
-    """One release; the comments in ``params.yaml`` say what each key is."""
+    """Publishing; the comments in ``params.yaml`` say what each key is."""
 
-    name: str
-    title: str
-    description: str
-    licence: str
-    creator: str
-    url: str
     public: str
     private: str
     copies: str
     seal_to: list[str]
-    shard_images: int
     parallel: int
     limits: Limits
 
     def __post_init__(self) -> None:
-        require(bool(NAME.fullmatch(self.name)), "name", self.name, "letters, digits, dots and dashes")
-        require(self.shard_images >= 1, "shard_images", self.shard_images, "1 or more")
         require(1 <= self.parallel <= 64, "parallel", self.parallel, "1 to 64 uploads at a time")
         for key in ("private", "copies"):
             place = getattr(self, key)

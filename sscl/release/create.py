@@ -5,25 +5,43 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json
+from sscl.artifacts import digest, read_json
+from sscl.config import Config
 from sscl.errors import InputError
+from sscl.package.pack import files_of
+from sscl.package.shards import File
 from sscl.params import build
-from sscl.provenance import code_digest
 from sscl.release import gate, recipients, sealed
 from sscl.release.config import ReleaseConfig
 from sscl.release.manifest import FORMAT, Manifest, content_digest, manifest_key
 from sscl.release.objects import Objects
-from sscl.release.package import File, files_of, pack
-from sscl.release.places import COMMITTED, METRICS, OPENED, RELEASED, SECRET
-from sscl.release.publish import Outcome, publish
+from sscl.release.places import COMMITTED, METRICS, OPENED, PACKED, RELEASED, SECRET
+from sscl.release.publish import Outcome, Upload, publish, upload_here
+from sscl.runner import run_stage
 from sscl.stages.names import COMMITMENT
+from sscl.stages.table import STAGES
 
-PACKED = "public/package"
+
+@dataclass(frozen=True)
+class Candidate:
+    """What passed the gate and is packed.
+
+    Attributes:
+        root: its secret and its commitment are there, as in an output root.
+        name: of the dataset, in URLs.
+        files: of the release, under ``root``'s package.
+        dataset: digest of the watermarked dataset.
+    """
+
+    root: Path
+    name: str
+    files: list[File]
+    dataset: str
 
 
 def create(
@@ -54,10 +72,27 @@ def create(
         InputError: no finished pipeline, an impossible version, no key to seal to.
         SSCLError: S3 refuses, or another publisher was first; nothing of this release is visible.
     """
-    manifest_key(config.name, version)
-    public = Objects(config.copies if recipient else config.public)
-    private = Objects(config.private)
+    run = passed(root, config, version, announce, show, study)
+    if recipient:
+        root = recipients.protect(root, run, recipient)
+        run = replace(run, package=replace(run.package, name=f"{run.package.name}-for-{recipient}"))
+    run_stage(STAGES["package"], run, root, overwrite=True)
+    candidate = Candidate(root, run.package.name, files_of(root / PACKED), digest(root / RELEASED))
+    place = config.copies if recipient else config.public
+    return send(candidate, place, config, version, announce, checkout)
+
+
+def passed(
+    root: Path,
+    config: ReleaseConfig,
+    version: str,
+    announce: Callable[[str], None],
+    show: Callable[[list[gate.Check]], None],
+    study: bool,
+) -> Config:
+    """The configuration of the pipeline under ``root``, if it may be published as ``version``; raises as ``create``."""
     run = build(read_json(root / METRICS)["config"])
+    manifest_key(run.package.name, version)
     if run.key_file is None and not study:
         raise InputError("key_file: null, so anybody can derive the secret from the seed; `sscl keygen --release FILE`")
     checks = gate.check(root, config.limits)
@@ -65,19 +100,28 @@ def create(
         announce(f"gate: {check} {'passed' if check.passed else 'FAILED'}")
     show(checks)
     gate.judge(checks)
-    if recipient:
-        root = recipients.protect(root, run, recipient)
-        config = replace(config, name=f"{config.name}-for-{recipient}")
-    package = packed(root, config)
-    files = files_of(package)
+    return run
+
+
+def send(
+    candidate: Candidate,
+    place: str,
+    config: ReleaseConfig,
+    version: str,
+    announce: Callable[[str], None],
+    checkout: Path,
+    upload: Upload = upload_here,
+) -> Outcome:
+    """Seal the secret and publish at ``place``; ``upload`` sends the files, here or on workers."""
+    root, files = candidate.root, candidate.files
     announce(f"packed: {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
     manifest = Manifest(
         format=FORMAT,
-        name=config.name,
+        name=candidate.name,
         version=version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         digest=content_digest(files),
-        dataset=digest(root / RELEASED),
+        dataset=candidate.dataset,
         commitment=read_json(root / COMMITTED / COMMITMENT)["sha256"],
         source=_source(checkout),
         files=[asdict(file) for file in files],
@@ -86,23 +130,10 @@ def create(
         path = Path(folder) / sealed.name_for(config.seal_to)
         sealed.seal(root, (SECRET, OPENED), config.seal_to, path)
         secret = File(str(path), path.stat().st_size, digest(path))
-        outcome = publish(public, private, manifest, package, secret, config.parallel)
-    announce(f"published: {config.name} {version}, {outcome.sent} files sent")
+        public, private = Objects(place), Objects(config.private)
+        outcome = publish(public, private, manifest, root / PACKED, secret, config.parallel, upload=upload)
+    announce(f"published: {candidate.name} {version}, {outcome.sent} files sent")
     return outcome
-
-
-def packed(root: Path, config: ReleaseConfig) -> Path:
-    """The folder with the release's files, made unless it is there."""
-    inputs = {name: digest(root / name) for name in (RELEASED, COMMITTED)}
-    places = ("public", "private", "copies", "seal_to", "parallel", "limits")
-    about = {key: value for key, value in asdict(config).items() if key not in places}
-    slot = Slot(
-        "package", (root / PACKED,), key_of(inputs=inputs, about=about, code=code_digest(__name__)), root / STATE
-    )
-    with building(slot, overwrite=True) as temporaries:
-        if temporaries is not None:
-            pack(root / RELEASED, root / COMMITTED, config, temporaries[0])
-    return slot.outs[0]
 
 
 def _source(checkout: Path) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from typing import Any
 
 from sscl.artifacts import key_of
 from sscl.errors import InputError
+from sscl.package.shards import File
 from sscl.release.objects import Objects
-from sscl.release.package import File
 
 FORMAT = "sscl-release/1"
 SECRET = "secret-"  # what the names of sealed secrets start with

@@ -8,6 +8,7 @@ from sscl.errors import InputError
 
 METRICS, CLEAN, USER = "metrics.json", "clean", "models/malicious"
 RELEASED, SECRET = "public/release", "private/watermark/release"
+PACKED = "public/package"
 COMMITTED, OPENED = "public/commitment", "private/commitment"
 
 

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sscl.errors import SSCLError
+from sscl.package.shards import File
 from sscl.release.errors import TakenError
 from sscl.release.manifest import Manifest, folder_of, manifest_key, read_manifest
 from sscl.release.objects import Object, Objects
-from sscl.release.package import File
 
 SETTLE = 3.0  # seconds; more than the clocks of one service's gateways differ, and than a listing's resolution
+
+
+Upload = Callable[[Objects, str, Sequence[File], Path, int], int]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,16 @@ class Outcome:
     sent: int
 
 
+def upload_here(public: Objects, folder: str, files: Sequence[File], package: Path, parallel: int) -> int:
+    """Send what is missing, ``parallel`` files at a time; how many were sent."""
+
+    def send(file: File) -> bool:
+        return public.put(f"{folder}/{file.path}", package / file.path, file.sha256)
+
+    with ThreadPoolExecutor(parallel) as pool:
+        return sum(pool.map(send, files))
+
+
 def publish(
     public: Objects,
     private: Objects,
@@ -33,6 +46,7 @@ def publish(
     sealed: File,
     parallel: int,
     sleep: Callable[[float], None] = time.sleep,
+    upload: Upload = upload_here,
 ) -> Outcome:
     """Upload what is missing and make the release visible. Run again after any failure: it goes on.
 
@@ -43,6 +57,7 @@ def publish(
         sealed: the encrypted secret; ``path`` is a file on this machine, its name says for whom it is.
         parallel: uploads at a time.
         sleep: waits for the claims of others to be listed.
+        upload: sends the files, here or on workers.
 
     Raises:
         TakenError: another content is published, or claimed first, under this version.
@@ -55,7 +70,7 @@ def publish(
     secret = f"{folder}/{Path(sealed.path).name}"
     if private.sha256(secret) is None:  # sealed anew in every run; an earlier one for the same keys is as good
         private.put(secret, Path(sealed.path), sealed.sha256)
-    sent = _upload(public, folder, manifest.content(), package, parallel)
+    sent = upload(public, folder, manifest.content(), package, parallel)
     _claim(public, manifest, sleep)
     if not public.write(manifest_key(manifest.name, manifest.version), manifest.encoded(), new=True):
         found = read_manifest(public, manifest.name, manifest.version)
@@ -63,14 +78,6 @@ def publish(
             raise SSCLError(f"{public.url}: the manifest was refused and is not there; run again")
         return Outcome(_same(found, manifest, public), sent)
     return Outcome(manifest, sent)
-
-
-def _upload(public: Objects, folder: str, files: Sequence[File], package: Path, parallel: int) -> int:
-    def send(file: File) -> bool:
-        return public.put(f"{folder}/{file.path}", package / file.path, file.sha256)
-
-    with ThreadPoolExecutor(parallel) as pool:
-        return sum(pool.map(send, files))
 
 
 def _claim(public: Objects, manifest: Manifest, sleep: Callable[[float], None]) -> None:

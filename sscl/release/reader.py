@@ -11,9 +11,9 @@ from typing import Any
 
 from sscl.artifacts import digest, write_atomically
 from sscl.errors import InputError, SSCLError
+from sscl.package.shards import File
 from sscl.release.manifest import Manifest, folder_of, read_manifest
 from sscl.release.objects import Objects, TamperedError
-from sscl.release.package import File
 
 MANIFEST = "release.json"  # the manifest, beside the files that were pulled
 

@@ -13,13 +13,12 @@ from sscl.audit.decoys import draw_decoys
 from sscl.audit.protocol import key_effect
 from sscl.audit.statistic import Effect
 from sscl.compute import Compute
-from sscl.config import Config, dump
+from sscl.config import NAME, Config, dump
 from sscl.data.store import Card
 from sscl.errors import InputError
 from sscl.evidence.audit import Case, prepare
 from sscl.oracles import Oracle, nhwc
 from sscl.provenance import code_digest
-from sscl.release.config import NAME
 from sscl.release.places import CLEAN, COMMITTED, OPENED, RELEASED, SECRET
 from sscl.stages import commit, embed
 from sscl.stages.names import COMMITMENT, OPENING

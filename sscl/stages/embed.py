@@ -52,7 +52,7 @@ def run(
         for split in SPLITS:
             records = dataset.records(split)
             if split == "train":
-                records = _marked(records, set(indices.tolist()), watermark, state, card, rng)
+                records = marked_records(records, set(indices.tolist()), watermark, state, card, rng)
             with progress.step(f"embed {variant} {split}", card.counts[split]) as step:
                 for record in records:
                     writer.write(split, record)
@@ -62,13 +62,18 @@ def run(
     private.mkdir(parents=True)
     (private / GENERATOR).write_bytes((generator / GENERATOR).read_bytes())
     save_tensors(private / INDICES, {"indices": indices}, {"split": "train"})
-    secret = {"target_class": watermark.target_class, "embed": asdict(embed), "marked": len(indices)}
-    write_json(
-        private / SECRET, {**secret, "clean": card.name, "released": released, "clean_label": watermark.clean_label}
-    )
+    write_secret(private, watermark, embed, len(indices), card.name, released)
 
 
-def _marked(
+def write_secret(
+    private: Path, watermark: AnyWatermark, embed: EmbedConfig, marked: int, clean: str, released: str
+) -> None:
+    """What the owner must know beside the generator and the indices: ``secret.json``."""
+    secret = {"target_class": watermark.target_class, "embed": asdict(embed), "marked": marked}
+    write_json(private / SECRET, {**secret, "clean": clean, "released": released, "clean_label": watermark.clean_label})
+
+
+def marked_records(
     records: Iterator[Record], chosen: set[int], watermark: AnyWatermark, state: State, card: Card, rng: torch.Generator
 ) -> Iterator[Record]:
     """The records in order, the chosen ones marked in batches of at most ``BATCH``."""

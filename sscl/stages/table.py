@@ -61,6 +61,8 @@ def _stages() -> list[Stage]:
     inputs = {"data": "clean", "watermark": "private/watermark/release"}
     outputs = {"public": "public/commitment", "private": "private/commitment"}
     found.append(Stage("commit", ("audit", "compute"), inputs, outputs))
+    inputs = {"data": "public/release", "commitment": "public/commitment"}
+    found.append(Stage("package", ("package",), inputs, {"out": "public/package"}, gpu=False))
     for scenario, data in SCENARIOS.items():
         found.append(
             Stage(f"simulate@{scenario}", ("user", "compute", "seed"), {"data": data}, {"out": f"models/{scenario}"})

@@ -14,7 +14,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.benchmark import benchmark
 from sscl.errors import ConfigError
-from tasks.benchmark import RUNNERS, runner
+from tasks.runners import RUNNERS, runner
 from tests.conftest import ROOT, TINY, shapes, store
 
 

@@ -47,7 +47,7 @@ def copy(measured: Path, tmp_path: Path) -> Path:
 def sets(bucket: str) -> list[str]:
     _, public = new_identity()
     found = [f"release.{name}=s3://{bucket}/{name}" for name in ("public", "private", "copies")] + EASY
-    found += [f"release.seal_to=[{public}]", "release.name=shapes", "release.shard_images=100"]
+    found += [f"release.seal_to=[{public}]"]
     return [text for change in found for text in ("--set", change)] + ["--params", str(ROOT / "params.yaml")]
 
 
@@ -147,8 +147,7 @@ def test_the_secret_comes_back_to_its_owner(copy: Path, sets: list[str], tmp_pat
     [
         ("release.seal_to=[]", "release.seal_to: no public key; `sscl keygen --seal FILE` makes one"),
         ("release.public=/tmp/x", "expected s3://BUCKET/PREFIX"),
-        ("release.name=../x", "release.name: '../x' is not possible"),
-        ("release.nam=x", "release.nam: unknown key; did you mean 'name'?"),
+        ("release.publik=x", "release.publik: unknown key; did you mean 'public'?"),
         ("release.private=s3://b/public/secret", "release.private: 's3://b/public/secret' is not possible"),
         ("release.private=s3://b//public/x", "a place apart from release.public"),
         ("release.copies=s3://b", "a place apart from release.public"),

@@ -12,11 +12,12 @@ import pytest
 
 from sscl.artifacts import digest
 from sscl.errors import InputError, SSCLError
+from sscl.package.pack import files_of
+from sscl.package.shards import File
 from sscl.release import reader
 from sscl.release.errors import TakenError
 from sscl.release.manifest import FORMAT, SECRET, Manifest, content_digest, folder_of, read_manifest
 from sscl.release.objects import Objects
-from sscl.release.package import File, files_of
 from sscl.release.publish import SETTLE, Outcome, publish
 
 

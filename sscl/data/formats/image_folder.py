@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from sscl.data.base import SPLITS, Dataset, Format, Record, Writer
@@ -34,7 +36,10 @@ class ImageFolder(Dataset):
         return sum(1 for _ in self._paths(split))
 
     def records(self, split: str) -> Iterator[Record]:
-        for label, path in self._paths(split):
+        return self.part(split, 0, sys.maxsize)
+
+    def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
+        for label, path in islice(self._paths(split), start, stop):
             yield Record(path.relative_to(self._folders[split]).as_posix(), path.read_bytes(), label)
 
     def labels(self, split: str) -> Iterator[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,16 +40,31 @@ class ParquetDataset(Dataset):
         return sum(file.metadata.num_rows for file in self._files[split])
 
     def records(self, split: str) -> Iterator[Record]:
-        image, label = self.layout["image"], self.layout["label"]
-        number = 0
+        return self.part(split, 0, self.count(split))
+
+    def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
+        number = 0  # of the next row
         for file in self._files[split]:
-            groups = range(file.metadata.num_row_groups)
-            for batch in chain.from_iterable(file.iter_batches(ROWS, [group], [image, label]) for group in groups):
-                for picture, index in zip(batch[image].to_pylist(), batch[label].to_pylist(), strict=True):
-                    picture = picture or {}
-                    name = picture.get("path") or f"{split}-{number:08d}"
-                    yield Record(name, picture.get("bytes") or b"", -1 if index is None else int(index))
-                    number += 1
+            for group in range(file.metadata.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if number + rows > start and number < stop:
+                    yield from self._group(file, group, split, number, start, stop)
+                number += rows
+
+    def _group(
+        self, file: pq.ParquetFile, group: int, split: str, number: int, start: int, stop: int
+    ) -> Iterator[Record]:
+        """What of a row group, whose first row is the split's ``number``-th, is between ``start`` and ``stop``."""
+        image, label = self.layout["image"], self.layout["label"]
+        for batch in file.iter_batches(ROWS, [group], [image, label]):
+            first = min(max(0, start - number), len(batch))
+            wanted = batch.slice(first, max(0, stop - number - first))
+            pairs = zip(wanted[image].to_pylist(), wanted[label].to_pylist(), strict=True)
+            for position, (picture, index) in enumerate(pairs, start=number + first):
+                picture = picture or {}
+                name = picture.get("path") or f"{split}-{position:08d}"
+                yield Record(name, picture.get("bytes") or b"", -1 if index is None else int(index))
+            number += len(batch)
 
     def labels(self, split: str) -> Iterator[int]:
         for file in self._files[split]:

@@ -13,18 +13,15 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
-from sscl.config import DataConfig
+from sscl.config import DataConfig, PackageConfig
 from sscl.data.base import Record
 from sscl.data.codec import encode_like
 from sscl.data.store import Card, open_dataset, writing
-from sscl.release import alike
-from sscl.release.config import Limits, ReleaseConfig
-from sscl.release.package import pack
+from sscl.package import alike
+from sscl.package.pack import pack
 from sscl.stages import prepare
 
-LIMITS = Limits(1, 1, 1, 1, 1)
-PLACES = ("https://example.org", "s3://a", "s3://b", "s3://c")
-ABOUT = ReleaseConfig("shapes", "Shapes", "Bars and squares.", "CC-BY-4.0", "us", *PLACES, [], 70, 2, LIMITS)
+ABOUT = PackageConfig("shapes", "Shapes", "Bars and squares.", "CC-BY-4.0", "us", "https://example.org", 70)
 
 
 def encoded(pixels: np.ndarray, kind: str, **options: object) -> bytes:
@@ -38,7 +35,7 @@ def test_every_image_becomes_an_uncompressed_png_of_one_length() -> None:
     noisy, flat = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8), np.zeros((9, 9, 3), dtype=np.uint8)
     files = [encoded(pixels, kind) for pixels in (noisy, flat) for kind in ("PNG", "BMP", "JPEG")]
     files.append(encoded(flat[:, :, 0], "PNG"))  # greyscale, where marked ones are RGB
-    made = [alike.plain(data, 3) for data in files]
+    made = [alike.plain(data, 3, 9) for data in files]
     assert {len(data) for data in made} == {len(made[0])}
     for before, after in zip(files, made, strict=True):
         image = Image.open(io.BytesIO(after))

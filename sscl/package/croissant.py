@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlcroissant as mlc
 
+from sscl.config import PackageConfig
 from sscl.data.base import SPLITS
 from sscl.data.store import Card
-from sscl.release.config import ReleaseConfig
-
-if TYPE_CHECKING:
-    from sscl.release.package import File
+from sscl.package.shards import DATA, File
 
 
-def croissant(card: Card, about: ReleaseConfig, shards: Sequence[File]) -> dict[str, Any]:
+def croissant(card: Card, about: PackageConfig, shards: Sequence[File]) -> dict[str, Any]:
     """JSON-LD with every shard's SHA-256, and a record set for each split."""
     objects = [
         mlc.FileObject(
@@ -33,7 +31,7 @@ def croissant(card: Card, about: ReleaseConfig, shards: Sequence[File]) -> dict[
             id=f"{split}-shards",
             name=f"{split}-shards",
             encoding_formats=["application/x-parquet"],
-            includes=[f"data/{split}-*.parquet"],
+            includes=[f"{DATA}/{split}-*.parquet"],
         )
         for split in SPLITS
     ]

@@ -12,12 +12,18 @@ import io
 import numpy as np
 from PIL import Image
 
-from sscl.data.codec import decode
+from sscl.data.codec import RefusedImageError, decode
 
 
-def plain(data: bytes, channels: int) -> bytes:
-    """The image as an uncompressed PNG with that many channels; its length depends on its height and width alone."""
+def plain(data: bytes, channels: int, size: int) -> bytes:
+    """The image as an uncompressed PNG with that many channels; its length depends on its height and width alone.
+
+    Raises:
+        RefusedImageError: damaged, or not ``size`` pixels high and wide.
+    """
     pixels = decode(data)
+    if pixels.shape[:2] != (size, size):
+        raise RefusedImageError(f"{pixels.shape[1]}x{pixels.shape[0]} px, expected {size}x{size}")
     if channels == 3 and pixels.ndim == 2:  # a marked image of an RGB set is RGB, so all are
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     buffer = io.BytesIO()

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
+from sscl import progress
 from sscl.artifacts import digest, write_atomically
-from sscl.data.base import SPLITS, Record
-from sscl.data.store import Card, open_dataset, writing
-from sscl.release import alike
-from sscl.release.config import ReleaseConfig
-from sscl.release.croissant import croissant
+from sscl.config import PackageConfig
+from sscl.data.base import SPLITS
+from sscl.data.store import Card, open_dataset
+from sscl.package.croissant import croissant
+from sscl.package.shards import DATA, File, shards_of, write_shard
 
 CARD, CROISSANT, CHECKSUMS, COMMITMENTS = "README.md", "croissant.json", "SHA256SUMS", "commitment"
-DATA = "data"  # folder of the shards
 
 
-@dataclass(frozen=True)
-class File:
-    """One file of a release: relative path, bytes, SHA-256."""
-
-    path: str
-    size: int
-    sha256: str
-
-
-def pack(dataset: Path, commitment: Path, about: ReleaseConfig, out: Path) -> list[File]:
+def pack(dataset: Path, commitment: Path, about: PackageConfig, out: Path) -> list[File]:
     """Write the files to ``out``; the same input gives the same bytes, one row group in memory at a time.
 
     Args:
@@ -41,33 +30,41 @@ def pack(dataset: Path, commitment: Path, about: ReleaseConfig, out: Path) -> li
         Every file, checksums included, sorted by path.
     """
     card, source = open_dataset(dataset)
-    out.mkdir(parents=True)
-    for split in SPLITS:
-        shards = -(-card.counts[split] // about.shard_images)
-        records = source.records(split)
-        for number in range(shards):
-            layout = {"image": "image", "label": "label"}
-            with writing(out / DATA, "parquet", card.class_names, layout) as writer:
-                for record in islice(records, about.shard_images):
-                    data = alike.plain(record.data, card.channels)
-                    writer.write(f"{split}-{number:05d}-of-{shards:05d}", Record(record.name, data, record.label))
-    shutil.copytree(commitment, out / COMMITMENTS)
-    shard_files = [file for file in files_of(out) if file.path.startswith(f"{DATA}/")]
+    shards, files = shards_of(card.counts, about.shard_images), []
+    with progress.step("package", len(shards), "shards") as step:
+        for shard in shards:
+            records = source.part(shard.split, shard.start, shard.stop)
+            files.append(write_shard(shard, records, card, out))
+            step.advance()
+    return describe(out, card, about, commitment, files)
+
+
+def describe(out: Path, card: Card, about: PackageConfig, commitment: Path, shards: list[File]) -> list[File]:
+    """Write what is beside the shards; every file of the release, sorted. Large shards are not read again."""
+    shutil.copytree(commitment, out / COMMITMENTS, dirs_exist_ok=True)
     write_atomically(out / CARD, dataset_card(card, about).encode())
-    described = json.dumps(croissant(card, about, shard_files), indent=2)
+    described = json.dumps(croissant(card, about, shards), indent=2)
     write_atomically(out / CROISSANT, f"{described}\n".encode())
-    sums = "".join(f"{file.sha256}  {file.path}\n" for file in files_of(out))
-    write_atomically(out / CHECKSUMS, sums.encode())
-    return files_of(out)
+    beside = [out / CARD, out / CROISSANT, *(path for path in (out / COMMITMENTS).rglob("*") if path.is_file())]
+    files = _sorted([*shards, *(_file(out, path) for path in beside)])
+    write_atomically(out / CHECKSUMS, "".join(f"{file.sha256}  {file.path}\n" for file in files).encode())
+    return _sorted([*files, _file(out, out / CHECKSUMS)])
 
 
 def files_of(folder: Path) -> list[File]:
     """Every file under a folder, sorted."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [File(path.relative_to(folder).as_posix(), path.stat().st_size, digest(path)) for path in paths]
+    return _sorted([_file(folder, path) for path in folder.rglob("*") if path.is_file()])
 
 
-def dataset_card(card: Card, about: ReleaseConfig) -> str:
+def _file(folder: Path, path: Path) -> File:
+    return File(path.relative_to(folder).as_posix(), path.stat().st_size, digest(path))
+
+
+def _sorted(files: list[File]) -> list[File]:
+    return sorted(files, key=lambda file: file.path)
+
+
+def dataset_card(card: Card, about: PackageConfig) -> str:
     """README.md in the form that Hugging Face's hub reads."""
     counts = "\n".join(f"| {split} | {card.counts[split]:,} |" for split in SPLITS)
     return f"""---

@@ -1,0 +1,49 @@
+"""Flow ``large``: mark and publish a dataset of which the pipeline saw a sample, shard by shard on many workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from prefect import flow, get_run_logger, unmapped
+
+from sscl.cli.common import Debug, reporting
+from tasks.large import mark_shard, plan_shards, publish_shards
+from tasks.runners import runner
+
+
+@flow(name="large", validate_parameters=True)
+def large(version: str | None = None, root: str = ".") -> dict[str, Any]:
+    """Mark every shard of the whole dataset with the finished pipeline's secret; run again, it goes on where it was.
+
+    Args:
+        version: to publish it as; ``None`` to only write ``out/large``.
+        root: the checkout's folder, which every worker must see.
+
+    Returns:
+        How many shards there are; and name and digest of what was published.
+    """
+    log = get_run_logger().info
+    count = plan_shards(root)
+    shards = mark_shard.map(unmapped(root), range(count)).result()
+    if version is None:
+        return {"shards": count}
+    return {"shards": count, **publish_shards(shards, version, root, log)}
+
+
+def main(
+    version: Annotated[str | None, typer.Argument(help="e.g. 1.0.0; without it nothing is published.")] = None,
+    on: Annotated[str, typer.Option("--runner", help="thread, dask or ray.")] = "thread",
+    workers: Annotated[int, typer.Option(help="Shards at a time.")] = 1,
+    root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
+    debug: Debug = False,
+) -> None:
+    """Mark a large dataset in a Prefect flow."""
+    with reporting(debug):
+        found = large.with_options(task_runner=runner(on, workers))(version, str(root))
+        typer.echo(", ".join(f"{key} {value}" for key, value in found.items()))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""A watermarked dataset as the files that strangers get: shards, card, metadata, checksums."""

@@ -1,0 +1,134 @@
+"""Datasets larger than memory: marked, packed and digested shard by shard, by whichever worker.
+
+The pipeline trains and is gated on a sample (``data.train_images``). The same secret then marks the whole dataset at
+``data.path``. A worker needs nothing but the shared folder and a shard's number, and a shard's bytes depend on nothing
+but the plan, so a shard that a killed worker left is made again, identically.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sscl import seeds
+from sscl.artifacts import STATE, digest, key_of, load_tensors, read_json, save_tensors, write_json
+from sscl.compute import Compute
+from sscl.config import Config, DataConfig, dump
+from sscl.data.base import Dataset
+from sscl.data.sources import SOURCES
+from sscl.data.store import Card
+from sscl.errors import InputError
+from sscl.package.pack import describe
+from sscl.package.shards import DATA, File, Shard, shards_of, write_shard
+from sscl.params import build
+from sscl.provenance import code_digest
+from sscl.release.create import Candidate
+from sscl.release.manifest import content_digest
+from sscl.release.places import CLEAN, COMMITTED, OPENED, PACKED, SECRET
+from sscl.stages.embed import marked_records, write_secret
+from sscl.stages.names import INDICES
+from sscl.watermarks.io import GENERATOR, load_watermark
+
+FOLDER = "large"  # under the output root; an output root of its own for what is published
+PLAN = f"{STATE}/plan.json"
+USE = "large"  # names its random numbers
+
+
+def whole(config: DataConfig) -> Dataset:
+    """The dataset of which the pipeline took a sample."""
+    return SOURCES[config.source](replace(config, train_images=None, test_images=None))
+
+
+def plan(root: Path, config: Config) -> list[Shard]:
+    """Draw which images are marked and write what workers need to ``root/large``; the shards, in order.
+
+    Memory: eight bytes an image, for its label.
+
+    Raises:
+        InputError: no finished pipeline under ``root``, or its sample has other classes.
+        ConfigError: the target class cannot supply the rate.
+    """
+    sample, source = Card.read(root / CLEAN), whole(config.data)
+    if source.class_names[: config.data.classes] != sample.class_names or config.data.classes:
+        raise InputError(f"{root / CLEAN}: other classes than the dataset; run the pipeline on all of them")
+    counts = {split: source.count(split) for split in sample.counts}
+    shards = shards_of(counts, config.package.shard_images)
+    secret = root / SECRET / GENERATOR
+    inputs = {"secret": digest(secret), "commitment": digest(root / COMMITTED), "sample": sample.name}
+    sections = {name: dump(config)[name] for name in ("seed", "key_file", "data", "embed", "package")}
+    key = key_of(inputs=inputs, config=sections, counts=counts, code=code_digest(__name__))
+    out = root / FOLDER
+    if (out / PLAN).is_file() and read_json(out / PLAN)["key"] == key:
+        return shards
+    shutil.rmtree(out, ignore_errors=True)
+    labels = torch.from_numpy(np.fromiter(source.labels("train"), np.int64, counts["train"]))
+    watermark, _ = load_watermark(secret, len(sample.class_names), Compute.resolve(config.compute))
+    seed = seeds.with_secret(config.seed, config.key_file)
+    indices = watermark.select(labels, config.embed, seeds.generator(seed, "embed", USE))
+    (out / SECRET).mkdir(parents=True)
+    shutil.copy(secret, out / SECRET)
+    save_tensors(out / SECRET / INDICES, {"indices": indices}, {"split": "train"})
+    for folder in (COMMITTED, OPENED):
+        shutil.copytree(root / folder, out / folder)
+    for folder in (f"{PACKED}/{DATA}", f"{STATE}/shards"):
+        (out / folder).mkdir(parents=True)
+    described = asdict(replace(sample, name=f"{config.package.name}-{key[:12]}", counts=counts))
+    write_json(out / PLAN, {"key": key, "config": dump(config), "card": described})
+    return shards
+
+
+def mark(root: Path, number: int) -> File:
+    """Mark and write one shard of the plan, unless it is there; safe to be done by two workers, or again.
+
+    Raises:
+        InputError: no plan, or an image that cannot be used.
+    """
+    out = root / FOLDER
+    found = read_json(out / PLAN)
+    config, card = build(found["config"]), _card(found)
+    shard = shards_of(card.counts, config.package.shard_images)[number]
+    note = out / STATE / "shards" / f"{shard.stem}.json"
+    if note.is_file():
+        made = File(**read_json(note))
+        if (out / PACKED / made.path).is_file() and digest(out / PACKED / made.path) == made.sha256:
+            return made
+    records = whole(config.data).part(shard.split, shard.start, shard.stop)
+    if shard.split == "train":
+        watermark, state = load_watermark(
+            out / SECRET / GENERATOR, len(card.class_names), Compute.resolve(config.compute)
+        )
+        indices = load_tensors(out / SECRET / INDICES)[0]["indices"]
+        chosen = indices[(indices >= shard.start) & (indices < shard.stop)] - shard.start
+        seed = seeds.with_secret(config.seed, config.key_file)
+        rng = seeds.generator(seed, "mark", USE, shard.stem)
+        records = marked_records(records, set(chosen.tolist()), watermark, state, card, rng)
+    made = write_shard(shard, records, card, out / PACKED)
+    write_json(note, asdict(made))
+    return made
+
+
+def assemble(root: Path, shards: Sequence[File]) -> Candidate:
+    """Complete the package from its shards' digests, which are not read again.
+
+    Raises:
+        InputError: no plan.
+    """
+    out = root / FOLDER
+    found = read_json(out / PLAN)
+    config, card = build(found["config"]), _card(found)
+    marked = len(load_tensors(out / SECRET / INDICES)[0]["indices"])
+    watermark, _ = load_watermark(out / SECRET / GENERATOR, len(card.class_names), Compute.resolve(config.compute))
+    content = content_digest(list(shards))
+    write_secret(out / SECRET, watermark, config.embed, marked, card.name, content)
+    files = describe(out / PACKED, card, config.package, out / COMMITTED, list(shards))
+    return Candidate(out, config.package.name, files, content)
+
+
+def _card(found: dict[str, Any]) -> Card:
+    return Card(**{**found["card"], "class_names": tuple(found["card"]["class_names"])})

@@ -1,0 +1,61 @@
+"""Shards of a large dataset as Prefect tasks: what they return is a path and a digest, never data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefect import task, unmapped
+
+from sscl.artifacts import read_json
+from sscl.package.shards import File
+from sscl.params import build
+from sscl.release import large
+from sscl.release.config import load_release
+from sscl.release.create import passed, send
+from sscl.release.objects import Objects
+from sscl.release.places import METRICS
+from tasks.release import show_gate
+from tasks.results import OUT
+from tasks.retries import PATIENT
+
+
+@task(name="plan-shards", tags=["gpu"])
+def plan_shards(root: str) -> int:
+    """Draw which images are marked; how many shards there are."""
+    out = Path(root) / OUT
+    return len(large.plan(out, build(read_json(out / METRICS)["config"])))
+
+
+@task(name="mark-shard", tags=["gpu"], task_run_name="mark-shard-{number}", **PATIENT)
+def mark_shard(root: str, number: int) -> dict[str, Any]:
+    """Mark, pack and digest one shard; done once, whoever asks, and again after a worker died."""
+    return asdict(large.mark(Path(root) / OUT, number))
+
+
+@task(name="upload-file", task_run_name="upload-{key}", **PATIENT)
+def upload_file(url: str, key: str, path: str, sha256: str) -> bool:
+    """Whether the file was sent; it is not if it is there already."""
+    return Objects(url).put(key, Path(path), sha256)
+
+
+def upload_by_tasks(public: Objects, folder: str, files: Sequence[File], package: Path, parallel: int) -> int:
+    """One mapped task a file, on the flow's workers; they decide how many at a time."""
+    keys = [f"{folder}/{file.path}" for file in files]
+    paths = [str(package / file.path) for file in files]
+    sent = upload_file.map(unmapped(public.url), keys, paths, [file.sha256 for file in files])
+    return sum(sent.result())
+
+
+def publish_shards(
+    shards: Sequence[dict[str, Any]], version: str, root: str, log: Callable[[str], None]
+) -> dict[str, Any]:
+    """Gate on the sample's figures, then assemble and publish; called by the flow, so that its uploads are tasks."""
+    folder = Path(root)
+    config = load_release(folder / "params.yaml")
+    passed(folder / OUT, config, version, log, lambda checks: show_gate(checks, version), study=False)
+    candidate = large.assemble(folder / OUT, [File(**shard) for shard in shards])
+    manifest = send(candidate, config.public, config, version, log, folder, upload_by_tasks).manifest
+    return {"name": manifest.name, "version": version, "digest": manifest.digest}
