@@ -114,7 +114,7 @@ def mark(root: Path, number: int) -> File:
 
 
 def assemble(root: Path, shards: Sequence[File]) -> Candidate:
-    """Complete the package from its shards' digests, which are not read again.
+    """Complete the package from its shards' digests, which are not read again; removes what killed workers left.
 
     Raises:
         InputError: no plan.
@@ -124,6 +124,8 @@ def assemble(root: Path, shards: Sequence[File]) -> Candidate:
     config, card = build(found["config"]), _card(found)
     marked = len(load_tensors(out / SECRET / INDICES)[0]["indices"])
     watermark, _ = load_watermark(out / SECRET / GENERATOR, len(card.class_names), Compute.resolve(config.compute))
+    for left in (out / PACKED / DATA).glob(".*.tmp-*"):
+        shutil.rmtree(left)
     content = content_digest(list(shards))
     write_secret(out / SECRET, watermark, config.embed, marked, card.name, content)
     files = describe(out / PACKED, card, config.package, out / COMMITTED, list(shards))

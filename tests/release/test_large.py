@@ -1,0 +1,129 @@
+"""A dataset in shards: the same bytes whoever makes them and in whichever order, and nothing lost or added."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sscl.artifacts import load_tensors, read_json
+from sscl.config import Config
+from sscl.data.base import Record
+from sscl.data.codec import decode, encode_png
+from sscl.data.formats.parquet import ParquetDataset
+from sscl.data.store import Card, load_split, writing
+from sscl.errors import InputError
+from sscl.package.pack import files_of
+from sscl.package.shards import shards_of, write_shard
+from sscl.release import large, places
+from sscl.stages.names import INDICES, SECRET
+
+
+@pytest.fixture
+def many(config: Config) -> Config:
+    """Ten shards, the last one short."""
+    return replace(config, package=replace(config.package, shard_images=33))
+
+
+def made(root: Path, config: Config, order: list[int] | None = None) -> list[large.File]:
+    count = len(large.plan(root, config))
+    files = {number: large.mark(root, number) for number in order or range(count)}
+    return [files[number] for number in range(count)]
+
+
+def test_any_order_and_any_rerun_give_the_same_bytes(copy: Path, many: Config) -> None:
+    files = made(copy, many)
+    package = copy / large.FOLDER / places.PACKED
+    (package / files[2].path).write_bytes(b"half a sh")
+    (package / files[4].path).unlink()
+    assert made(copy, many) == files
+    candidate = large.assemble(copy, files)
+    assert candidate.files == files_of(package)
+    shutil.rmtree(copy / large.FOLDER)
+    assert made(copy, many, order=[5, 9, 0, 1, 8, 2, 7, 3, 6, 4, 10]) == files
+    assert large.assemble(copy, files) == candidate
+
+
+def test_names_order_and_labels_stay_and_only_the_drawn_images_change(copy: Path, many: Config) -> None:
+    large.assemble(copy, made(copy, many))
+    root = copy / large.FOLDER
+    before = {split: load_split(copy / "clean", split) for split in ("train", "test")}
+    packed = ParquetDataset(root / places.PACKED)
+    chosen = set(load_tensors(root / places.SECRET / INDICES)[0]["indices"].tolist())
+    assert len(chosen) == read_json(root / places.SECRET / SECRET)["marked"] == 24
+    clean_names = [record.name for record in large.whole(many.data).records("train")]
+    after = list(packed.records("train"))
+    assert [record.name for record in after] == clean_names
+    assert [record.label for record in after] == before["train"].labels.tolist()
+    same = [
+        torch.equal(torch.from_numpy(decode(r.data).copy()), image[0])
+        for r, image in zip(after, before["train"].images, strict=True)
+    ]
+    assert {number for number, unchanged in enumerate(same) if not unchanged} == chosen
+    assert len(list(packed.records("test"))) == len(before["test"].labels)
+    assert len({len(record.data) for record in after}) == 1
+
+
+def test_another_secret_is_another_plan(copy: Path, many: Config) -> None:
+    files = made(copy, many)
+    other = replace(many, seed=many.seed + 1)
+    assert made(copy, other) != files
+
+
+def test_bad_images_and_missing_plans_are_named(copy: Path, many: Config, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"plan\.json: no such file"):
+        large.mark(copy, 0)
+    with writing(tmp_path / "bad", "parquet", ("across", "down", "square"), {}) as writer:
+        for split in ("train", "test"):
+            for number in range(60):
+                pixels = np.zeros((28, 29 if (split, number) == ("train", 41) else 28), np.uint8)
+                writer.write(split, Record(f"{number}.png", encode_png(pixels), number % 3))
+    config = replace(many, data=replace(many.data, path=str(tmp_path / "bad")))
+    large.plan(copy, config)
+    with pytest.raises(InputError, match=r"train/41\.png: 29x28 px, expected 28x28; mend or remove the image"):
+        large.mark(copy, 1)
+    assert not list((copy / large.FOLDER).rglob("*00001*"))
+    fewer = replace(config, data=replace(config.data, classes=2))
+    with pytest.raises(InputError, match="other classes than the dataset"):
+        large.plan(copy, fewer)
+
+
+@pytest.mark.parametrize("images", [1, 7, 60, 61, 1000])
+def test_shards_cover_every_image_once(images: int) -> None:
+    shards = shards_of({"train": 60, "test": 7}, images)
+    for split, count in (("train", 60), ("test", 7)):
+        covered = [n for shard in shards if shard.split == split for n in range(shard.start, shard.stop)]
+        assert covered == list(range(count))
+    assert len({shard.stem for shard in shards}) == len(shards)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 5), (995, 1005), (1000, 2000), (2040, 2050), (1, 2049), (7, 7)])
+def test_a_part_of_a_parquet_dataset(start: int, stop: int, tmp_path: Path) -> None:
+    """Across row groups of 1,000 and files."""
+    for number in (0, 1):
+        with writing(tmp_path, "parquet", ("a",), {}) as writer:
+            for row in range(1025):
+                writer.write(f"train-{number}", Record(f"{number}-{row}", bytes([row % 256]), 0))
+    (tmp_path / "test.parquet").write_bytes((tmp_path / "train-0.parquet").read_bytes())
+    dataset = ParquetDataset(tmp_path)
+    assert list(dataset.part("train", start, stop)) == list(dataset.records("train"))[start:stop]
+
+
+def test_a_shard_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    card = Card("d", "parquet", ("a",), 1, 4, {"train": 2, "test": 1}, {})
+    buffer = io.BytesIO()
+    Image.new("L", (4, 4)).save(buffer, "PNG")
+
+    def broken() -> object:
+        yield Record("0", buffer.getvalue(), 0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_shard(shards_of(card.counts, 2)[0], broken(), card, tmp_path)  # type: ignore[arg-type]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
