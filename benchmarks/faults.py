@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,15 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import botocore.auth
 import typer
 
 from sscl.artifacts import write_json
@@ -36,59 +41,97 @@ from tests.release.test_publish import Publisher
 
 RESULTS = Path("docs/results/faults.json")
 RERUNS = 20
+LARGE = 7_000_000  # bytes of the smallest of four files; the larger ones are sent in parts
+Trial = Callable[[int, "Place", str], bool]
 
 
 class Place:
-    """A prefix of its own for one trial."""
+    """A prefix of its own for one trial, in which an older release is published."""
 
     def __init__(self, bucket: str) -> None:
         self.bucket = f"{bucket}/{uuid.uuid4().hex[:8]}"
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(prefix="sscl-faults-"))
         self.straight = Objects(f"s3://{self.bucket}/public")
+        Publisher(self.folder / "old", self.bucket, "old", "0.9").publish(lambda _: None)
 
-    def completes(self) -> bool:
-        """Intact now; and after a rerun without faults, one whole release is visible."""
-        if not intact(self.straight):
+    def is_intact(self) -> bool:
+        """The older release is whole, the new one whole or not to be seen, and nothing sealed is public."""
+        versions = [manifest.version for manifest in reader.published(self.straight)]
+        contents = [self.straight.read(item.key) or b"" for item in self.straight.list("")]
+        return versions in (["0.9"], ["0.9", "1.0"]) and intact(self.straight) and b"sealed" not in b"".join(contents)
+
+    def completes(self, content: str = "x") -> bool:
+        """Intact now; and after a rerun without faults, the new release is whole."""
+        if not self.is_intact():
             return False
-        Publisher(self.folder / "rerun", self.bucket).publish(lambda _: None)
-        return len(list(reader.published(self.straight))) == 1 and intact(self.straight)
+        Publisher(self.folder / "rerun", self.bucket, content).publish(lambda _: None)
+        return len(list(reader.published(self.straight))) == 2 and self.is_intact()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
+        for whole in (self.straight, Objects(f"s3://{self.bucket}/private")):
+            for item in list(whole.list("")):
+                whole.client.delete_object(Bucket=whole.bucket, Key=whole.prefix + item.key)
+
+
+def through(url: str, place: Place, name: str = "owner") -> Publisher:
+    """A publisher that reaches the server by ``url``."""
+    with changed(AWS_ENDPOINT_URL=url):
+        return Publisher(place.folder / name, place.bucket)
+
+
+@contextmanager
+def changed(**values: str | None) -> Iterator[None]:
+    """Environment variables, for a while; ``None`` removes one."""
+    before = dict(os.environ)
+    os.environ.update({name: value for name, value in values.items() if value is not None})
+    for name in [name for name, value in values.items() if value is None]:
+        os.environ.pop(name, None)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def says(expected: str, work: Callable[[], object]) -> bool:
+    """Whether it fails with a message for people that contains ``expected``."""
+    try:
+        work()
+    except SSCLError as error:
+        return expected in str(error)
+    return False
 
 
 def line(fault: str, seed: int, place: Place, upstream: str) -> bool:
     """A publisher and a reader on a bad line, run again until they complete."""
     with proxying(upstream, fault, share=0.35, seed=seed) as proxy:
-        os.environ["AWS_ENDPOINT_URL"] = proxy.url
-        one = Publisher(place.folder / "owner", place.bucket)
-        os.environ["AWS_ENDPOINT_URL"] = upstream
+        one = through(proxy.url, place)
         for _ in range(RERUNS):
             try:
                 one.publish(lambda _: None)
-                (found,) = reader.published(one.public)
-                reader.pull(one.public, found, place.folder / "out", 2)
+                reader.pull(one.public, reader.get(one.public, "d", "1.0"), place.folder / "out", 2)
                 break
             except SSCLError:
-                if not intact(place.straight):
+                if not place.is_intact():
                     return False
         else:
             return False
-    struck = proxy.injected > 0
-    return struck and reader.check_folder(place.folder / "out") == [] and place.completes()
+    return proxy.injected > 0 and reader.check_folder(place.folder / "out") == [] and place.completes()
 
 
 def killed(seed: int, place: Place, upstream: str) -> bool:
     """SIGKILL at a random moment of a publishing that a slow line stretches to some seconds."""
     with proxying(upstream, "latency", share=0.5, seed=seed) as proxy:
         environment = {**os.environ, "AWS_ENDPOINT_URL": proxy.url, "PYTHONPATH": str(Path.cwd())}
-        command = [sys.executable, "-c", PUBLISH, str(place.folder / "owner"), place.bucket]
+        command = [sys.executable, "-c", PUBLISH, str(place.folder / "owner"), place.bucket, str(LARGE)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(random.Random(seed).uniform(0.0, 2.5))
+            time.sleep(random.Random(seed).uniform(0.0, 5.0))
             alive = process.poll() is None
             process.send_signal(signal.SIGKILL)
     if not alive:
         raise typer.BadParameter(f"trial {seed}: the publisher had ended before it was killed; a slower line is needed")
-    return place.completes()
+    return place.completes("x" * LARGE)
 
 
 def two_publishers(seed: int, place: Place, upstream: str) -> bool:
@@ -108,51 +151,92 @@ def two_publishers(seed: int, place: Place, upstream: str) -> bool:
         thread.start()
     for thread in threads:
         thread.join()
-    (visible,) = reader.published(place.straight)
-    return won == [visible.digest] and intact(place.straight)
+    return won == [reader.get(place.straight, "d", "1.0").digest] and place.is_intact()
 
 
 def no_bucket(seed: int, place: Place, upstream: str) -> bool:
-    """A bucket that is not there: an error that says so, and nothing else happens."""
-    try:
-        Publisher(place.folder / "owner", f"missing-{uuid.uuid4().hex[:8]}").publish(lambda _: None)
-    except SSCLError as error:
-        return "no such bucket" in str(error) and place.completes()
+    """A bucket that is not there."""
+    one = Publisher(place.folder / "owner", f"missing-{uuid.uuid4().hex[:8]}")
+    return says("no such bucket", one.publish) and place.completes()
+
+
+def wrong_secret(seed: int, place: Place, upstream: str) -> bool:
+    """A secret key that the server refuses."""
+    with changed(AWS_SECRET_ACCESS_KEY=f"wrong-{seed}"):
+        one = Publisher(place.folder / "owner", place.bucket)
+    return says("check the credentials", one.publish) and place.completes()
+
+
+def no_permission(seed: int, place: Place, upstream: str) -> bool:
+    """A writer without credentials at a bucket that does not let everybody write."""
+    with changed(AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_EC2_METADATA_DISABLED="true"):
+        one = Publisher(place.folder / "owner", place.bucket)
+    return says("no permission", one.publish) and place.completes()
+
+
+def expired_token(seed: int, place: Place, upstream: str) -> bool:
+    """The session ends somewhere in the middle; the proxy says so in the server's words."""
+    with proxying(upstream, "expired", share=0.2, seed=seed) as proxy:
+        one = through(proxy.url, place)
+        for _ in range(RERUNS):  # until the session has ended in one of them
+            if says("the session token has expired; log in again", lambda: one.publish(lambda _: None)):
+                return proxy.injected > 0 and place.completes()
     return False
 
 
-def wrong_credentials(seed: int, place: Place, upstream: str) -> bool:
-    """Keys that the server refuses."""
-    secret = os.environ["AWS_SECRET_ACCESS_KEY"]
-    os.environ["AWS_SECRET_ACCESS_KEY"] = f"wrong-{seed}"
+def wrong_clock(seed: int, place: Place, upstream: str) -> bool:
+    """This machine's clock is an hour off: the server refuses what it signs."""
+    one = Publisher(place.folder / "owner", place.bucket)
+    true = botocore.auth.get_current_datetime
+    botocore.auth.get_current_datetime = lambda *a, **k: true(*a, **k) + timedelta(hours=1)
     try:
-        Publisher(place.folder / "owner", place.bucket).publish(lambda _: None)
-    except SSCLError as error:
-        os.environ["AWS_SECRET_ACCESS_KEY"] = secret
-        return "check the credentials" in str(error) and place.completes()
+        refused = says("this machine's clock is wrong", one.publish)
     finally:
-        os.environ["AWS_SECRET_ACCESS_KEY"] = secret
-    return False
+        botocore.auth.get_current_datetime = true
+    return refused and place.completes()
+
+
+def full_disk(seed: int, place: Place, upstream: str) -> bool:
+    """A reader's disk has no room for the release; nothing is lost, and elsewhere it succeeds."""
+    found = Publisher(place.folder / "owner", place.bucket, "x" * 100_000).publish(lambda _: None).manifest
+    small = place.folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small], check=True)
+    try:
+        refused = says("are missing", lambda: reader.pull(place.straight, found, small / "out", 2))
+    finally:
+        subprocess.run(["umount", "--lazy", small], check=True)
+    reader.pull(place.straight, found, place.folder / "out", 2)
+    return refused and reader.check_folder(place.folder / "out") == [] and place.is_intact()
 
 
 def main(
     url: Annotated[str, typer.Argument(help="s3://BUCKET")],
-    trials: Annotated[int, typer.Option(help="Of each fault; of SIGKILL and publishers at once, 20.")] = 5,
+    trials: Annotated[
+        int, typer.Option(help="Of each fault; of SIGKILL and of two publishers, four times as many.")
+    ] = 5,
 ) -> None:
     """Run every trial; write the rows and print the table."""
     objects.LONGEST_WAIT = 0.2
     bucket, upstream = urlsplit(url).netloc, os.environ["AWS_ENDPOINT_URL"]
-    cases: dict[str, tuple[int, Callable[[int, Place, str], bool]]] = {"SIGKILL": (20, killed)}
-    for fault in FAULTS:
-        cases[fault] = (trials, lambda seed, place, up, fault=fault: line(fault, seed, place, up))
-    cases |= {"two publishers at once": (20, two_publishers), "no such bucket": (1, no_bucket)}
-    cases |= {"wrong credentials": (1, wrong_credentials)}
+    cases: dict[str, tuple[int, Trial]] = {
+        "SIGKILL": (4 * trials, killed),
+        "two publishers at once": (4 * trials, two_publishers),
+    }
+    cases |= {fault: (trials, partial(line, fault)) for fault in FAULTS}
+    alone = (no_bucket, wrong_secret, no_permission, expired_token, wrong_clock, full_disk)
+    cases |= {trial.__name__: (trials, trial) for trial in alone}
     rows = []
+    print("| fault | trials | survived |\n|---|---|---|", flush=True)
     for name, (count, trial) in cases.items():
-        survived = sum(trial(seed, Place(bucket), upstream) for seed in range(count))
-        rows.append({"fault": name, "trials": count, "survived": survived, "machine": machine()})
-        print(f"| {name.replace('_', ' ')} | {count} | {survived} |", flush=True)
-    write_json(RESULTS, rows)
+        survived = 0
+        for seed in range(count):
+            place = Place(bucket)
+            survived += trial(seed, place, upstream)
+            place.remove()
+        rows.append({"fault": name.replace("_", " "), "trials": count, "survived": survived, "machine": machine()})
+        print(f"| {rows[-1]['fault']} | {count} | {survived} |", flush=True)
+        write_json(RESULTS, rows)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 SLOW_DOWN = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 )
+EXPIRED = b"<?xml version='1.0'?><Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>"
 FAULTS = ("reset", "503", "latency", "corrupt", "truncated_download", "truncated_upload")
 
 
@@ -52,13 +53,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.owner.fault if self.owner.strikes() else None
-        if fault in ("reset", "503", "latency"):
+        if fault in ("reset", "503", "latency", "expired"):
             self.owner.count()
         if fault == "reset":
             self._reset()
             return
         if fault == "503":
             self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
+            return
+        if fault == "expired":
+            self._answer(400, [("Content-Type", "application/xml")], EXPIRED)
             return
         if fault == "latency":
             time.sleep(1.0)

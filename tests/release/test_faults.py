@@ -23,9 +23,9 @@ PUBLISH = """
 import sys
 from pathlib import Path
 from tests.release.test_publish import Publisher
-folder, bucket = Path(sys.argv[1]), sys.argv[2]
+one = Publisher(Path(sys.argv[1]), sys.argv[2], "x" * int(sys.argv[3]))
 print("ready", flush=True)
-Publisher(folder, bucket).publish(lambda _: None)
+one.publish(lambda _: None)
 """
 
 
@@ -62,11 +62,11 @@ def test_faults_on_the_line(
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_a_random_moment(seed: int, bucket: str, tmp_path: Path) -> None:
     """Three of the twenty of ``benchmarks/faults.py``."""
-    command = [sys.executable, "-c", PUBLISH, str(tmp_path / "owner"), bucket]
+    command = [sys.executable, "-c", PUBLISH, str(tmp_path / "owner"), bucket, "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)))
     assert process.stdout is not None
     process.stdout.readline()
-    time.sleep(random.Random(seed).uniform(0.05, 1.0))
+    time.sleep(random.Random(seed).uniform(0.0, 0.15))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
