@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,10 @@ from flows.release import release
 from sscl.artifacts import digest, load_tensors
 from sscl.errors import ConfigError, InputError
 from sscl.evidence.check import check
+from sscl.package.pack import files_of
 from sscl.release import reader
-from sscl.release.config import Limits
+from sscl.release.config import Limits, load_release
+from sscl.release.create import create
 from sscl.release.errors import GateError
 from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
@@ -244,18 +247,16 @@ def test_the_release_flow_publishes_and_keeps_the_secret(
     assert str(marked)[1:-1] not in kept
 
 
-def test_only_the_commitment_goes_to_dvcs_public_remote(workspace: Path, tmp_path: Path) -> None:
+def test_only_what_may_be_published_goes_to_dvcs_public_remote(workspace: Path, tmp_path: Path) -> None:
     """Real pushes; also where a private output is named."""
     folder = Path(shutil.copytree(workspace, tmp_path / "workspace"))
-    for name in ("public", "private"):
-        run(folder, "dvc", "remote", "add", "--force", name, str(tmp_path / name))
+    name_remotes(folder, tmp_path)
     run(folder, "dvc", "push", "-r", "public")
     run(folder, "dvc", "push", "-r", "public", "out/private/watermark/release", "out/clean")
     lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     outs = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
     pushed = {path.parent.name + path.name for path in (tmp_path / "public/files/md5").rglob("*") if path.is_file()}
-    assert outs["out/public/commitment"] in pushed
-    assert {path for path, md5 in outs.items() if md5 in pushed} == {"out/public/commitment"}
+    assert {path for path, md5 in outs.items() if md5 in pushed} == {"out/public/commitment", "out/public/package"}
     run(folder, "dvc", "push")
     clone = tmp_path / "clone"
     run(tmp_path, "git", "clone", "-q", str(folder), str(clone))
@@ -263,3 +264,33 @@ def test_only_the_commitment_goes_to_dvcs_public_remote(workspace: Path, tmp_pat
         shutil.copy(folder / name, clone / name)
     run(clone, "dvc", "pull")
     assert digest(clone / "out/public/release") == digest(folder / "out/public/release")
+
+
+def test_a_consumer_gets_a_tagged_release_by_dvc(workspace: Path, bucket: str, tmp_path: Path) -> None:
+    """Git tag, DVC lock and release manifest name the same content; the public remote is all that it takes."""
+    folder = Path(shutil.copytree(workspace, tmp_path / "workspace"))
+    name_remotes(folder, tmp_path)
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "1.0.0")
+    run(folder, "git", "tag", "v1.0.0")
+    run(folder, "dvc", "push", "-r", "public")
+    places = [f"release.{name}=s3://{bucket}/{name}" for name in ("public", "private", "copies")]
+    easy = [f"release.limits.{name}=1000" for name in Limits.__annotations__]
+    config = load_release(folder / "params.yaml", [*places, *easy, f"release.seal_to=[{new_identity()[1]}]"])
+    manifest = create(folder / "out", config, "1.0.0", lambda _: None, checkout=folder, study=True).manifest
+    assert manifest.source["tag"] == "v1.0.0"
+    assert manifest.source["uncommitted"] is False
+    consumer = tmp_path / "consumer"
+    run(tmp_path, "git", "clone", "-q", str(folder), str(tmp_path / "origin"))  # without DVC's cache
+    consumer.mkdir()
+    run(consumer, "git", "init", "-q")
+    run(consumer, "dvc", "init", "-q")
+    for verb in ("get", "import"):
+        run(consumer, "dvc", verb, str(tmp_path / "origin"), "out/public/package", "--rev", "v1.0.0", "-o", verb)
+        assert [asdict(file) for file in files_of(consumer / verb)] == manifest.files
+    assert digest(tmp_path / "origin/dvc.lock") == manifest.source["dvc_lock"]
+
+
+def name_remotes(folder: Path, places: Path) -> None:
+    for name in ("public", "private"):
+        run(folder, "dvc", "remote", "add", "--force", name, str(places / name))
