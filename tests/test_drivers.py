@@ -22,6 +22,7 @@ from prefect.settings import get_current_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.audit import audit
+from flows.audits import audits
 from flows.chain import waves
 from flows.evaluate import evaluate
 from flows.protect import protect
@@ -37,6 +38,7 @@ from sscl.release.errors import GateError
 from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
 from sscl.stages.table import STAGES
+from tasks.audit import UnansweredError
 from tasks.parameters import set_parameters
 from tasks.pipeline import BusyError, Pipeline
 from tests.conftest import ROOT, environment
@@ -216,6 +218,29 @@ def test_the_audit_flow_gives_a_verdict_and_evidence(workspace: Path, server: No
     assert found["confirmatory"] is True
     assert check(bundle) == []
     assert found["decision"] in ("trained-on-it", "no evidence")
+
+
+def test_audits_ask_every_suspect_of_the_list(
+    workspace: Path, server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not answer stops none; both verdicts have their evidence, and are corrected for the list."""
+    announced: dict[str, float] = {}
+    monkeypatch.setattr(
+        "flows.audits.announce_verdict", lambda name, found: announced.update({name: found["adjusted"]})
+    )
+    models = [f"out/models/{name}/model.safetensors" for name in ("malicious", "independent_model")]
+    suspects = [str(workspace / models[0]), "missing.onnx", str(workspace / models[1])]
+    (tmp_path / "suspects.yaml").write_text(yaml.safe_dump([{"suspect": suspect} for suspect in suspects]))
+    before = set((workspace / "out/private/audits").glob("*.zip"))
+    with pytest.raises(UnansweredError, match=r"1 suspects were not audited, 2 were: missing\.onnx: InputError: "):
+        audits(str(tmp_path / "suspects.yaml"), root=str(workspace))
+    assert set(announced) == {suspects[0], suspects[2]}
+    bundles = set((workspace / "out/private/audits").glob("*.zip")) - before
+    assert len(bundles) == 2
+    assert [check(bundle) for bundle in bundles] == [[], []]
+    (tmp_path / "suspects.yaml").write_text(yaml.safe_dump([{"suspect": suspects[0]}]))
+    (found,) = audits(str(tmp_path / "suspects.yaml"), root=str(workspace))
+    assert found["adjusted"] == found["p_value"]
 
 
 def test_the_release_flow_publishes_and_keeps_the_secret(

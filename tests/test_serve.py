@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from prefect import flow, task
+from prefect.events.schemas.automations import AutomationCore
+from prefect.testing.utilities import prefect_test_harness
 
 from flows.serve import FLOWS, deployments
-from sscl.errors import ConfigError, InputError
-from tasks.audit import read_suspects
+from sscl.errors import ConfigError, InputError, SSCLError
+from sscl.release.errors import GateError, TakenError
+from tasks.audit import POSITIVE, announce_verdict, read_suspects
+from tasks.release import FAILED_GATE
+from tasks.retries import PATIENT
 from tests.conftest import ROOT, environment
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"]
 
 
 def test_every_deployment_is_served_as_written() -> None:
@@ -63,35 +76,143 @@ def test_a_list_of_suspects(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.slow
-def test_a_real_server_schedules_them(tmp_path: Path) -> None:
-    """`sscl serve` against `prefect server start`: SCHEDULED runs of both crons appear; newer packages lose them."""
+QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Prefect server of this test's own, and the environment that names it."""
+
+    url: str
+    environment: dict[str, str]
+
+    def ask(self, method: str, path: str, **body: Any) -> Any:
+        answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=30)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """``sscl serve``, until the context ends."""
+        with subprocess.Popen(["sscl", "serve"], env=self.environment, **QUIET) as process:
+            try:
+                yield
+            finally:
+                process.terminate()
+
+    def deployment(self, name: str) -> str:
+        """Its id, once it is there."""
+        wait(lambda: any(row["name"] == name for row in self.ask("POST", "deployments/filter")))
+        return str(next(row["id"] for row in self.ask("POST", "deployments/filter") if row["name"] == name))
+
+    def scheduled(self, deployment: str) -> int:
+        """How many runs wait for their time."""
+        wanted = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+        runs = self.ask("POST", "flow_runs/filter", flow_runs=wanted)
+        return sum(run["deployment_id"] == deployment for run in runs)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
-    extra = {"PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    home = str(tmp_path_factory.mktemp("prefect"))
+    extra = {"PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     extra |= {"PREFECT_API_URL": url, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
     command = ["prefect", "server", "start", "--port", str(port)]
-    with subprocess.Popen(command, env=environment(**extra), **quiet) as server:
+    with subprocess.Popen(command, env=environment(**extra), **QUIET) as process:
         try:
             wait(lambda: httpx.get(f"{url}/health").status_code == 200)
-            with subprocess.Popen(["sscl", "serve"], env=environment(**extra), **quiet) as serving:
-                try:
-                    wait(lambda: {"nightly-audit", "weekly-benchmark"} <= scheduled(url))
-                finally:
-                    serving.terminate()
+            yield Server(url, environment(**extra))
         finally:
-            server.terminate()
+            process.terminate()
 
 
-def scheduled(url: str) -> set[str]:
-    """Deployments that have scheduled runs."""
-    known = {row["id"]: row["name"] for row in httpx.post(f"{url}/deployments/filter", json={}).json()}
-    wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-    runs = httpx.post(f"{url}/flow_runs/filter", json=wanted).json()
-    return {known.get(run["deployment_id"], "") for run in runs}
+@pytest.mark.slow
+def test_schedules_catch_up_pause_and_resume(server: Server) -> None:
+    """SCHEDULED runs of both crons appear; newer packages lose them. A run that was missed is made up for."""
+    with server.serving():
+        audits, weekly = server.deployment("nightly-audit"), server.deployment("weekly-benchmark")
+        wait(lambda: server.scheduled(audits) > 0 and server.scheduled(weekly) > 0)
+        server.ask("PATCH", f"deployments/{weekly}", paused=True)
+        wait(lambda: server.scheduled(weekly) == 0)
+        server.ask("PATCH", f"deployments/{weekly}", paused=False)
+        wait(lambda: server.scheduled(weekly) > 0)
+    missed = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": missed}}
+    run = server.ask("POST", f"deployments/{audits}/create_flow_run", state=state)["id"]
+    with server.serving():
+        wait(lambda: server.ask("GET", f"flow_runs/{run}")["state_type"] in ("FAILED", "COMPLETED"))
+    message = server.ask("GET", f"flow_runs/{run}")["state"]["message"]
+    assert "suspects.yaml: expected a list such as" in message  # it ran; there is no list of suspects here
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", AUTOMATIONS, ids=lambda entry: entry["name"])
+def test_automations_fire_on_our_events(entry: dict[str, Any], server: Server) -> None:
+    """The triggers of ``automations.yaml`` on a real server, with an action that needs no mail server."""
+    made = server.ask("POST", "automations/", **{**entry, "actions": [{"type": "do-nothing"}]})["id"]
+    (expected,) = entry["trigger"]["expect"]
+    assert expected in (FAILED_GATE, POSITIVE)
+    event = {"occurred": datetime.now(UTC).isoformat(), "event": expected, "id": str(uuid.uuid4())}
+    event |= {"resource": {"prefect.resource.id": "sscl.test"}, "payload": {}}
+
+    def fired() -> bool:
+        httpx.post(f"{server.url}/events", json=[{**event, "id": str(uuid.uuid4())}], timeout=30)
+        about = {"event": {"name": ["prefect.automation.triggered"]}}
+        found = server.ask("POST", "events/filter", filter=about)["events"]
+        return any(item["resource"]["prefect.resource.id"] == f"prefect.automation.{made}" for item in found)
+
+    wait(fired)
+
+
+@pytest.mark.parametrize("entry", AUTOMATIONS, ids=lambda entry: entry["name"])
+def test_automations_are_prefects(entry: dict[str, Any]) -> None:
+    text = yaml.safe_dump(entry).replace("{{ OWNER_BLOCK_ID }}", str(uuid.uuid4()))
+    made = AutomationCore.model_validate(yaml.safe_load(text))
+    assert [action.type for action in made.actions] == ["send-notification"]
+
+
+def test_a_verdict_is_announced_only_if_it_is_confirmatory_and_holds_for_the_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr("tasks.audit.emit_event", lambda *given, **named: sent.append((given, named)))
+    verdict = {"decision": "trained-on-it", "confirmatory": True, "adjusted": 0.04, "alpha": 0.05, "p_value": 0.02}
+    verdict |= {"test": "key_rank", "queries": 10, "bundle": "x.zip"}
+    changes = ({"decision": "no evidence"}, {"confirmatory": False}, {"adjusted": 0.06})
+    for change in changes:
+        announce_verdict("suspect", {**verdict, **change})
+    assert sent == []
+    announce_verdict("suspect", verdict)
+    (((event, resource), named),) = sent
+    positive = next(entry for entry in AUTOMATIONS if event in entry["trigger"]["expect"])
+    body = positive["actions"][0]["body"]
+    for used in re.findall(r"event\.(payload|resource)\.(\w+)", body):
+        assert used[1] in {"payload": named["payload"], "resource": resource}[used[0]]
+
+
+def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not() -> None:
+    tries: list[str] = []
+
+    def work(kind: str) -> str:
+        tries.append(kind)
+        if tries.count(kind) < 3:
+            raise {"busy": SSCLError, "gate": GateError, "input": InputError, "taken": TakenError}[kind](kind)
+        return kind
+
+    patient = task(**{**PATIENT, "retry_delay_seconds": 0})(work)
+
+    @flow
+    def every() -> list[Any]:
+        return [patient.submit(kind).result(raise_on_failure=False) for kind in ("busy", "gate", "input", "taken")]
+
+    with prefect_test_harness(server_startup_timeout=120):
+        found = every()
+    assert found[0] == "busy"
+    assert {kind: tries.count(kind) for kind in set(tries)} == {"busy": 3, "gate": 1, "input": 1, "taken": 1}
 
 
 def wait(until: Any) -> None:
