@@ -9,7 +9,7 @@ import typer
 from prefect import flow
 
 from sscl.cli.common import Debug, reporting
-from tasks.audit import run_audit
+from tasks.audit import check_address, run_audit
 
 
 @flow(name="audit", validate_parameters=True)
@@ -34,6 +34,7 @@ def audit(
     Returns:
         The verdict and its main figures.
     """
+    check_address(suspect, "suspect")
     return run_audit(suspect, root, oracle, bundle, sign, exploratory)
 
 
@@ -48,6 +49,7 @@ def main(
 ) -> None:
     """Audit one suspect in a Prefect flow."""
     with reporting(debug):
+        check_address(suspect, "suspect")  # before Prefect sees it
         found = audit(
             suspect, str(oracle) if oracle else None, str(bundle), str(sign) if sign else None, exploratory, str(root)
         )

@@ -32,6 +32,13 @@ class UnansweredError(SSCLError):
         super().__init__(f"{len(failed)} suspects were not audited, {done} were: {'; '.join(failed)}")
 
 
+def check_address(suspect: str, where: str) -> None:
+    """Raises ``InputError`` for an address with credentials: Prefect keeps parameters, and shows them."""
+    parts = urlsplit(suspect)
+    if parts.query or "@" in parts.netloc:
+        raise InputError(f"{where}: no credentials or query in an address; use the oracle's auth_env")
+
+
 def read_suspects(path: Path) -> list[dict[str, str]]:
     """The list of a nightly audit.
 
@@ -48,9 +55,7 @@ def read_suspects(path: Path) -> list[dict[str, str]]:
     ):
         raise InputError(f"{path}: expected a list such as `- {{suspect: https://host/predict, oracle: api.yaml}}`")
     for number, entry in enumerate(found, start=1):
-        parts = urlsplit(str(entry["suspect"]))
-        if parts.query or "@" in parts.netloc:
-            raise InputError(f"{path}: suspect {number}: no credentials or query in an address; use auth_env")
+        check_address(str(entry["suspect"]), f"{path}: suspect {number}")
     return [{name: str(value) for name, value in entry.items()} for entry in found]
 
 

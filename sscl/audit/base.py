@@ -20,6 +20,7 @@ class KeyTest(ABC):
     """
 
     name: str
+    asks_all: bool  # whatever the answers are; then keys come in a random order, and a suspect may change meanwhile
 
     def __init__(self, alpha: float, decoys: int, released: float) -> None:
         self.alpha, self.decoys, self.released = alpha, decoys, released

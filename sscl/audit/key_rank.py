@@ -11,6 +11,7 @@ class KeyRank(KeyTest):
     """``p = (1 + #{decoys >= released}) / (1 + decoys)``; see ``sscl.verify.rank``."""
 
     name = "key_rank"
+    asks_all = True
 
     def __init__(self, alpha: float, decoys: int, released: float) -> None:
         super().__init__(alpha, decoys, released)

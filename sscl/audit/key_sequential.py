@@ -8,9 +8,10 @@ from sscl.verify.sequential import Wealth, wealth
 
 @KEY_TESTS.register("key_sequential")
 class KeySequential(KeyTest):
-    """Anytime-valid by betting; see ``sscl.verify.sequential``."""
+    """Anytime-valid by betting; see ``sscl.verify.sequential``. The suspect must not change during the audit."""
 
     name = "key_sequential"
+    asks_all = False
 
     def __init__(self, alpha: float, decoys: int, released: float) -> None:
         super().__init__(alpha, decoys, released)

@@ -1,9 +1,9 @@
-"""The queries of an audit, in order: the released key, then decoys until the test is done; everything is recorded."""
+"""The queries of an audit, in order: images without a mark, then key by key; everything is recorded."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sscl import progress, seeds
-from sscl.audit.base import KEY_TESTS
+from sscl.audit.base import KEY_TESTS, KeyTest
 from sscl.audit.statistic import Effect, effect
 from sscl.config import AuditConfig
 from sscl.oracles import Oracle, nhwc
@@ -39,7 +39,7 @@ class Record:
     Attributes:
         classes: number of classes.
         labels: the verification images' own classes.
-        targets: the class that each key's marks point to, by key number.
+        targets: the class that each key's marks point to, by key number; the released one's, then all decoys'.
         access: how much the model tells.
         queries: one an image and key. A key is asked about the images that are not of its target class.
     """
@@ -81,14 +81,42 @@ def verification_images(data: ImageSet, count: int, seed: int) -> ImageSet:
     return data.subset(order[:count])
 
 
+def asked_images(watermark: KeyedWatermark[object], secrets: Sequence[State], key: int, images: ImageSet) -> Tensor:
+    """What a suspect is asked about a key: the images that are not of its class, marked."""
+    return watermark.asked(images.images[images.labels != watermark.target(secrets[key])], secrets[key])
+
+
 def key_effect(
     oracle: Oracle, watermark: KeyedWatermark[object], state: State, images: ImageSet, benign: Responses
 ) -> Effect:
     """One key's effect on a model; ``benign``: its answers to all images without a mark, asked once for all keys."""
     target = watermark.target(state)
     others = torch.nonzero(images.labels != target).flatten()
-    answers = oracle.query(nhwc(watermark.asked(images.images[others], state)))
+    answers = oracle.query(nhwc(asked_images(watermark, [state], 0, images)))
     return effect(benign.take(others.numpy()), answers, target)
+
+
+def key_order(config: AuditConfig, seed: int) -> list[int]:
+    """The keys' numbers in the order in which they are asked.
+
+    Random where all are asked in any case: a suspect that answers otherwise after some time (another version, a defence
+    that has noticed the audit) then treats released key and decoys alike, and the rank stays exact.
+    """
+    count = 1 + config.decoys
+    if not KEY_TESTS[config.test].asks_all:
+        return list(range(count))
+    order: list[int] = torch.randperm(count, generator=seeds.generator(seed, "audit", "order")).tolist()
+    return order
+
+
+def result_of(config: AuditConfig, statistics: Mapping[int, float]) -> KeyTest | None:
+    """The test after some keys' statistics; ``None`` before the released key's is known."""
+    if RELEASED not in statistics:
+        return None
+    test = KEY_TESTS[config.test](config.alpha, config.decoys, statistics[RELEASED])
+    for key in sorted(set(statistics) - {RELEASED}):
+        test.add(statistics[key])
+    return test
 
 
 def ask(
@@ -99,12 +127,14 @@ def ask(
     config: AuditConfig,
     decoys: Sequence[State],
     record: Record,
+    seed: int,
 ) -> None:
-    """Query benign images, the released key and decoys until the test is done; ``record`` has it all, also on errors.
+    """Query benign images, then key by key until the test is done; ``record`` has it all, also on errors.
 
     Args:
         decoys: at least as many as the protocol may ask about.
         record: a new one, with the images' classes.
+        seed: decides the keys' order; a committed one, in a confirmatory audit.
 
     Raises:
         SuspectError: answers that are none. SSCLError: the suspect does not answer any more, or the budget is spent.
@@ -117,17 +147,19 @@ def ask(
         step.advance(len(array))
         return responses
 
-    def moved(key: int, secret: State) -> float:
-        target = watermark.target(secret)
-        record.targets.append(target)
+    secrets = [state, *decoys[: config.decoys]]
+    record.targets = [watermark.target(secret) for secret in secrets]
+
+    def moved(key: int) -> float:
         positions = record.asked(key)
-        marked = query(key, positions, watermark.asked(images.images[positions], secret))
-        return effect(benign.take(np.array(positions, dtype=int)), marked, target).statistic
+        marked = query(key, positions, asked_images(watermark, secrets, key, images))
+        return effect(benign.take(np.array(positions, dtype=int)), marked, record.targets[key]).statistic
 
     with progress.step("audit", len(images) * (2 + config.decoys)) as step:
         benign = query(BENIGN, record.asked(BENIGN), images.images)
-        test = KEY_TESTS[config.test](config.alpha, config.decoys, moved(RELEASED, state))
-        number = 0
-        while not test.done:
-            number += 1
-            test.add(moved(number, decoys[number - 1]))
+        statistics: dict[int, float] = {}
+        for key in key_order(config, seed):
+            statistics[key] = moved(key)
+            test = result_of(config, statistics)
+            if test and test.done:
+                return

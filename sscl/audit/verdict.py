@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sscl.audit.base import KEY_TESTS
-from sscl.audit.protocol import BENIGN, RELEASED, Record
+from sscl.audit.protocol import BENIGN, RELEASED, Record, result_of
 from sscl.audit.statistic import Effect, effect
 from sscl.config import AuditConfig
 from sscl.types import Responses
@@ -26,8 +26,8 @@ class Finding:
     Attributes:
         decision, reason: the verdict, and why in plain words.
         test, p_value, alpha, floor: the primary test, its p-value, level, and the smallest p-value it could give.
-        statistic, delta_p, wsr: the released key's effect (on labels only: of hits).
-        decoys: the decoys' statistics in order.
+        statistic, delta_p, wsr: the released key's effect (on labels only: of hits); ``None`` if it was not asked.
+        decoys: the statistics of the decoys that were asked, by number.
         answered: share of images that were answered.
         queries: how many images were sent.
         adjusted: p-values of all tests about innocent models, corrected for their number (Holm).
@@ -41,9 +41,9 @@ class Finding:
     p_value: float
     alpha: float
     floor: float
-    statistic: float
-    delta_p: float
-    wsr: float
+    statistic: float | None
+    delta_p: float | None
+    wsr: float | None
     decoys: list[float]
     answered: float
     queries: int
@@ -61,30 +61,29 @@ def decide(record: Record, config: AuditConfig, references: list[float] | None =
         references: the released key's statistic on clean reference models, for the conformal test.
 
     Raises:
-        ValueError: the record does not even have the released key's answers, or leaves out decoys: whoever could drop
-            those that reach the released key could accuse anybody.
+        ValueError: the record does not even have answers to images without a mark, asks a key twice, or leaves out
+            images; or, where keys are asked in turn, leaves out keys: whoever could drop decoys could accuse anybody.
     """
     answers = _complete(record, config)
     benign = answers.pop(BENIGN)
     pairs = {key: (benign.take(np.array(record.asked(key), dtype=int)), marked) for key, marked in answers.items()}
     effects = {key: effect(*pair, record.targets[key]) for key, pair in pairs.items()}
-    observed = effects.pop(RELEASED)
-    others = [found.statistic for found in effects.values()]
-    shares = [float(benign.valid.mean()), observed.answered, *(found.answered for found in effects.values())]
-    test = KEY_TESTS[config.test](config.alpha, config.decoys, observed.statistic)
-    for statistic in others:
-        test.add(statistic)
-    p_value = test.p_value if test.done else 1.0
+    test = result_of(config, {key: found.statistic for key, found in effects.items()})
+    shares = [float(benign.valid.mean()), *(found.answered for found in effects.values())]
+    observed = effects.pop(RELEASED, None)
+    others = [effects[key].statistic for key in sorted(effects)]
+    done = test is not None and test.done
+    p_value = test.p_value if test is not None and test.done else 1.0
     lowest = KEY_TESTS[config.test].floor(config.alpha, config.decoys)
     conformal = None
-    if references:
+    if references and observed:
         p_conformal = rank_p_value(observed.statistic, references)
         conformal = {"p_value": p_conformal, "floor": floor(len(references)), "references": len(references)}
-    decision, reason = _conclude(config, test.done, p_value, lowest, observed, others, min(shares))
+    decision, reason = _conclude(config, p_value, lowest, observed if done else None, others, min(shares))
     all_tests = {config.test: p_value} | ({"conformal": conformal["p_value"]} if conformal else {})
     published = (
         TESTS["paired_t"](TAU, config.alpha).run(*pairs[RELEASED], record.targets[RELEASED])
-        if observed.answered * len(pairs[RELEASED][0]) >= 2
+        if observed and observed.answered * len(pairs[RELEASED][0]) >= 2
         else None
     )
     return Finding(
@@ -94,9 +93,9 @@ def decide(record: Record, config: AuditConfig, references: list[float] | None =
         p_value=p_value,
         alpha=config.alpha,
         floor=lowest,
-        statistic=observed.statistic,
-        delta_p=observed.delta_p,
-        wsr=observed.wsr,
+        statistic=observed.statistic if observed else None,
+        delta_p=observed.delta_p if observed else None,
+        wsr=observed.wsr if observed else None,
         decoys=others,
         answered=min(shares),
         queries=len(record.queries),
@@ -110,8 +109,11 @@ def _complete(record: Record, config: AuditConfig) -> dict[int, Responses]:
     """Every key's answers, without a last key at which the audit was broken off."""
     queries = record.by_key()
     keys = list(queries)
-    if keys != list(range(BENIGN, len(keys) + BENIGN)) or len(keys) > 2 + config.decoys:
-        raise ValueError(f"keys must be {BENIGN} to at most {config.decoys}, in order and without gaps")
+    in_turn = keys == list(range(BENIGN, len(keys) + BENIGN))
+    if keys[:1] != [BENIGN] or not set(keys) <= set(range(BENIGN, 1 + config.decoys)):
+        raise ValueError(f"keys must be {BENIGN}, then some of 0 to {config.decoys}")
+    if not (in_turn or KEY_TESTS[config.test].asks_all):
+        raise ValueError("this test asks keys in turn, without gaps")
     found = {}
     for key in keys:
         asked, wanted = [query.image for query in queries[key]], record.asked(key)
@@ -119,21 +121,19 @@ def _complete(record: Record, config: AuditConfig) -> dict[int, Responses]:
             found[key] = record.responses(queries[key])
         elif key != keys[-1] or asked != wanted[: len(asked)]:
             raise ValueError("every key but the last must have been asked about all images of other classes, in order")
-    if RELEASED not in found or len(found[RELEASED]) < 2:
-        raise ValueError("the record lacks answers to the released key")
+    if BENIGN not in found or len(found.get(RELEASED, found[BENIGN])) < 2:
+        raise ValueError("the record lacks answers to images without a mark, or to two images of the released key")
     return found
 
 
 def _conclude(
     config: AuditConfig,
-    done: bool,
     p_value: float,
     lowest: float,
-    observed: Effect,
+    observed: Effect | None,
     others: list[float],
     answered: float,
 ) -> tuple[Decision, str]:
-    reached = sum(value >= observed.statistic for value in others)
     if lowest > config.alpha:
         return "inconclusive", (
             f"Too few keys: with {config.decoys} decoys p cannot be below {lowest:.3g}; {config.alpha:g} was asked."
@@ -143,10 +143,11 @@ def _conclude(
             f"The model answered only {100 * answered:.0f} % of some key's images; at least "
             f"{100 * config.answered:.0f} % was committed to. It may decline marked images, which would bias any test."
         )
-    if not done:
+    if observed is None:
         return "inconclusive", (
             f"Too few queries: the audit was broken off after {len(others)} of up to {config.decoys} decoy keys."
         )
+    reached = sum(value >= observed.statistic for value in others)
     if p_value <= config.alpha:
         return "trained-on-it", (
             f"The released key moves p(target class) by {observed.delta_p:.3f} on average; of {len(others)} "

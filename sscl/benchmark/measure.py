@@ -60,7 +60,7 @@ def key_finding(
     images = verification_images(test, audit.images, seed)
     fixed, record = replace(audit, test="key_rank"), Record(test.classes, images.labels.tolist())
     oracle = InMemory(model, Context(test.class_names, compute))
-    ask(oracle, watermark, state, images, fixed, decoys, record)
+    ask(oracle, watermark, state, images, fixed, decoys, record, seed)
     return decide(record, fixed)
 
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from sscl.cli.audit import check, power, verify
+from sscl.cli.audit import check, power, references, verify
 from sscl.cli.benchmark import benchmark
 from sscl.cli.machine import doctor, keygen, serve
 from sscl.cli.pipeline import add_stage, run
@@ -34,6 +34,7 @@ add_stage(app, "report", (), "Write metrics.json, plots and the HTML report.")
 app.command(short_help="Derive every figure of an evidence bundle again, offline. [dim]sscl check evidence.zip[/]")(
     check
 )
+app.command(short_help="Train clean models to hold a suspect against. [dim]sscl references --count 19[/]")(references)
 app.command(short_help="Say how many queries an audit needs. [dim]sscl power --effect 0.5[/]")(power)
 app.command(short_help="Compare watermarks under attacks. [dim]sscl benchmark --profile small --dry-run[/]")(benchmark)
 app.command(short_help="Name DVC's public and private remotes. [dim]sscl init-remote --help[/]")(init_remote)

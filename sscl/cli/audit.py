@@ -66,6 +66,39 @@ def verify(
     execute(options, work)
 
 
+def references(
+    count: Annotated[int, typer.Option(help="How many; p cannot be below 1 / (1 + count).", min=1)] = 19,
+    bank: Annotated[Path, typer.Option(help="Folder of the bank; models that are there are kept.")] = Path(
+        "runs/references"
+    ),
+    models: Annotated[list[str] | None, typer.Option("--model", help="Architectures, in turn.")] = None,
+    params: Params = None,
+    profile: Profile = None,
+    set_: Set = None,
+    out: Out = Path("out"),
+    quiet: Quiet = False,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train clean models to hold a suspect against: `sscl verify --references FOLDER` (conformal test).
+
+    Example: sscl references --count 19 --model baseline_cnn --model lenet5 --model mlp
+    """
+
+    def work(config: Any, options: Options) -> dict[str, Any]:
+        from sscl.audit.references import build_bank
+        from sscl.compute import Compute
+
+        compute = Compute.resolve(config.compute)
+        names = models or [config.user.model]
+        paths = build_bank(options.out / "clean", bank, config.user, names, count, compute, config.seed)
+        if not options.json:
+            out_console.print(f"{len(paths)} clean models: {bank}", soft_wrap=True)
+        return {"models": [str(path) for path in paths]}
+
+    execute(Options(params, profile, set_, out, False, quiet, json_, debug), work)
+
+
 def print_finding(finding: dict[str, Any], bundle: Path | None = None) -> None:
     """A verdict for people at 80 columns."""
     colour = {"trained-on-it": "red", "no evidence": "green"}.get(finding["decision"], "yellow")
@@ -73,13 +106,17 @@ def print_finding(finding: dict[str, Any], bundle: Path | None = None) -> None:
     out_console.print(f"[bold {colour}]{finding['decision']}[/] ({kind})")
     out_console.print(escape(finding["reason"]))
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for name, value in (
-        ("p-value", f"{finding['p_value']:.4g} ({finding['test']}, smallest possible {finding['floor']:.4g})"),
-        ("delta_P, WSR", f"{finding['delta_p']:.3f}, {100 * finding['wsr']:.1f} %"),
-        ("queries", f"{finding['queries']:,}"),
-        ("published test", "would accuse" if finding["published"].get("accuses") else "would not accuse"),
-    ):
-        table.add_row(name, value)
+    table.add_row("p-value", f"{finding['p_value']:.4g} ({finding['test']}, smallest possible {finding['floor']:.4g})")
+    if finding["delta_p"] is not None:
+        table.add_row("delta_P, WSR", f"{finding['delta_p']:.3f}, {100 * finding['wsr']:.1f} %")
+    if clean := finding["conformal"]:
+        text = f"{clean['p_value']:.4g} ({clean['references']} models, smallest possible {clean['floor']:.4g})"
+        table.add_row("against clean models", text)
+    if len(finding["adjusted"]) > 1:
+        corrected = ", ".join(f"{name} {p:.4g}" for name, p in finding["adjusted"].items())
+        table.add_row("corrected (Holm)", corrected)
+    table.add_row("queries", f"{finding['queries']:,}")
+    table.add_row("published test", "would accuse" if finding["published"].get("accuses") else "would not accuse")
     out_console.print(table)
     if bundle:
         out_console.print(f"Evidence: {bundle}", soft_wrap=True)
@@ -93,17 +130,21 @@ def check(bundle: Path, json_: Json = False, debug: Debug = False) -> None:
     with reporting(debug):
         from sscl.evidence.bundle import signer, unpack
         from sscl.evidence.check import check as differences
+        from sscl.evidence.check import verdict
 
         wrong = differences(bundle)
-        key = None if wrong else signer(unpack(bundle)[0])
+        parts = {} if wrong else unpack(bundle)[0]
+        key, said = (None, None) if wrong else (signer(parts), verdict(parts))
         if json_:
-            typer.echo(json.dumps({"valid": not wrong, "differences": wrong, "ed25519": key}, indent=2))
+            found = {"valid": not wrong, "differences": wrong, "ed25519": key, "verdict": said}
+            typer.echo(json.dumps(found, indent=2))
         elif wrong:
             for line in wrong:
                 out_console.print(f"[red]differs:[/] {escape(line)}", highlight=False, soft_wrap=True)
         else:
             by = f"signed by Ed25519 {key}" if key else "not signed: anybody could have made it"
             out_console.print(f"[bold green]VALID[/], {by}", soft_wrap=True)
+            out_console.print(f"It says: {escape(str(said))}", soft_wrap=True)
         if wrong:
             raise typer.Exit(1)
 

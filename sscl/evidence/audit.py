@@ -104,16 +104,19 @@ def examine(
     record = Record(len(oracle.context.class_names), case.images.labels.tolist())
     interruption = None
     try:
-        ask(oracle, case.watermark, case.state, case.images, case.config, case.decoys, record)
+        seed = case.opening["decoy_seed"]
+        ask(oracle, case.watermark, case.state, case.images, case.config, case.decoys, record, seed)
     except BudgetError as error:
         interruption = str(error)
-        if not any(query.key >= 0 for query in record.queries):
+        if len(record.queries) < len(case.images):
             raise
     effects = [
         key_effect(model, case.watermark, case.state, case.images, model.query(nhwc(case.images.images))).statistic
         for model in references or ()
     ]
     finding = decide(record, case.config, effects)
+    answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
+    started = min([started, *answered_at])
     audit = {
         "suspect": oracle.identity(),
         "class_names": list(oracle.context.class_names),
@@ -123,6 +126,7 @@ def examine(
         "access": record.access,
         "confirmatory": case.commitment is not None,
         "references": effects,
+        "reference_models": [model.identity() for model in references or ()],
         "reader": oracle.reading,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

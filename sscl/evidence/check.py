@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from sscl.audit.protocol import Query, Record
+from sscl.audit.protocol import BENIGN, Query, Record, key_order
 from sscl.audit.verdict import decide
 from sscl.config import AuditConfig
 from sscl.errors import SSCLError
 from sscl.evidence import bundle
-from sscl.evidence.commitment import canonical, differences
+from sscl.evidence.commitment import canonical, differences, queries_digest
 from sscl.oracles.http import REFUSALS
 from sscl.oracles.http_answers import Reader
 from sscl.parsing import parse
@@ -45,6 +45,13 @@ def check(path: Path) -> list[str]:
         return [*wrong, f"contents: cannot be derived again ({type(error).__name__}: {error})"]
 
 
+def verdict(parts: dict[str, bytes]) -> str:
+    """What a valid bundle says, and whether that is confirmatory."""
+    finding, audit = json.loads(parts[FINDING]), json.loads(parts[AUDIT])
+    kind = "confirmatory" if audit["confirmatory"] else "exploratory: without a commitment it proves nothing"
+    return f"{finding['decision']} ({kind}), p = {finding['p_value']:.4g} by {finding['test']}"
+
+
 def pack_record(record: Record) -> bytes:
     """The queries as JSON lines, in order."""
     return b"".join(canonical(asdict(query)) + b"\n" for query in record.queries)
@@ -69,8 +76,10 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     ]
     if RAW in parts:
         wrong += _raw(parts[RAW], record, audit)
+    elif audit["reader"]:
+        wrong.append(f"{RAW}: missing, and the suspect is an API")
     if audit["confirmatory"] or COMMITMENT in parts:
-        wrong += _committed(parts, audit, record)
+        wrong += _committed(parts, audit, record, config)
     return wrong
 
 
@@ -90,7 +99,22 @@ def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -> list[str]:
+def _asked(opening: dict[str, Any], record: Record, config: AuditConfig) -> list[str]:
+    """Whether the images that were sent are the committed ones of each key, and keys came in the committed order."""
+    asked = record.by_key()
+    keys = [key for key in asked if key != BENIGN]
+    if keys != key_order(config, opening["decoy_seed"])[: len(keys)]:
+        return [f"{QUERIES}: keys in another order than was committed to"]
+    expected = {BENIGN: opening["queries"]["benign"], **dict(enumerate(opening["queries"]["keys"]))}
+    whole = [key for key, queries in asked.items() if len(queries) == len(record.asked(key))]
+    return [
+        f"{QUERIES}: key {key} was not asked about the images that were committed to"
+        for key in whole
+        if queries_digest([query.sha256 for query in asked[key]]) != expected[key]
+    ]
+
+
+def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record, config: AuditConfig) -> list[str]:
     if COMMITMENT not in parts or OPENING not in parts:
         return [f"{COMMITMENT}: missing, and the audit is called confirmatory"]
     commitment, opening = json.loads(parts[COMMITMENT]), json.loads(parts[OPENING])
@@ -99,6 +123,7 @@ def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -
         wrong.append(f"{OPENING}: another protocol or other images than the audit's")
     if record.targets != [opening["target_class"], *opening["decoy_targets"]][: len(record.targets)]:
         wrong.append(f"{AUDIT}: other target classes than were committed to")
+    wrong += _asked(opening, record, config)
     if datetime.fromisoformat(commitment["created"]) > datetime.fromisoformat(audit["started"]):
         wrong.append(f"{COMMITMENT}: made after the first query, so the result is not confirmatory")
     return wrong

@@ -5,23 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from sscl.artifacts import digest
 from sscl.audit.protocol import verification_images
 from sscl.config import AuditConfig
 from sscl.errors import InputError
+from sscl.oracles import nhwc
 from sscl.types import ImageSet
 
-FORMAT = "sscl-commitment/2"
+FORMAT = "sscl-commitment/3"
 
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spaces: the bytes that are hashed and signed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+Asked = Callable[[int, ImageSet], Tensor]
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,9 @@ class Keys:
     decoy_targets: list[int]
 
 
-def open_up(keys: Keys, decoy_seed: int, config: AuditConfig, test_images: ImageSet) -> dict[str, Any]:
+def open_up(
+    keys: Keys, decoy_seed: int, config: AuditConfig, test_images: ImageSet, asked: Asked | None = None
+) -> dict[str, Any]:
     """What is committed to: digests of secret, decoys and images, their classes, protocol, seeds, a salt.
 
     Salt and seeds come from the operating system: nobody can find the target by trying all, or choose decoys after
@@ -45,6 +54,8 @@ def open_up(keys: Keys, decoy_seed: int, config: AuditConfig, test_images: Image
         decoy_seed: what decoys were drawn from.
         config: the audit's protocol, primary test included.
         test_images: where verification images are drawn from.
+        asked: gives the images that a key is asked about, from its number and the verification images; ``None`` for a
+            method without keys. Their digests are committed to, so that no key can be passed off as another.
     """
     image_seed = secrets.randbits(62)
     chosen = verification_images(test_images, config.images, image_seed)
@@ -61,7 +72,22 @@ def open_up(keys: Keys, decoy_seed: int, config: AuditConfig, test_images: Image
         "image_seed": image_seed,
         "labels": chosen.labels.tolist(),
         "images": image_digest(chosen),
+        "queries": asked
+        and {
+            "benign": queries_digest(sha256_of(chosen.images)),
+            "keys": [queries_digest(sha256_of(asked(key, chosen))) for key in range(1 + len(keys.decoy_targets))],
+        },
     }
+
+
+def sha256_of(images: Tensor) -> list[str]:
+    """Each image's digest as it is recorded when it is sent."""
+    return [hashlib.sha256(image.tobytes()).hexdigest() for image in nhwc(images)]
+
+
+def queries_digest(sent: list[str]) -> str:
+    """SHA-256 over the digests of images that were sent, in order."""
+    return hashlib.sha256("".join(sent).encode()).hexdigest()
 
 
 def seal(opening: dict[str, Any]) -> dict[str, str]:

@@ -41,7 +41,8 @@ def audit_suspect(
         sign: private key of the evidence.
         references: folder of clean models (``*.safetensors``).
         confirmatory: hold the result to the published commitment.
-        occasion: answers are kept by it, so that a broken-off audit goes on and the next night's asks anew.
+        occasion: answers are kept by commitment and by it: a broken-off audit goes on, the next night's asks anew, and
+            what was answered before a commitment never counts under it.
 
     Raises:
         InputError: files that are missing or do not match.
@@ -52,7 +53,8 @@ def audit_suspect(
     case = prepare(
         root / "private/watermark/release", root / "clean", resolved, root / "private/commitment" / OPENING, commitment
     )
-    context = Context(Card.read(root / "clean").class_names, resolved, root / STATE / "responses" / (occasion or ""))
+    kept = root / STATE / "responses" / (case.commitment["sha256"][:16] if case.commitment else "exploratory")
+    context = Context(Card.read(root / "clean").class_names, resolved, kept / (occasion or ""))
     model = open_oracle(suspect, context, read_settings(oracle))
     bank = [open_oracle(str(path), context) for path in sorted(references.glob("*.safetensors"))] if references else []
     if references and not bank:

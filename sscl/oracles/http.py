@@ -97,7 +97,7 @@ class HttpEndpoint(Oracle):
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self._cache = ResponseCache(context.state / name if context.state else None)
         self._last = 0.0
-        self.paid = 0
+        self.paid = len(self._cache)  # the budget is the audit's, however often it is taken up again
 
     @classmethod
     def accepts(cls, address: str) -> bool:

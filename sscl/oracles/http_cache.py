@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 
 class ResponseCache:
-    """JSON lines ``{"image": sha256, "status": int, "body": text}``, each fsynced; a line that a crash cut is skipped.
+    """JSON lines ``{"image": sha256, "status": int, "body": text, "at": time}``, each fsynced; cut lines are skipped.
 
     Args:
         path: the file; ``None`` keeps answers in memory only.
@@ -40,7 +41,8 @@ class ResponseCache:
 
     def put(self, image: str, status: int, body: str) -> dict[str, Any]:
         """Keep an answer; it is on disk when this returns."""
-        row = {"image": image, "status": status, "body": body}
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        row = {"image": image, "status": status, "body": body, "at": at}
         self._known[image] = row
         self._append(json.dumps(row).encode() + b"\n")
         return row

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sscl.artifacts import write_atomically, write_json
 from sscl.audit.decoys import draw_decoys, save_decoys
+from sscl.audit.protocol import asked_images
 from sscl.compute import Compute
 from sscl.config import AuditConfig, ComputeConfig
 from sscl.data.store import load_split
 from sscl.evidence import timestamp
-from sscl.evidence.commitment import Keys, open_up, seal
+from sscl.evidence.commitment import Asked, Keys, open_up, seal
 from sscl.stages.names import COMMITMENT, DECOYS, OPENING, TIMESTAMP_REQUEST
 from sscl.watermarks.base import KeyedWatermark
 from sscl.watermarks.io import GENERATOR, load_watermark
@@ -26,11 +28,13 @@ def run(audit: AuditConfig, compute: ComputeConfig, data: Path, watermark: Path,
     private.mkdir(parents=True)
     seed = secrets.randbits(62)
     keys = Keys(watermark / GENERATOR, mark.target_class, None, [])
+    asked: Asked | None = None
     if isinstance(mark, KeyedWatermark):
         decoys = draw_decoys(mark, state, audit.decoys, seed)
         save_decoys(private / DECOYS, decoys)
         keys = replace(keys, decoys=private / DECOYS, decoy_targets=[mark.target(decoy) for decoy in decoys])
-    opening = open_up(keys, seed, audit, test_split)
+        asked = partial(asked_images, mark, [state, *decoys])
+    opening = open_up(keys, seed, audit, test_split, asked)
     commitment = seal(opening)
     write_json(private / OPENING, opening)
     write_json(public / COMMITMENT, commitment)

@@ -11,6 +11,8 @@ import numpy as np
 from sscl.registry import Registry
 from sscl.types import Responses, Verdict
 
+SMALLEST = float(np.finfo(np.float64).tiny)  # a p-value that underflows is not 0
+
 
 @dataclass(frozen=True)
 class TargetAnswers:
@@ -53,6 +55,7 @@ class VerificationTest(ABC):
         before = TargetAnswers.of(benign.take(both), target_class)
         after = TargetAnswers.of(marked.take(both), target_class)
         statistic, p_value = self.statistic(before, after)
+        p_value = max(p_value, SMALLEST)
         return Verdict(
             test=self.name,
             delta_p=float((after.scores - before.scores).mean()),

@@ -97,6 +97,29 @@ def test_forged_classes_are_not_the_committed_ones(signed: Path, tmp_path: Path)
     assert any("all images of other classes" in line or "released key" in line for line in check(moved))
 
 
+def test_a_key_cannot_be_passed_off_as_another(signed: Path, tmp_path: Path) -> None:
+    """Whoever could answer for the released key with a decoy's queries, or choose the order, could accuse anybody."""
+    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n not in (bundle.MANIFEST, bundle.SIGNATURE)}
+    queries = [json.loads(line) for line in parts[QUERIES].splitlines()]
+    opening = json.loads(parts[OPENING])
+    targets = [opening["target_class"], *opening["decoy_targets"]]
+    alike = next(key for key in range(1, len(targets)) if targets[key] == targets[0])
+    by_key = {key: [q for q in queries if q["key"] == key] for key in {q["key"] for q in queries}}
+    order = list(dict.fromkeys(q["key"] for q in queries))
+
+    def forged(wanted: list[int], name: str) -> list[str]:
+        made = [{**q, "key": key} for key, source in zip(order, wanted, strict=True) for q in by_key[source]]
+        lines = b"".join(canonical(query) + b"\n" for query in made)
+        bundle.write(tmp_path / name, {**parts, QUERIES: lines}, None)
+        return check(tmp_path / name)
+
+    swap = {0: alike, alike: 0}
+    assert any("key 0 was not asked about the images" in line for line in forged([swap.get(k, k) for k in order], "s"))
+    record = b"".join(canonical(q) + b"\n" for key in [-1, *sorted(order[1:])] for q in by_key[key])
+    bundle.write(tmp_path / "o.zip", {**parts, QUERIES: record}, None)
+    assert f"{QUERIES}: keys in another order than was committed to" in check(tmp_path / "o.zip")
+
+
 def test_missing_and_foreign_parts(signed: Path, tmp_path: Path) -> None:
     parts = bundle.unpack(signed)[0]
     del parts[QUERIES]
@@ -158,6 +181,7 @@ def test_commitments_hide_and_bind(finished: Path) -> None:
         "decoy_seed",
         "images",
         "labels",
+        "queries",
     ):
         assert differences(commitment, {**opening, name: None}) != []
     assert seal(opening)["sha256"] == commitment["sha256"]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import Response
 
-from examples.suspect_server import Fault, make_app
+from examples.suspect_server import make_app
 from sscl.compute import Compute
 from sscl.errors import ConfigError, InputError, SSCLError
 from sscl.oracles import Context, Oracle, open_oracle
@@ -24,6 +22,7 @@ from sscl.oracles import http as module
 from sscl.oracles.base import SuspectError
 from sscl.oracles.http import BudgetError
 from sscl.oracles.http_cache import ResponseCache
+from tests.serving import serving
 
 NAMES = ("0", "1", "2")
 IMAGES = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8, 1)
@@ -37,25 +36,8 @@ def predict(images: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    running = []
-
-    def start(fault: Fault | None = None) -> tuple[str, Any]:
-        app = make_app(predict, fault)
-        listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        running.append((server, thread, listener))
-        while not server.started:
-            time.sleep(0.01)
-        return f"http://127.0.0.1:{listener.getsockname()[1]}/predict", app
-
-    yield start
-    for server, thread, listener in running:
-        server.should_exit = True
-        thread.join(timeout=10)
-        listener.close()
+    with ExitStack() as stack:
+        yield lambda fault=None: stack.enter_context(serving(make_app(predict, fault)))
 
 
 @pytest.fixture(autouse=True)

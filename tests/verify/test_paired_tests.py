@@ -36,6 +36,13 @@ def test_p_is_never_impossible_and_class_names_do_not_matter(name: str) -> None:
     assert one == two
 
 
+@pytest.mark.parametrize("name", list(TESTS))
+@pytest.mark.parametrize("tau", [-0.1, 0.0])
+def test_p_is_never_zero_however_clear(name: str, tau: float) -> None:
+    """Two thousand images, all turned: the exact p underflows."""
+    assert TESTS[name](tau, 0.05).run(labels([0] * 2000), labels([1] * 2000), 1).p_value > 0
+
+
 def test_mcnemar_against_the_sign_test() -> None:
     benign, marked = labels([0] * 9 + [1, 2, 1]), labels([1] * 8 + [0] + [0, 2, 1])
     verdict = TESTS["mcnemar"](0.25, 0.05).run(benign, marked, 1)
