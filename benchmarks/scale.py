@@ -32,7 +32,7 @@ from sscl.data.base import Record
 from sscl.data.codec import encode_png
 from sscl.data.store import Card, load_split, writing
 from sscl.provenance import machine
-from sscl.release.places import CLEAN, COMMITTED, METRICS, OPENED, SECRET
+from sscl.release.places import CLEAN, COMMITTED, METRICS, OPENED, RELEASED, SECRET, USER
 from sscl.release.sealed import new_identity
 
 RESULTS = Path("docs/results/scale.json")
@@ -44,7 +44,7 @@ WORKERS = 2
 def checkout(demo: Path, images: int, place: str | None, folder: Path) -> Path:
     """A folder in which ``demo`` was the pipeline's run on a sample of a dataset with ``images`` training images."""
     root = folder / "checkout"
-    for part in (CLEAN, SECRET, COMMITTED, OPENED):
+    for part in (CLEAN, RELEASED, USER, SECRET, COMMITTED, OPENED):
         shutil.copytree(demo / part, root / "out" / part)
     (folder / "release.key").write_bytes(os.urandom(32))
     metrics = read_json(demo / METRICS)
@@ -107,7 +107,7 @@ def measured(root: Path, publish: bool) -> dict[str, float]:
     if code:
         raise typer.BadParameter(f"the flow failed: {log.read_text()[-2000:]}")
     wall = time.time() - started
-    notes = sorted((root / "out/large/.sscl/shards").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    notes = sorted((root / "out/large").glob("*/.sscl/shards/*.json"), key=lambda path: path.stat().st_mtime)
     marking = notes[-1].stat().st_mtime - started
     return {"seconds": wall, "seconds_until_marked": marking, "worker_mib": memory.peak / 2**20}
 
@@ -124,7 +124,7 @@ def main(
             folder = Path(name)
             make(demo, images, folder / "data")
             found = measured(checkout(demo, images, upload, folder), upload is not None)
-            size = sum(path.stat().st_size for path in (folder / "checkout/out/large/public").rglob("*.parquet"))
+            size = sum(path.stat().st_size for path in (folder / "checkout/out/large").rglob("*.parquet"))
         rows.append({"images": images, "shards": images // SHARD + 1, "mib": size / 2**20, "uploaded": bool(upload)})
         rows[-1] |= found | {"workers": WORKERS, "machine": machine()}
         print(json.dumps({k: v for k, v in rows[-1].items() if k != "machine"}), flush=True)

@@ -25,11 +25,11 @@ def large(version: str | None = None, root: str = ".") -> dict[str, Any]:
         How many shards there are; and name and digest of what was published.
     """
     log = get_run_logger().info
-    count = plan_shards(root)
-    shards = mark_shard.map(unmapped(root), range(count)).result()
+    plan, count = plan_shards(root)
+    shards = mark_shard.map(unmapped(plan), range(count)).result()
     if version is None:
-        return {"shards": count}
-    return {"shards": count, **publish_shards(shards, version, root, log)}
+        return {"shards": count, "folder": plan}
+    return {"shards": count, "folder": plan, **publish_shards(plan, shards, version, root, log)}
 
 
 def main(

@@ -48,7 +48,7 @@ def deployments(path: Path = SCHEDULE) -> list[RunnerDeployment]:
 
 def main(start: Callable[..., None] = serve) -> None:
     """Serve until stopped."""
-    start(*deployments(), limit=1)
+    start(*deployments(), limit=1, pause_on_shutdown=False)  # a night that was missed is made up for
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from typing import Any
 from prefect import task, unmapped
 
 from sscl.artifacts import read_json
+from sscl.config import Config
+from sscl.errors import InputError
 from sscl.package.shards import File
 from sscl.params import build
 from sscl.release import large
@@ -22,17 +24,21 @@ from tasks.results import OUT
 from tasks.retries import PATIENT
 
 
-@task(name="plan-shards", tags=["gpu"])
-def plan_shards(root: str) -> int:
-    """Draw which images are marked; how many shards there are."""
-    out = Path(root) / OUT
-    return len(large.plan(out, build(read_json(out / METRICS)["config"])))
+@task(name="plan-shards")
+def plan_shards(root: str) -> tuple[str, int]:
+    """Draw which images are marked; the plan's folder, and how many shards there are."""
+    folder, shards = large.plan(Path(root) / OUT, _config(root))
+    return str(folder), len(shards)
 
 
-@task(name="mark-shard", tags=["gpu"], task_run_name="mark-shard-{number}", **PATIENT)
-def mark_shard(root: str, number: int) -> dict[str, Any]:
+def _config(root: str) -> Config:
+    return build(read_json(Path(root) / OUT / METRICS)["config"])
+
+
+@task(name="mark-shard", tags=["shards"], task_run_name="mark-shard-{number}", **PATIENT)
+def mark_shard(folder: str, number: int) -> dict[str, Any]:
     """Mark, pack and digest one shard; done once, whoever asks, and again after a worker died."""
-    return asdict(large.mark(Path(root) / OUT, number))
+    return asdict(large.mark(Path(folder), number))
 
 
 @task(name="upload-file", task_run_name="upload-{key}", **PATIENT)
@@ -50,12 +56,14 @@ def upload_by_tasks(public: Objects, folder: str, files: Sequence[File], package
 
 
 def publish_shards(
-    shards: Sequence[dict[str, Any]], version: str, root: str, log: Callable[[str], None]
+    plan: str, shards: Sequence[dict[str, Any]], version: str, root: str, log: Callable[[str], None]
 ) -> dict[str, Any]:
     """Gate on the sample's figures, then assemble and publish; called by the flow, so that its uploads are tasks."""
     folder = Path(root)
     config = load_release(folder / "params.yaml")
     passed(folder / OUT, config, version, log, lambda checks: show_gate(checks, version), study=False)
-    candidate = large.assemble(folder / OUT, [File(**shard) for shard in shards])
+    if large.plan(folder / OUT, _config(root))[0] != Path(plan):
+        raise InputError(f"{plan}: the pipeline was run again while shards were marked; run this again")
+    candidate = large.assemble(Path(plan), [File(**shard) for shard in shards])
     manifest = send(candidate, config.public, config, version, log, folder, upload_by_tasks).manifest
     return {"name": manifest.name, "version": version, "digest": manifest.digest}

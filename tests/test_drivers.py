@@ -294,7 +294,7 @@ def test_only_what_may_be_published_goes_to_dvcs_public_remote(workspace: Path, 
 def test_a_consumer_gets_a_tagged_release_by_dvc(workspace: Path, bucket: str, tmp_path: Path) -> None:
     """Git tag, DVC lock and release manifest name the same content; the public remote is all that it takes."""
     folder = Path(shutil.copytree(workspace, tmp_path / "workspace"))
-    name_remotes(folder, tmp_path)
+    run(folder, "sscl", "init-remote", "--public", f"s3://{bucket}/dvc", "--private", f"s3://{bucket}-private/dvc")
     run(folder, "git", "add", "-A")
     run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "1.0.0")
     run(folder, "git", "tag", "v1.0.0")

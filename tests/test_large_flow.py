@@ -59,7 +59,7 @@ class Killer(threading.Thread):
     def run(self) -> None:
         for _ in range(60_000):
             for path in self.folder.glob(".*.tmp-*"):
-                self.killed = int(re.findall(r"tmp-(\d+)$", path.name)[0])
+                self.killed = int(re.findall(r"tmp-(\d+)-", path.name)[0])
                 os.kill(self.killed, signal.SIGKILL)
                 return
             time.sleep(0.001)
@@ -68,17 +68,17 @@ class Killer(threading.Thread):
 @pytest.mark.slow
 def test_a_killed_workers_shard_is_made_again_identically(checkout: Path, server: None) -> None:
     config = shards.build(read_json(checkout / "out" / places.METRICS)["config"])
-    count = len(shards.plan(checkout / "out", config))
-    package = checkout / "out" / shards.FOLDER / places.PACKED
-    straight = [shards.mark(checkout / "out", number) for number in range(count)]
-    shutil.rmtree(checkout / "out" / shards.FOLDER)
+    out, planned = shards.plan(checkout / "out", config)
+    package = out / places.PACKED
+    straight = [shards.mark(out, number) for number in range(len(planned))]
+    shutil.rmtree(out)
     killer = Killer(package / "data")
     killer.start()
     found = large.with_options(task_runner=runner("dask", 2))(root=str(checkout))
     assert killer.killed is not None
     assert killer.killed != os.getpid()
-    assert found == {"shards": count}
-    assert shards.assemble(checkout / "out", straight).files == files_of(package)
+    assert found == {"shards": len(planned), "folder": str(out)}
+    assert shards.assemble(out, straight).files == files_of(package)
 
 
 @pytest.mark.slow

@@ -140,6 +140,7 @@ def test_schedules_catch_up_pause_and_resume(server: Server) -> None:
         wait(lambda: server.scheduled(weekly) == 0)
         server.ask("PATCH", f"deployments/{weekly}", paused=False)
         wait(lambda: server.scheduled(weekly) > 0)
+    assert server.scheduled(audits) > 0  # they wait for the next `sscl serve`
     missed = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
     state = {"type": "SCHEDULED", "state_details": {"scheduled_time": missed}}
     run = server.ask("POST", f"deployments/{audits}/create_flow_run", state=state)["id"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def write_shard(shard: Shard, records: Iterable[Record], card: Card, out: Path) 
         InputError: an image is damaged or of another size; the message names it.
     """
     path = f"{DATA}/{shard.stem}.parquet"
-    building = out / DATA / f".{shard.stem}.tmp-{os.getpid()}"
+    building = out / DATA / f".{shard.stem}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         with writing(building, "parquet", card.class_names, COLUMNS) as writer:
             for record in records:
@@ -77,6 +78,8 @@ def write_shard(shard: Shard, records: Iterable[Record], card: Card, out: Path) 
                 writer.write(shard.stem, Record(record.name, data, record.label))
         written = building / f"{shard.stem}.parquet"
         made = File(path, written.stat().st_size, digest(written))
+        with open(written, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(written, out / path)
     finally:
         shutil.rmtree(building, ignore_errors=True)

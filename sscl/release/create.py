@@ -13,7 +13,7 @@ from typing import Any
 from sscl.artifacts import digest, read_json
 from sscl.config import Config
 from sscl.errors import InputError
-from sscl.package.pack import files_of
+from sscl.package.pack import files_of, pack
 from sscl.package.shards import File
 from sscl.params import build
 from sscl.release import gate, recipients, sealed
@@ -22,7 +22,7 @@ from sscl.release.manifest import FORMAT, Manifest, content_digest, manifest_key
 from sscl.release.objects import Objects
 from sscl.release.places import COMMITTED, METRICS, OPENED, PACKED, RELEASED, SECRET
 from sscl.release.publish import Outcome, Upload, publish, upload_here
-from sscl.runner import run_stage
+from sscl.runner import run_stage, slot_of
 from sscl.stages.names import COMMITMENT
 from sscl.stages.table import STAGES
 
@@ -76,10 +76,26 @@ def create(
     if recipient:
         root = recipients.protect(root, run, recipient)
         run = replace(run, package=replace(run.package, name=f"{run.package.name}-for-{recipient}"))
-    run_stage(STAGES["package"], run, root, overwrite=True)
+    ensure_packed(root, run)
     candidate = Candidate(root, run.package.name, files_of(root / PACKED), digest(root / RELEASED))
     place = config.copies if recipient else config.public
     return send(candidate, place, config, version, announce, checkout)
+
+
+def ensure_packed(root: Path, run: Config) -> None:
+    """Have the package of the release under ``root``; one that came by ``dvc pull`` is made again and compared.
+
+    Raises:
+        InputError: it is of another release.
+    """
+    package = root / PACKED
+    if slot_of(STAGES["package"], run, root).manifest() or not package.exists():
+        run_stage(STAGES["package"], run, root, overwrite=True)
+        return
+    with tempfile.TemporaryDirectory(dir=root) as folder:
+        fresh = pack(root / RELEASED, root / COMMITTED, run.package, Path(folder) / "package")
+    if fresh != files_of(package):
+        raise InputError(f"{package}: not of the release that is here; run `dvc repro package`")
 
 
 def passed(
@@ -139,14 +155,15 @@ def send(
 def _source(checkout: Path) -> dict[str, Any]:
     """What of the repository the release came from; empty outside one."""
 
+    lock = "dvc.lock"
+
     def git(*arguments: str) -> str | None:
         done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip() or None if done.returncode == 0 else None
 
-    lock = checkout / "dvc.lock"
     return {
         "git": git("rev-parse", "HEAD"),
-        "uncommitted": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "uncommitted": bool(git("status", "--porcelain", "--untracked-files=no") or git("status", "--porcelain", lock)),
         "tag": git("describe", "--tags", "--exact-match"),
-        "dvc_lock": digest(lock) if lock.is_file() else None,
+        "dvc_lock": digest(checkout / lock) if (checkout / lock).is_file() else None,
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,15 @@ from sscl.stages.embed import marked_records, write_secret
 from sscl.stages.names import INDICES
 from sscl.watermarks.io import GENERATOR, load_watermark
 
-FOLDER = "large"  # under the output root; an output root of its own for what is published
+FOLDER = "large"  # under the output root; in it one folder a plan, an output root of its own for what is published
 PLAN = f"{STATE}/plan.json"
 USE = "large"  # names its random numbers
+
+
+@lru_cache(maxsize=1)
+def _opened(config: DataConfig, plan: Path) -> Dataset:
+    """A worker opens a plan's dataset once."""
+    return whole(config)
 
 
 def whole(config: DataConfig) -> Dataset:
@@ -45,15 +52,18 @@ def whole(config: DataConfig) -> Dataset:
     return SOURCES[config.source](replace(config, train_images=None, test_images=None))
 
 
-def plan(root: Path, config: Config) -> list[Shard]:
-    """Draw which images are marked and write what workers need to ``root/large``; the shards, in order.
+def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
+    """Draw which images are marked and write what workers need to a folder under ``root/large``; the shards, in order.
 
-    Memory: eight bytes an image, for its label.
+    Another secret, dataset (names, sizes and dates of its files) or protocol is another folder: a worker that is left
+    over from an earlier plan cannot touch this one. Memory: eight bytes an image, for its label. Relative paths of the
+    configuration are relative to ``root``'s parent, the checkout.
 
     Raises:
         InputError: no finished pipeline under ``root``, or its sample has other classes.
         ConfigError: the target class cannot supply the rate.
     """
+    config = _absolute(config, root.parent)
     sample, source = Card.read(root / CLEAN), whole(config.data)
     if source.class_names[: config.data.classes] != sample.class_names or config.data.classes:
         raise InputError(f"{root / CLEAN}: other classes than the dataset; run the pipeline on all of them")
@@ -61,11 +71,12 @@ def plan(root: Path, config: Config) -> list[Shard]:
     shards = shards_of(counts, config.package.shard_images)
     secret = root / SECRET / GENERATOR
     inputs = {"secret": digest(secret), "commitment": digest(root / COMMITTED), "sample": sample.name}
+    inputs |= {"dataset": key_of(files=_files(config.data))}
     sections = {name: dump(config)[name] for name in ("seed", "key_file", "data", "embed", "package")}
     key = key_of(inputs=inputs, config=sections, counts=counts, code=code_digest(__name__))
-    out = root / FOLDER
-    if (out / PLAN).is_file() and read_json(out / PLAN)["key"] == key:
-        return shards
+    out = root / FOLDER / key[:16]
+    if (out / PLAN).is_file():
+        return out, shards
     shutil.rmtree(out, ignore_errors=True)
     labels = torch.from_numpy(np.fromiter(source.labels("train"), np.int64, counts["train"]))
     watermark, _ = load_watermark(secret, len(sample.class_names), Compute.resolve(config.compute))
@@ -79,17 +90,29 @@ def plan(root: Path, config: Config) -> list[Shard]:
     for folder in (f"{PACKED}/{DATA}", f"{STATE}/shards"):
         (out / folder).mkdir(parents=True)
     described = asdict(replace(sample, name=f"{config.package.name}-{key[:12]}", counts=counts))
-    write_json(out / PLAN, {"key": key, "config": dump(config), "card": described})
-    return shards
+    write_json(out / PLAN, {"config": dump(config), "card": described})
+    return out, shards
 
 
-def mark(root: Path, number: int) -> File:
-    """Mark and write one shard of the plan, unless it is there; safe to be done by two workers, or again.
+def _absolute(config: Config, base: Path) -> Config:
+    """Workers may start anywhere."""
+    path, key_file = (found and str((base / found).resolve()) for found in (config.data.path, config.key_file))
+    return replace(config, key_file=key_file, data=replace(config.data, path=path))
+
+
+def _files(config: DataConfig) -> list[list[Any]]:
+    """What changes when a local dataset does; nothing of one that is known by name, whose content is checked."""
+    paths = sorted(Path(config.path).rglob("*")) if config.path else []
+    found = [(path, path.stat()) for path in paths if path.is_file()]
+    return [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in found]
+
+
+def mark(out: Path, number: int) -> File:
+    """Mark and write one shard of the plan in ``out``, unless it is there; safe to be done by two workers, or again.
 
     Raises:
         InputError: no plan, or an image that cannot be used.
     """
-    out = root / FOLDER
     found = read_json(out / PLAN)
     config, card = build(found["config"]), _card(found)
     shard = shards_of(card.counts, config.package.shard_images)[number]
@@ -98,7 +121,7 @@ def mark(root: Path, number: int) -> File:
         made = File(**read_json(note))
         if (out / PACKED / made.path).is_file() and digest(out / PACKED / made.path) == made.sha256:
             return made
-    records = whole(config.data).part(shard.split, shard.start, shard.stop)
+    records = _opened(config.data, out).part(shard.split, shard.start, shard.stop)
     if shard.split == "train":
         watermark, state = load_watermark(
             out / SECRET / GENERATOR, len(card.class_names), Compute.resolve(config.compute)
@@ -113,13 +136,12 @@ def mark(root: Path, number: int) -> File:
     return made
 
 
-def assemble(root: Path, shards: Sequence[File]) -> Candidate:
+def assemble(out: Path, shards: Sequence[File]) -> Candidate:
     """Complete the package from its shards' digests, which are not read again; removes what killed workers left.
 
     Raises:
         InputError: no plan.
     """
-    out = root / FOLDER
     found = read_json(out / PLAN)
     config, card = build(found["config"]), _card(found)
     marked = len(load_tensors(out / SECRET / INDICES)[0]["indices"])

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,7 +26,7 @@ from botocore.exceptions import (
 )
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from sscl.artifacts import disk_error
+from sscl.artifacts import digest, disk_error
 from sscl.errors import SSCLError
 from sscl.release.places import place_of
 
@@ -35,6 +35,7 @@ CHUNK = 1 << 20  # bytes in memory at a time when an object is read
 ATTEMPTS = 8  # of a request, with exponential back-off and jitter
 READS = 5  # of a body that breaks off or arrives damaged
 LONGEST_WAIT = 10  # seconds between them
+STALE = 3600  # seconds after which an upload that was not completed is taken for dead
 SHA256 = "sha256"  # user metadata of every object that we write
 MISSING = {"404", "NoSuchKey", "NotFound"}
 LOST = {"412", "PreconditionFailed"}
@@ -106,6 +107,11 @@ class Objects:
 
     def sha256(self, key: str) -> str | None:
         """What was noted when the object was written; ``None`` if there is none."""
+        found = self._noted(key)
+        return found and found[0]
+
+    def _noted(self, key: str) -> tuple[str | None, int] | None:
+        """An object's noted SHA-256, and its bytes."""
         with self._speaking(key):
             try:
                 found = self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)
@@ -113,13 +119,18 @@ class Objects:
                 if _code(error) in MISSING:
                     return None
                 raise
-        noted: str | None = found["Metadata"].get(SHA256)
-        return noted
+        return found["Metadata"].get(SHA256), found["ContentLength"]
 
     def put(self, key: str, path: Path, sha256: str) -> bool:
-        """Upload a file, in parts if it is large; whether it was sent (it is not if it is there already)."""
-        if self.sha256(key) == sha256:
+        """Upload a file, in parts if it is large; whether it was sent (it is not if it is there already).
+
+        Raises:
+            SSCLError: the server refuses, or the file is not the one that was digested.
+        """
+        if self._noted(key) == (sha256, path.stat().st_size):
             return False
+        if digest(path) != sha256:
+            raise SSCLError(f"{path}: was changed after it was packed; run again")
         self._abort_leftovers(key)
         settings = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=2)
         with self._speaking(key):
@@ -128,11 +139,20 @@ class Objects:
         return True
 
     def _abort_leftovers(self, key: str) -> None:
-        """Parts of an upload that a killed publisher began are billed until somebody removes them."""
+        """Parts of an upload that a killed publisher began are billed until somebody removes them.
+
+        Young ones may be another publisher's at work. Who may not list them leaves them to the bucket's own rules.
+        """
+        stale = datetime.now(UTC) - timedelta(seconds=STALE)
         with self._speaking(key):
-            begun = self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.prefix + key)
+            try:
+                begun = self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.prefix + key)
+            except ClientError as error:
+                if _code(error) in ("AccessDenied", "NotImplemented"):
+                    return
+                raise
             for upload in begun.get("Uploads", []):
-                if upload["Key"] == self.prefix + key:
+                if upload["Key"] == self.prefix + key and upload["Initiated"] < stale:
                     self.client.abort_multipart_upload(
                         Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                     )

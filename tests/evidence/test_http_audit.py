@@ -93,7 +93,7 @@ def test_answers_that_are_none_are_an_error_and_no_verdict(
     change: dict[str, Any], copy: Path, compute: Compute, tmp_path: Path
 ) -> None:
     app = api(copy, compute, lambda number, body: {**body, **change})
-    with serving(app) as (url, _), pytest.raises(SuspectError, match="oracle's settings|usual interface"):
+    with serving(app) as (url, _), pytest.raises(SuspectError, match=r"oracle's settings|usual interface"):
         audit_suspect(url, copy, COMPUTE, settings(tmp_path), tmp_path / "b.zip")
     assert not (tmp_path / "b.zip").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -31,28 +32,28 @@ def many(config: Config) -> Config:
     return replace(config, package=replace(config.package, shard_images=33))
 
 
-def made(root: Path, config: Config, order: list[int] | None = None) -> list[large.File]:
-    count = len(large.plan(root, config))
-    files = {number: large.mark(root, number) for number in order or range(count)}
-    return [files[number] for number in range(count)]
+def made(root: Path, config: Config, order: list[int] | None = None) -> tuple[Path, list[large.File]]:
+    out, shards = large.plan(root, config)
+    files = {number: large.mark(out, number) for number in order or range(len(shards))}
+    return out, [files[number] for number in range(len(shards))]
 
 
 def test_any_order_and_any_rerun_give_the_same_bytes(copy: Path, many: Config) -> None:
-    files = made(copy, many)
-    package = copy / large.FOLDER / places.PACKED
+    out, files = made(copy, many)
+    package = out / places.PACKED
     (package / files[2].path).write_bytes(b"half a sh")
     (package / files[4].path).unlink()
-    assert made(copy, many) == files
-    candidate = large.assemble(copy, files)
+    assert made(copy, many) == (out, files)
+    candidate = large.assemble(out, files)
     assert candidate.files == files_of(package)
     shutil.rmtree(copy / large.FOLDER)
-    assert made(copy, many, order=[5, 9, 0, 1, 8, 2, 7, 3, 6, 4, 10]) == files
-    assert large.assemble(copy, files) == candidate
+    assert made(copy, many, order=[5, 9, 0, 1, 8, 2, 7, 3, 6, 4, 10]) == (out, files)
+    assert large.assemble(out, files) == candidate
 
 
 def test_names_order_and_labels_stay_and_only_the_drawn_images_change(copy: Path, many: Config) -> None:
-    large.assemble(copy, made(copy, many))
-    root = copy / large.FOLDER
+    root, files = made(copy, many)
+    large.assemble(root, files)
     before = {split: load_split(copy / "clean", split) for split in ("train", "test")}
     packed = ParquetDataset(root / places.PACKED)
     chosen = set(load_tensors(root / places.SECRET / INDICES)[0]["indices"].tolist())
@@ -70,25 +71,47 @@ def test_names_order_and_labels_stay_and_only_the_drawn_images_change(copy: Path
     assert len({len(record.data) for record in after}) == 1
 
 
-def test_another_secret_is_another_plan(copy: Path, many: Config) -> None:
-    files = made(copy, many)
-    other = replace(many, seed=many.seed + 1)
-    assert made(copy, other) != files
+def test_another_secret_or_another_dataset_is_another_plan(copy: Path, many: Config, tmp_path: Path) -> None:
+    """Also where names and counts of the dataset stay."""
+    out, files = made(copy, many)
+    other, changed = made(copy, replace(many, seed=many.seed + 1))
+    assert other != out
+    assert changed != files
+    assert many.data.path is not None
+    data = Path(shutil.copytree(many.data.path, tmp_path / "data"))
+    moved = replace(many, data=replace(many.data, path=str(data)))
+    first, _ = large.plan(copy, moved)
+    train = data / "train.parquet"
+    os.utime(train, (0, 0))
+    assert large.plan(copy, moved)[0] != first
+
+
+def test_paths_are_the_checkouts_wherever_a_worker_starts(
+    copy: Path, many: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert many.data.path is not None
+    shutil.copytree(many.data.path, copy.parent / "data")
+    (copy.parent / "release.key").write_bytes(bytes(32))
+    relative = replace(many, key_file="release.key", data=replace(many.data, path="data"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    out, _ = large.plan(copy, relative)
+    assert large.mark(out, 0).size > 0
 
 
 def test_bad_images_and_missing_plans_are_named(copy: Path, many: Config, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"plan\.json: no such file"):
-        large.mark(copy, 0)
+        large.mark(copy / "nothing", 0)
     with writing(tmp_path / "bad", "parquet", ("across", "down", "square"), {}) as writer:
         for split in ("train", "test"):
             for number in range(60):
                 pixels = np.zeros((28, 29 if (split, number) == ("train", 41) else 28), np.uint8)
                 writer.write(split, Record(f"{number}.png", encode_png(pixels), number % 3))
     config = replace(many, data=replace(many.data, path=str(tmp_path / "bad")))
-    large.plan(copy, config)
+    out, _ = large.plan(copy, config)
     with pytest.raises(InputError, match=r"train/41\.png: 29x28 px, expected 28x28; mend or remove the image"):
-        large.mark(copy, 1)
-    assert not list((copy / large.FOLDER).rglob("*00001*"))
+        large.mark(out, 1)
+    assert not list(out.rglob("*00001*"))
     fewer = replace(config, data=replace(config.data, classes=2))
     with pytest.raises(InputError, match="other classes than the dataset"):
         large.plan(copy, fewer)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +20,21 @@ IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "fine_label", "labels")
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """A file, closed: a dataset may have more files than a process may hold open."""
+
+    path: Path
+    schema: pa.Schema
+    groups: tuple[int, ...]  # rows in each
+
+    @classmethod
+    def of(cls, path: Path) -> _Rows:
+        with _open(path) as file:
+            rows = (file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
+            return cls(path, file.schema_arrow, tuple(rows))
+
+
 class ParquetDataset(Dataset):
     """A folder with ``train*.parquet`` and ``test*.parquet`` (or ``validation*``), shards in name order.
 
@@ -28,8 +45,8 @@ class ParquetDataset(Dataset):
     format = "parquet"
 
     def __init__(self, folder: Path) -> None:
-        self._files = {split: [_open(path) for path in _shards(folder, split)] for split in SPLITS}
-        schema = self._files["train"][0].schema_arrow
+        self._files = {split: [_Rows.of(path) for path in _shards(folder, split)] for split in SPLITS}
+        schema = self._files["train"][0].schema
         self.layout = {
             "image": _column(folder, schema, IMAGE_COLUMNS),
             "label": _column(folder, schema, LABEL_COLUMNS),
@@ -37,7 +54,7 @@ class ParquetDataset(Dataset):
         self.class_names = _class_names(schema, self.layout["label"]) or self._numbered()
 
     def count(self, split: str) -> int:
-        return sum(file.metadata.num_rows for file in self._files[split])
+        return sum(sum(file.groups) for file in self._files[split])
 
     def records(self, split: str) -> Iterator[Record]:
         return self.part(split, 0, self.count(split))
@@ -45,11 +62,13 @@ class ParquetDataset(Dataset):
     def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
         number = 0  # of the next row
         for file in self._files[split]:
-            for group in range(file.metadata.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                if number + rows > start and number < stop:
-                    yield from self._group(file, group, split, number, start, stop)
-                number += rows
+            with ExitStack() as stack:
+                opened = None
+                for group, rows in enumerate(file.groups):
+                    if number + rows > start and number < stop:
+                        opened = opened or stack.enter_context(_open(file.path))
+                        yield from self._group(opened, group, split, number, start, stop)
+                    number += rows
 
     def _group(
         self, file: pq.ParquetFile, group: int, split: str, number: int, start: int, stop: int
@@ -68,12 +87,15 @@ class ParquetDataset(Dataset):
 
     def labels(self, split: str) -> Iterator[int]:
         for file in self._files[split]:
-            for batch in file.iter_batches(ROWS * 64, columns=[self.layout["label"]]):
-                yield from batch[0].to_pylist()
+            with _open(file.path) as opened:
+                for batch in opened.iter_batches(ROWS * 64, columns=[self.layout["label"]]):
+                    yield from batch[0].to_pylist()
 
     def _numbered(self) -> tuple[str, ...]:
         """Class names of a file that has none: the label numbers."""
-        highest = max(file.read([self.layout["label"]])[0].to_numpy().max(initial=0) for file in self._files["train"])
+        highest = max(
+            _open(file.path).read([self.layout["label"]])[0].to_numpy().max(initial=0) for file in self._files["train"]
+        )
         return tuple(str(i) for i in range(int(highest) + 1))
 
 
