@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -20,7 +21,10 @@ import httpx
 import pytest
 import yaml
 from prefect import flow, task
+from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
+from prefect.futures import wait as wait_for
+from prefect.settings import PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.serve import FLOWS, deployments
@@ -214,6 +218,35 @@ def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not() -> None:
         found = every()
     assert found[0] == "busy"
     assert {kind: tries.count(kind) for kind in set(tries)} == {"busy": 3, "gate": 1, "input": 1, "taken": 1}
+
+
+def test_tasks_on_the_gpu_take_turns() -> None:
+    """Two at once, and the limit of one that docs/pipeline.md sets."""
+    spans: list[tuple[float, float]] = []
+
+    @task(tags=["gpu"])
+    def train() -> None:
+        start = time.monotonic()
+        time.sleep(0.3)
+        spans.append((start, time.monotonic()))
+
+    @flow
+    def both() -> None:
+        wait_for([train.submit(), train.submit()])
+
+    with (
+        prefect_test_harness(server_startup_timeout=120),
+        temporary_settings({PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS: 0.5}),
+    ):
+        asyncio.run(limit_gpu())
+        both()
+    first, second = sorted(spans)
+    assert first[1] <= second[0]
+
+
+async def limit_gpu() -> None:
+    async with get_client() as client:
+        await client.create_concurrency_limit(tag="gpu", concurrency_limit=1)
 
 
 def wait(until: Any) -> None:
