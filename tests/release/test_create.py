@@ -72,6 +72,17 @@ def test_from_pipeline_to_stranger(copy: Path, bucket: str, sets: list[str], tmp
     assert commitment["sha256"] == listed["commitment"]
 
 
+def test_a_pipeline_that_came_by_dvc_is_published_if_its_package_is_its_own(copy: Path, sets: list[str]) -> None:
+    """`dvc pull` brings outputs and no notes of how they were made."""
+    (copy / ".sscl/stages/package.json").unlink()
+    made = sscl("create", "1.0.0", "--out", str(copy), *sets)
+    assert made.exit_code == 0, made.output
+    (copy / "public/package/README.md").write_text("of another release")
+    made = sscl("create", "1.0.1", "--out", str(copy), *sets)
+    assert made.exit_code == 2
+    assert "not of the release that is here; run `dvc repro package`" in " ".join(made.output.split())
+
+
 def test_no_secret_is_in_the_public_part(copy: Path, bucket: str, sets: list[str], tmp_path: Path) -> None:
     """Key material, marked indices and generator weights: none of their bytes is in an object or in what is printed."""
     made = sscl("create", "1.0.0", "--out", str(copy), *sets, "--debug")
