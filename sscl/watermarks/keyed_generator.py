@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sscl.compute import Compute
 from sscl.errors import InputError
 from sscl.models.unet import build_unet
 from sscl.watermarks.carriers import CARRIERS, Key
-from sscl.watermarks.quantise import SHAPE_STEP
+from sscl.watermarks.quantise import SHAPE_STEP, padded
 
 GAIN = 0.98  # of eps that the carrier takes; at its very end the clip would have no gradient
 SHARE = 0.5  # of eps that G may take from the carrier, so that it can never cancel it
@@ -78,10 +77,6 @@ class KeyedGenerator:
         for start in range(0, len(images), 256):
             part = slice(start, start + 256)
             extra = -len(images[part]) % SHAPE_STEP
-            rows = {name: value if len(value) == 1 else _padded(value[part], extra) for name, value in key.items()}
-            done.append(self.marked(_padded(images[part], extra), rows, eps)[: len(images[part])].cpu())
+            rows = {name: value if len(value) == 1 else padded(value[part], extra) for name, value in key.items()}
+            done.append(self.marked(padded(images[part], extra), rows, eps)[: len(images[part])].cpu())
         return torch.cat(done) if done else images.float()
-
-
-def _padded(tensor: Tensor, extra: int) -> Tensor:
-    return F.pad(tensor, (0, 0) * (tensor.ndim - 1) + (0, extra))

@@ -27,7 +27,7 @@ from sscl.watermarks.held import held, opened, part, shape
 from sscl.watermarks.hiding import hide
 from sscl.watermarks.keyed_generator import KeyedGenerator
 from sscl.watermarks.keyed_training import Training, Weights
-from sscl.watermarks.quantise import quantise
+from sscl.watermarks.quantise import SHAPE_STEP, padded, quantise
 from sscl.watermarks.quiet_keys import Probe
 
 PROBE = 200  # images of all classes on which a key's quiet is tried
@@ -230,11 +230,12 @@ class SSCLKeyed(KeyedWatermark[Options]):
     def _hidden(self, x: Tensor, labels: Tensor, eps: float, state: State) -> Tensor:
         models = self._open(state).probe.models
         device = self.compute.device
-        parts = zip(torch.split(x, 256), torch.split(labels, 256), strict=True)
         budget = self.options.hide * eps
-        return torch.cat(
-            [hide(a.to(device), b.to(device), models, budget, self.options.hide_steps).cpu() for a, b in parts]
-        )
+        done = []
+        for a, b in zip(torch.split(x, 256), torch.split(labels, 256), strict=True):
+            some, own = (padded(tensor, -len(a) % SHAPE_STEP).to(device) for tensor in (a, b))
+            done.append(hide(some, own, models, budget, self.options.hide_steps)[: len(a)].cpu())
+        return torch.cat(done)
 
     def _open(self, state: State) -> _Opened:
         """The secret's networks, built once for all keys: states of one secret share their probe images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -119,6 +120,6 @@ def test_what_cannot_be_traced(copies: Path, finished: Path, config: Config, tmp
 def test_names_are_in_no_public_file(copies: Path) -> None:
     for path in (copies / "recipients/ada/public").rglob("*"):
         if path.is_file():
-            assert b"ada" not in path.read_bytes()
+            assert not re.search(rb"\bada\b", path.read_bytes())  # as a word: a digest may well have those digits
     opening = json.loads((copies / "recipients/ada/private/commitment/opening.json").read_text())
     assert opening["generator"] == digest(copies / "recipients/ada" / places.SECRET / GENERATOR)
