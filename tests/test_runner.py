@@ -18,8 +18,8 @@ from sscl.runner import run_all, run_stage, slot_of
 from sscl.stages.table import STAGES
 from tests.conftest import ROOT, environment
 
-# Timings differ between runs, and a commitment's salt must: what shows them is left out of "the same digests". A package
-# holds the commitment.
+# Timings differ between runs, and a commitment's salt must: what shows them is left out of "the same digests".
+# A package holds the commitment.
 UNREPEATABLE = {"commit", "package", "audit"}
 REPEATABLE = [
     path
