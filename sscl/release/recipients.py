@@ -110,14 +110,15 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
     if wanted > len(decoys):  # the committed decoys are the first of a sequence that the committed seed decides
         decoys = draw_decoys(watermark, case.state, wanted, case.opening["decoy_seed"])
     benign = oracle.query(nhwc(images.images))
-    with progress.step("trace", len(secrets) + len(decoys), "keys") as step:
-
-        def ask(secret: State) -> Effect:
+    keys = [*secrets.values(), *decoys]
+    order = torch.randperm(len(keys), generator=seeds.generator(case.opening["decoy_seed"], "trace", "order"))
+    found: dict[int, Effect] = {}
+    with progress.step("trace", len(keys), "keys") as step:
+        for number in order.tolist():  # random, so that a suspect that changes meanwhile treats all keys alike
+            found[number] = key_effect(oracle, watermark, keys[number], images, benign)
             step.advance()
-            return key_effect(oracle, watermark, secret, images, benign)
-
-        others = [ask(decoy).statistic for decoy in decoys]
-        effects = {name: ask(secret) for name, secret in secrets.items()}
+    effects = {name: found[number] for number, name in enumerate(secrets)}
+    others = [found[number].statistic for number in range(len(secrets), len(keys))]
     p_values = {name: rank_p_value(found.statistic, others) for name, found in effects.items()}
     adjusted = holm(p_values)
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from sscl.artifacts import digest, load_tensors, read_json, save_tensors
+from sscl.audit.statistic import Effect
 from sscl.compute import Compute
 from sscl.config import Config
 from sscl.data.store import Card, load_split
@@ -101,6 +103,16 @@ def test_the_copy_that_a_model_knows_is_named(whose: str | None, copies: Path, c
 def test_the_release_for_everybody_is_traced_too(copies: Path, config: Config) -> None:
     found = recipients.trace(copies, config, Knows(copies, copies, Compute.resolve(config.compute)))
     assert [row.recipient for row in found if row.named] == [recipients.EVERYBODY]
+
+
+def test_a_suspect_that_changes_meanwhile_does_not_name_everybody(
+    copies: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every mark moves it more than the one before: whoever is asked last would be named."""
+    moments = itertools.count()
+    monkeypatch.setattr(recipients, "key_effect", lambda *given: Effect(float(next(moments)), 0.5, 0.5, 1.0))
+    found = recipients.trace(copies, config, Knows(copies, None, Compute.resolve(config.compute)))
+    assert not all(row.p_value <= 4 / 80 for row in found)
 
 
 def test_what_cannot_be_traced(copies: Path, finished: Path, config: Config, tmp_path: Path) -> None:
