@@ -81,9 +81,9 @@ def verification_images(data: ImageSet, count: int, seed: int) -> ImageSet:
     return data.subset(order[:count])
 
 
-def asked_images(watermark: KeyedWatermark[object], secrets: Sequence[State], key: int, images: ImageSet) -> Tensor:
+def asked_images(watermark: KeyedWatermark[object], state: State, images: ImageSet) -> Tensor:
     """What a suspect is asked about a key: the images that are not of its class, marked."""
-    return watermark.asked(images.images[images.labels != watermark.target(secrets[key])], secrets[key])
+    return watermark.asked(images.images[images.labels != watermark.target(state)], state)
 
 
 def key_effect(
@@ -92,7 +92,7 @@ def key_effect(
     """One key's effect on a model; ``benign``: its answers to all images without a mark, asked once for all keys."""
     target = watermark.target(state)
     others = torch.nonzero(images.labels != target).flatten()
-    answers = oracle.query(nhwc(asked_images(watermark, [state], 0, images)))
+    answers = oracle.query(nhwc(asked_images(watermark, state, images)))
     return effect(benign.take(others.numpy()), answers, target)
 
 
@@ -152,7 +152,7 @@ def ask(
 
     def moved(key: int) -> float:
         positions = record.asked(key)
-        marked = query(key, positions, asked_images(watermark, secrets, key, images))
+        marked = query(key, positions, asked_images(watermark, secrets[key], images))
         return effect(benign.take(np.array(positions, dtype=int)), marked, record.targets[key]).statistic
 
     with progress.step("audit", len(images) * (2 + config.decoys)) as step:

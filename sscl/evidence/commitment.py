@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-Asked = Callable[[int, ImageSet], Tensor]
+Asked = Callable[[ImageSet], Iterable[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def open_up(
         decoy_seed: what decoys were drawn from.
         config: the audit's protocol, primary test included.
         test_images: where verification images are drawn from.
-        asked: gives the images that a key is asked about, from its number and the verification images; ``None`` for a
-            method without keys. Their digests are committed to, so that no key can be passed off as another.
+        asked: from the verification images what each key is asked about, the released one first; ``None`` for a method
+            without keys. Their digests are committed to, so that no key can be passed off as another.
     """
     image_seed = secrets.randbits(62)
     chosen = verification_images(test_images, config.images, image_seed)
@@ -75,7 +75,7 @@ def open_up(
         "queries": asked
         and {
             "benign": queries_digest(sha256_of(chosen.images)),
-            "keys": [queries_digest(sha256_of(asked(key, chosen))) for key in range(1 + len(keys.decoy_targets))],
+            "keys": [queries_digest(sha256_of(sent)) for sent in asked(chosen)],
         },
     }
 

@@ -154,7 +154,6 @@ def send(
 
 def _source(checkout: Path) -> dict[str, Any]:
     """What of the repository the release came from; empty outside one."""
-
     lock = "dvc.lock"
 
     def git(*arguments: str) -> str | None:

@@ -89,8 +89,8 @@ def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
         shutil.copytree(root / folder, out / folder)
     for folder in (f"{PACKED}/{DATA}", f"{STATE}/shards"):
         (out / folder).mkdir(parents=True)
-    described = asdict(replace(sample, name=f"{config.package.name}-{key[:12]}", counts=counts))
-    write_json(out / PLAN, {"config": dump(config), "card": described})
+    replace(sample, name=f"{config.package.name}-{key[:12]}", counts=counts).write(out)
+    write_json(out / PLAN, dump(config))  # last: with it, the plan is whole
     return out, shards
 
 
@@ -113,8 +113,7 @@ def mark(out: Path, number: int) -> File:
     Raises:
         InputError: no plan, or an image that cannot be used.
     """
-    found = read_json(out / PLAN)
-    config, card = build(found["config"]), _card(found)
+    config, card = build(read_json(out / PLAN)), Card.read(out)
     shard = shards_of(card.counts, config.package.shard_images)[number]
     note = out / STATE / "shards" / f"{shard.stem}.json"
     if note.is_file():
@@ -142,8 +141,7 @@ def assemble(out: Path, shards: Sequence[File]) -> Candidate:
     Raises:
         InputError: no plan.
     """
-    found = read_json(out / PLAN)
-    config, card = build(found["config"]), _card(found)
+    config, card = build(read_json(out / PLAN)), Card.read(out)
     marked = len(load_tensors(out / SECRET / INDICES)[0]["indices"])
     watermark, _ = load_watermark(out / SECRET / GENERATOR, len(card.class_names), Compute.resolve(config.compute))
     for left in (out / PACKED / DATA).glob(".*.tmp-*"):
@@ -152,7 +150,3 @@ def assemble(out: Path, shards: Sequence[File]) -> Candidate:
     write_secret(out / SECRET, watermark, config.embed, marked, card.name, content)
     files = describe(out / PACKED, card, config.package, out / COMMITTED, list(shards))
     return Candidate(out, config.package.name, files, content)
-
-
-def _card(found: dict[str, Any]) -> Card:
-    return Card(**{**found["card"], "class_names": tuple(found["card"]["class_names"])})

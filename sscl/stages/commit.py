@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+from torch import Tensor
 
 from sscl.artifacts import write_atomically, write_json
 from sscl.audit.decoys import draw_decoys, save_decoys
@@ -16,7 +19,8 @@ from sscl.data.store import load_split
 from sscl.evidence import timestamp
 from sscl.evidence.commitment import Asked, Keys, open_up, seal
 from sscl.stages.names import COMMITMENT, DECOYS, OPENING, TIMESTAMP_REQUEST
-from sscl.watermarks.base import KeyedWatermark
+from sscl.types import ImageSet
+from sscl.watermarks.base import KeyedWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark
 
 
@@ -33,9 +37,14 @@ def run(audit: AuditConfig, compute: ComputeConfig, data: Path, watermark: Path,
         decoys = draw_decoys(mark, state, audit.decoys, seed)
         save_decoys(private / DECOYS, decoys)
         keys = replace(keys, decoys=private / DECOYS, decoy_targets=[mark.target(decoy) for decoy in decoys])
-        asked = partial(asked_images, mark, [state, *decoys])
+        asked = partial(_asked, mark, [state, *decoys])
     opening = open_up(keys, seed, audit, test_split, asked)
     commitment = seal(opening)
     write_json(private / OPENING, opening)
     write_json(public / COMMITMENT, commitment)
     write_atomically(public / TIMESTAMP_REQUEST, timestamp.request(commitment))
+
+
+def _asked(mark: KeyedWatermark[object], keys: list[State], images: ImageSet) -> Iterator[Tensor]:
+    """What each key leads to, the released one first."""
+    return (asked_images(mark, key, images) for key in keys)
