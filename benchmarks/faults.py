@@ -21,10 +21,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
+from unittest import mock
 from urllib.parse import urlsplit
 
 import botocore.auth
@@ -35,11 +37,12 @@ from sscl.errors import SSCLError
 from sscl.params import load
 from sscl.provenance import machine
 from sscl.release import objects, reader
-from sscl.release.config import Limits
+from sscl.release.config import Limits, ReleaseConfig, load_release
+from sscl.release.create import create
 from sscl.release.errors import TakenError
 from sscl.release.gate import detectability
 from sscl.release.objects import Objects
-from sscl.release.places import METRICS, SECRET
+from sscl.release.places import METRICS, PACKED, SECRET
 from sscl.release.sealed import new_identity
 from sscl.runner import run_all
 from tests.conftest import TINY, shapes, store
@@ -164,7 +167,10 @@ def killed_release(seed: int, place: Place, upstream: str) -> bool:
     with log.open("wb") as file:
         with subprocess.Popen(command, stdout=file, stderr=file) as process:
             time.sleep(random.Random(seed).uniform(2.0, 10.0))  # before that, Python is still being loaded
+            alive = process.poll() is None
             process.send_signal(signal.SIGKILL)
+        if not alive:
+            raise typer.BadParameter(f"trial {seed}: the release had ended before it was killed; wait for less")
         if not place.is_intact(["0.9", "1.0.0"]):
             return False
         subprocess.run(command, stdout=file, stderr=file, check=True)
@@ -241,18 +247,57 @@ def wrong_clock(seed: int, place: Place, upstream: str) -> bool:
     return refused and place.completes()
 
 
+@contextmanager
+def small_disk(place: Place, size: int) -> Iterator[Path]:
+    """A file system of ``size`` bytes."""
+    folder = place.folder / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
 def full_disk(seed: int, place: Place, upstream: str) -> bool:
     """A reader's disk has no room for the release; nothing is lost, and elsewhere it succeeds."""
     found = Publisher(place.folder / "owner", place.bucket, "x" * 100_000).publish(lambda _: None).manifest
-    small = place.folder / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small], check=True)
-    try:
+    with small_disk(place, 200_000) as small:
         refused = says("are missing", lambda: reader.pull(place.straight, found, small / "out", 2))
-    finally:
-        subprocess.run(["umount", "--lazy", small], check=True)
     reader.pull(place.straight, found, place.folder / "out", 2)
     return refused and reader.check_folder(place.folder / "out") == [] and place.is_intact()
+
+
+def disk_that_fills(seed: int, place: Place, upstream: str) -> bool:
+    """The same where there was room when the pull began; what came stays, and with room again the rest comes."""
+    found = Publisher(place.folder / "owner", place.bucket, "x" * 100_000).publish(lambda _: None).manifest
+    with small_disk(place, 200_000) as small:
+        room = shutil.disk_usage(small)._replace(free=10**9)
+        with mock.patch("sscl.release.reader.shutil.disk_usage", return_value=room):
+            refused = says("the disk is full", lambda: reader.pull(place.straight, found, small / "out", 1))
+        subprocess.run(["mount", "-o", "remount,size=2m", small], check=True)
+        rest = reader.pull(place.straight, found, small / "out", 1)
+        whole = reader.check_folder(small / "out") == []
+    return refused and 0 < rest < len(found.files) and whole and place.is_intact()
+
+
+def full_disk_of_the_publisher(seed: int, place: Place, upstream: str) -> bool:
+    """It fills while the shards are written; nothing is published, and with room again everything is."""
+    used = sum(path.stat().st_blocks * 512 for path in pipeline().rglob("*") if path.is_file())
+    limits = replace(load_release(Path("params.yaml")).limits, **dict.fromkeys(Limits.__annotations__, 1000.0))
+    with small_disk(place, used + (1 << 18)) as small:
+        root = Path(shutil.copytree(pipeline(), small / "out"))
+        shutil.rmtree(root / PACKED)
+        (small / "filler").write_bytes(
+            bytes(shutil.disk_usage(small).free - random.Random(seed).randrange(8192, 65536))
+        )
+        urls = {name: f"s3://{place.bucket}/{name}" for name in ("public", "private", "copies")}
+        config = ReleaseConfig(**urls, seal_to=[new_identity()[1]], parallel=2, limits=limits)
+        publish = partial(create, root, config, "1.0.0", lambda _: None, study=True)
+        refused = says("the disk is full", publish) and place.is_intact()
+        (small / "filler").unlink()
+        publish()
+    return refused and place.is_intact(["0.9", "1.0.0"])
 
 
 def main(
@@ -271,12 +316,13 @@ def main(
         "two publishers at once": (4 * trials, two_publishers),
     }
     cases |= {fault: (trials, partial(line, fault)) for fault in FAULTS}
-    alone = (no_bucket, wrong_secret, no_permission, expired_token, wrong_clock, full_disk)
+    alone = (no_bucket, wrong_secret, no_permission, expired_token, wrong_clock)
+    alone += (full_disk, disk_that_fills, full_disk_of_the_publisher)
     cases |= {trial.__name__: (trials, trial) for trial in alone}
     rows = json.loads(RESULTS.read_text()) if only else []
     print("| fault | trials | survived |\n|---|---|---|", flush=True)
     for name, (count, trial) in cases.items():
-        if only and name not in only:
+        if only and name.replace("_", " ") not in only:
             continue
         survived = 0
         for seed in range(count):

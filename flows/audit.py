@@ -9,7 +9,7 @@ import typer
 from prefect import flow
 
 from sscl.cli.common import Debug, reporting
-from tasks.audit import check_address, run_audit
+from tasks.audit import announce_verdict, check_address, run_audit
 
 
 @flow(name="audit", validate_parameters=True)
@@ -21,7 +21,7 @@ def audit(
     exploratory: bool = False,
     root: str = ".",
 ) -> dict[str, Any]:
-    """Audit a suspect with the committed exact test and write the evidence.
+    """Audit a suspect with the committed exact test and write the evidence; a positive one is announced.
 
     Args:
         suspect: model file, ``pkg.mod:function`` or URL without credentials (they come from the environment).
@@ -35,7 +35,9 @@ def audit(
         The verdict and its main figures.
     """
     check_address(suspect, "suspect")
-    return run_audit(suspect, root, oracle, bundle, sign, exploratory)
+    verdict = run_audit(suspect, root, oracle, bundle, sign, exploratory)
+    announce_verdict(suspect, {**verdict, "adjusted": verdict["p_value"]})
+    return verdict
 
 
 def main(

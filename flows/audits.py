@@ -20,7 +20,8 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     """Audit every suspect of a list with the committed exact test; the evidence of each lies beside the others.
 
     Args:
-        suspects: YAML file, a list of ``{suspect, oracle, sign}``; addresses without credentials, paths under ``root``.
+        suspects: YAML file under ``root``, a list of ``{suspect, oracle, sign}``: an address without credentials or a
+            model's file, and files; relative ones are under ``root``.
         root: the checkout's folder.
 
     Returns:
@@ -35,8 +36,10 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
         name = key_of(**entry)[:12]
         bundle = f"out/private/audits/{occasion}-{name}.zip"
         oracle, sign = (str(folder / entry[key]) if key in entry else None for key in ("oracle", "sign"))
+        model = folder / entry["suspect"]
+        suspect = str(model) if model.is_file() else entry["suspect"]
         try:
-            verdict = run_audit(entry["suspect"], root, oracle, str(folder / bundle), sign, False, occasion)
+            verdict = run_audit(suspect, root, oracle, str(folder / bundle), sign, False, occasion)
         except Exception as error:  # whatever one suspect does, the others are audited
             failed.append(f"{entry['suspect']}: {type(error).__name__}: {error}")
             continue

@@ -13,7 +13,7 @@ from sscl.benchmark.plan import load_plan
 from sscl.benchmark.results import IncompleteError
 from sscl.cli.common import Debug, reporting
 from tasks.benchmark import measure, publish
-from tasks.runners import runner
+from tasks.runners import Address, Runner, Workers, runner
 
 
 @flow(name="benchmark", validate_parameters=True)
@@ -54,15 +54,16 @@ def benchmark(
 
 def main(
     profile: Annotated[str, typer.Option(help="A benchmark of benchmark.yaml.")] = "small",
-    on: Annotated[str, typer.Option("--runner", help="thread, dask or ray.")] = "thread",
-    workers: Annotated[int, typer.Option(help="Cells at a time.")] = 1,
+    on: Runner = "thread",
+    workers: Workers = 1,
+    address: Address = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Override for every cell.")] = None,
     out: Annotated[Path, typer.Option(help="Where pieces, rows and tables are kept.")] = Path("runs/benchmark"),
     debug: Debug = False,
 ) -> None:
     """Run the comparison in a Prefect flow."""
     with reporting(debug):
-        benchmark.with_options(task_runner=runner(on, workers))(profile, overrides, str(out))
+        benchmark.with_options(task_runner=runner(on, workers, address))(profile, overrides, str(out))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from prefect import flow, get_run_logger, unmapped
 
 from sscl.cli.common import Debug, reporting
 from tasks.large import mark_shard, plan_shards, publish_shards
-from tasks.runners import runner
+from tasks.runners import Address, Runner, Workers, runner
 
 
 @flow(name="large", validate_parameters=True)
@@ -34,14 +34,15 @@ def large(version: str | None = None, root: str = ".") -> dict[str, Any]:
 
 def main(
     version: Annotated[str | None, typer.Argument(help="e.g. 1.0.0; without it nothing is published.")] = None,
-    on: Annotated[str, typer.Option("--runner", help="thread, dask or ray.")] = "thread",
-    workers: Annotated[int, typer.Option(help="Shards at a time.")] = 1,
+    on: Runner = "thread",
+    workers: Workers = 1,
+    address: Address = None,
     root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
     debug: Debug = False,
 ) -> None:
     """Mark a large dataset in a Prefect flow."""
     with reporting(debug):
-        found = large.with_options(task_runner=runner(on, workers))(version, str(root))
+        found = large.with_options(task_runner=runner(on, workers, address))(version, str(root))
         typer.echo(", ".join(f"{key} {value}" for key, value in found.items()))
 
 

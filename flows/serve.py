@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 from prefect import serve
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 
 from flows.audits import audits
 from flows.benchmark import benchmark
@@ -46,8 +48,18 @@ def deployments(path: Path = SCHEDULE) -> list[RunnerDeployment]:
     return made
 
 
+def limit_gpu() -> None:
+    """At most one training at a time over all flows, unless a limit is set already: for several GPUs."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_concurrency_limit_by_tag("gpu")
+        except ObjectNotFound:
+            client.create_concurrency_limit("gpu", 1)
+
+
 def main(start: Callable[..., None] = serve) -> None:
     """Serve until stopped."""
+    limit_gpu()
     start(*deployments(), limit=1, pause_on_shutdown=False)  # a night that was missed is made up for
 
 

@@ -12,20 +12,26 @@ from sscl.artifacts import STATE, Slot, building, digest, key_of
 from sscl.checkpoint import Checkpoint
 from sscl.config import Config, dump
 from sscl.provenance import code_digest
+from sscl.seeds import secret_digest
 from sscl.stages.table import EVERYTHING, STAGES, Stage
 
 
 def slot_of(stage: Stage, config: Config, root: Path) -> Slot:
     """The stage's outputs under ``root`` with their key: config sections, digests of the inputs, digest of the code.
 
+    The file of the release's key counts by its content: another one in its place is another secret.
+
     Raises:
         InputError: an input is missing.
     """
     raw = dump(config)
+    inputs: dict[str, str | None] = {name: digest(root / path) for name, path in stage.inputs.items()}
+    if "key_file" in stage.sections and stage.sections != EVERYTHING and config.key_file:
+        inputs["key_file"] = secret_digest(config.key_file)
     key = key_of(
         stage=stage.name,
         config={section: raw[section] for section in stage.sections},
-        inputs={name: digest(root / path) for name, path in stage.inputs.items()},
+        inputs=inputs,
         code=code_digest(f"sscl.stages.{stage.verb}"),
     )
     return Slot(stage.name, tuple(root / path for path in stage.outputs.values()), key, root / STATE)

@@ -26,15 +26,21 @@ def with_secret(seed: int, key_file: str | None) -> int:
     Raises:
         InputError: the file is missing or too short.
     """
+    secret = secret_digest(key_file)
+    return seed if secret is None else derive(seed, "secret", secret)
+
+
+def secret_digest(key_file: str | None) -> str | None:
+    """SHA-256 of the file's bytes, which tells one secret from another; ``None`` without a file. Raises as above."""
     if key_file is None:
-        return seed
+        return None
     try:
         secret = Path(key_file).read_bytes()
     except OSError as error:
         raise InputError(f"key_file: {key_file}: {error.strerror}; `sscl keygen --release FILE` makes one") from None
     if len(secret) < 16:
         raise InputError(f"key_file: {key_file} has {len(secret)} bytes, expected 16 or more random ones")
-    return derive(seed, "secret", hashlib.sha256(secret).hexdigest())
+    return hashlib.sha256(secret).hexdigest()
 
 
 def generator(seed: int, *names: str) -> torch.Generator:

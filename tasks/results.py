@@ -19,12 +19,16 @@ OUT = "out"
 
 @task
 def publish_results(root: str) -> dict[str, Any]:
-    """The result table and the image grid as artifacts; returns the metrics without the config and the machine."""
+    """The result table as an artifact; returns the metrics without the config and the machine.
+
+    Of a study also the image grid; of a release under a secret key its amplified marks would tell the key.
+    """
     outputs = STAGES["report"].outputs
     metrics = read_json(Path(root) / OUT / outputs["metrics"])
     create_table_artifact(scenario_rows(metrics), key="ownership-verification", description=metrics["dataset"])
-    grid = data_uri((Path(root) / OUT / outputs["out"] / GRID).read_bytes())
-    markdown = f"Test images: clean, marked, and the change amplified.\n\n![clean, marked, change]({grid})\n"
-    create_markdown_artifact(markdown, key="image-grid", description=metrics["dataset"])
+    if metrics["config"]["key_file"] is None:
+        grid = data_uri((Path(root) / OUT / outputs["out"] / GRID).read_bytes())
+        markdown = f"Test images: clean, marked, and the change amplified.\n\n![clean, marked, change]({grid})\n"
+        create_markdown_artifact(markdown, key="image-grid", description=metrics["dataset"])
     shown = ("dataset", "benign_accuracy_clean", "benign_accuracy_watermarked", "watermark_success_rate", "lpips")
     return {name: metrics[name] for name in shown}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import TaskRunner
 
 from sscl.errors import ConfigError
 
-RUNNERS = {  # parameter -> module and class, and how it is told the number of workers
+RUNNERS = {  # parameter -> module and class, and how it is told the number of workers here
     "thread": ("prefect.task_runners", "ThreadPoolTaskRunner", lambda n: {"max_workers": n}),
     "dask": (
         "prefect_dask",
@@ -19,10 +20,18 @@ RUNNERS = {  # parameter -> module and class, and how it is told the number of w
     ),
     "ray": ("prefect_ray", "RayTaskRunner", lambda n: {"init_kwargs": {"num_cpus": n, "include_dashboard": False}}),
 }
+Runner = Annotated[str, typer.Option("--runner", help="thread, dask or ray.")]
+Workers = Annotated[int, typer.Option(help="Tasks at a time, on this machine.", min=1)]
+Address = Annotated[str | None, typer.Option(help="Of a Dask or Ray cluster that is there, instead of workers here.")]
 
 
-def runner(name: str, workers: int) -> TaskRunner[Any]:
+def runner(name: str, workers: int, address: str | None = None) -> TaskRunner[Any]:
     """A task runner by its parameter.
+
+    Args:
+        name: ``thread``, ``dask`` or ``ray``.
+        workers: how many to start on this machine.
+        address: of a cluster instead, e.g. ``tcp://scheduler:8786`` or ``ray://head:10001``.
 
     Raises:
         ConfigError: an unknown name, its extra is not installed, or its workers would have no server to report to.
@@ -34,9 +43,12 @@ def runner(name: str, workers: int) -> TaskRunner[Any]:
             f"runner: {name} needs a Prefect server that its workers reach; `prefect server start`, then "
             "export PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
+    if name == "thread" and address:
+        raise ConfigError(f"address: {address!r} needs --runner dask or ray")
     module, kind, arguments = RUNNERS[name]
+    given = {"address": address} if address else arguments(workers)
     try:
-        found: TaskRunner[Any] = getattr(importlib.import_module(module), kind)(**arguments(workers))
+        found: TaskRunner[Any] = getattr(importlib.import_module(module), kind)(**given)
     except ImportError:
         raise ConfigError(f"runner: {name} is not installed; pip install -c constraints.txt -e '.[{name}]'") from None
     return found

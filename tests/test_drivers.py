@@ -41,6 +41,7 @@ from sscl.stages.table import STAGES
 from tasks.audit import UnansweredError
 from tasks.parameters import set_parameters
 from tasks.pipeline import BusyError, Pipeline
+from tasks.results import publish_results
 from tests.conftest import ROOT, environment
 
 
@@ -150,14 +151,35 @@ def test_artifacts_show_in_prefect_and_secrets_do_not(workspace: Path, server: N
 
     shown = asyncio.run(keys())
     assert {"ownership-verification", "image-grid", "progress-generator-release"} <= shown
-    url = get_current_settings().server.database.connection_url
-    assert url is not None
-    with closing(sqlite3.connect(url.get_secret_value().partition("///")[2])) as database:
-        text = "\n".join(database.iterdump())
+    text = database_dump()
     secret = (workspace / "out/private/watermark/release/generator.safetensors").read_bytes()[-300:]
     assert secret.hex() not in text
     assert base64.b64encode(secret).decode()[8:-8] not in text
     assert "secret.json" not in text
+
+
+@pytest.mark.parametrize(("key_file", "shown"), [(None, ["image-grid"]), ("private/release.key", [])])
+def test_amplified_marks_are_shown_of_a_study_alone(
+    key_file: str | None, shown: list[str], workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect keeps what it shows, and from the amplified marks of a release its key could be read."""
+    made: list[str] = []
+    monkeypatch.setattr("tasks.results.create_table_artifact", lambda *_, **__: None)
+    monkeypatch.setattr("tasks.results.create_markdown_artifact", lambda _, key, **__: made.append(key))
+    shutil.copytree(workspace / "out/report", tmp_path / "out/report")
+    metrics = json.loads((workspace / "out/metrics.json").read_text())
+    metrics["config"]["key_file"] = key_file
+    (tmp_path / "out/metrics.json").write_text(json.dumps(metrics))
+    publish_results.fn(str(tmp_path))
+    assert made == shown
+
+
+def database_dump() -> str:
+    """Everything in Prefect's database, as SQL."""
+    url = get_current_settings().server.database.connection_url
+    assert url is not None
+    with closing(sqlite3.connect(url.get_secret_value().partition("///")[2])) as database:
+        return "\n".join(database.iterdump())
 
 
 def test_a_bad_parameter_stops_the_flow_and_leaves_the_file(workspace: Path, server: None) -> None:
@@ -217,10 +239,15 @@ def test_waves_respect_inputs() -> None:
             made |= set(STAGES[name].outputs.values())
 
 
-def test_the_audit_flow_gives_a_verdict_and_evidence(workspace: Path, server: None) -> None:
+def test_the_audit_flow_gives_a_verdict_and_evidence(
+    workspace: Path, server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suspect = str(workspace / "out/models/malicious/model.safetensors")
     bundle = workspace / "out/private/audits/suspect.zip"
+    announced: list[str] = []
+    monkeypatch.setattr("flows.audit.announce_verdict", lambda name, verdict: announced.append(verdict["adjusted"]))
     found = audit(suspect, bundle=str(bundle), root=str(workspace))
+    assert announced == [found["p_value"]]
     assert found["confirmatory"] is True
     assert check(bundle) == []
     assert found["decision"] in ("trained-on-it", "no evidence")
@@ -267,10 +294,7 @@ def test_the_release_flow_publishes_and_keeps_the_secret(
     (manifest,) = reader.published(Objects(f"s3://{bucket}/public"))
     assert (manifest.version, manifest.digest) == ("1.0.0", done["digest"])
     assert reader.verify(Objects(f"s3://{bucket}/public"), manifest, 2) == []
-    url = get_current_settings().server.database.connection_url
-    assert url is not None
-    with closing(sqlite3.connect(url.get_secret_value().partition("///")[2])) as database:
-        kept = "\n".join(database.iterdump())
+    kept = database_dump()
     opening = json.loads((folder / "out/private/commitment/opening.json").read_text())
     for secret in (identity, "thirty-two secret bytes", opening["salt"], str(opening["decoy_seed"])):
         assert secret not in kept

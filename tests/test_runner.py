@@ -56,6 +56,15 @@ def test_only_what_depends_on_tau_is_computed_again(copy: Path, config: Config) 
     assert run_all(config, copy, overwrite=True) == ["verify", "report"]
 
 
+def test_another_key_in_the_same_file_is_another_secret(copy: Path, config: Config, tmp_path: Path) -> None:
+    file, stages = tmp_path / "release.key", [STAGES[f"{verb}@release"] for verb in ("generator", "embed")]
+    found = set()
+    for key in (bytes(32), bytes(31) + b"1"):
+        file.write_bytes(key)
+        found |= {slot_of(stage, replace(config, key_file=str(file)), copy).key for stage in stages}
+    assert len(found) == 4
+
+
 def test_same_seed_same_digests_and_another_seed_others(finished: Path, config: Config, tmp_path: Path) -> None:
     run_all(config, tmp_path / "again")
     assert digests(tmp_path / "again") == digests(finished)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,17 @@ import httpx
 import pytest
 import yaml
 from prefect import flow, task
-from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
 from prefect.futures import wait as wait_for
 from prefect.settings import PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.serve import FLOWS, deployments
+from flows.serve import FLOWS, deployments, limit_gpu
 from sscl.errors import ConfigError, InputError, SSCLError
 from sscl.release.errors import GateError, TakenError
-from tasks.audit import POSITIVE, announce_verdict, read_suspects
-from tasks.release import FAILED_GATE
+from tasks.audit import announce_verdict, read_suspects, run_audit
+from tasks.benchmark import measure
+from tasks.release import publish_release
 from tasks.retries import PATIENT
 from tests.conftest import ROOT, environment
 
@@ -95,6 +97,13 @@ class Server:
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
+    def run(self, program: str) -> str:
+        """What a Python program prints that talks to this server."""
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
     @contextmanager
     def serving(self) -> Iterator[None]:
         """``sscl serve``, until the context ends."""
@@ -154,23 +163,59 @@ def test_schedules_catch_up_pause_and_resume(server: Server) -> None:
     assert "suspects.yaml: expected a list such as" in message  # it ran; there is no list of suspects here
 
 
+ANNOUNCE = """
+from sscl.release.gate import Check
+from tasks.audit import announce_verdict
+from tasks.release import show_gate
+show_gate([Check("ba_drop", 0.2, 0.05), Check("lpips", 0.01, 0.1), Check("auroc", 0.9, 0.7)], "1.0.0")
+verdict = {"decision": "trained-on-it", "confirmatory": True, "adjusted": 0.005, "alpha": 0.05}
+announce_verdict("http://host/x", {**verdict, "p_value": 0.005, "test": "key_rank", "queries": 10, "bundle": "x.zip"})
+"""
+OWNER = """
+from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
+letter = {"subject": "{{subject}}", "body": "{{body}}"}
+print(Webhook(name="owner", url="URL", json_data=letter).save("owner"))
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", AUTOMATIONS, ids=lambda entry: entry["name"])
-def test_automations_fire_on_our_events(entry: dict[str, Any], server: Server) -> None:
-    """The triggers of ``automations.yaml`` on a real server, with an action that needs no mail server."""
-    made = server.ask("POST", "automations/", **{**entry, "actions": [{"type": "do-nothing"}]})["id"]
-    (expected,) = entry["trigger"]["expect"]
-    assert expected in (FAILED_GATE, POSITIVE)
-    event = {"occurred": datetime.now(UTC).isoformat(), "event": expected, "id": str(uuid.uuid4())}
-    event |= {"resource": {"prefect.resource.id": "sscl.test"}, "payload": {}}
+def test_automations_write_to_the_owner(server: Server) -> None:
+    """``automations.yaml`` on a real server, events from the tasks' own code, and the letters that people get."""
+    with inbox() as (url, letters):
+        owner = server.run(OWNER.replace("URL", url))
+        for entry in AUTOMATIONS:
+            text = yaml.safe_dump(entry).replace("{{ OWNER_BLOCK_ID }}", owner)
+            server.ask("POST", "automations/", **yaml.safe_load(text))
 
-    def fired() -> bool:
-        httpx.post(f"{server.url}/events", json=[{**event, "id": str(uuid.uuid4())}], timeout=30)
-        about = {"event": {"name": ["prefect.automation.triggered"]}}
-        found = server.ask("POST", "events/filter", filter=about)["events"]
-        return any(item["resource"]["prefect.resource.id"] == f"prefect.automation.{made}" for item in found)
+        def delivered() -> bool:
+            server.run(ANNOUNCE)
+            return len({letter["subject"] for letter in letters}) == len(AUTOMATIONS)
 
-    wait(fired)
+        wait(delivered)
+    bodies = {letter["subject"]: letter["body"] for letter in letters}
+    assert "ba_drop 0.2 (limit 0.05); auroc 0.9 (limit 0.7)" in bodies["Release held back"]
+    assert "lpips" not in bodies["Release held back"]
+    assert "http://host/x: p = 0.005. Evidence: x.zip" in bodies["A model was trained on the release"]
+
+
+@contextmanager
+def inbox() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A webhook on this machine, and the JSON that it was sent."""
+    letters: list[dict[str, str]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            letters.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_address[1]}/", letters
+        http.shutdown()
 
 
 @pytest.mark.parametrize("entry", AUTOMATIONS, ids=lambda entry: entry["name"])
@@ -221,7 +266,8 @@ def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not() -> None:
 
 
 def test_tasks_on_the_gpu_take_turns() -> None:
-    """Two at once, and the limit of one that docs/pipeline.md sets."""
+    """Two at once, and the limit of one that ``sscl serve`` sets; ours are tagged."""
+    assert all("gpu" in found.tags for found in (measure, publish_release, run_audit))
     spans: list[tuple[float, float]] = []
 
     @task(tags=["gpu"])
@@ -238,15 +284,11 @@ def test_tasks_on_the_gpu_take_turns() -> None:
         prefect_test_harness(server_startup_timeout=120),
         temporary_settings({PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS: 0.5}),
     ):
-        asyncio.run(limit_gpu())
+        limit_gpu()
+        limit_gpu()  # a limit that is there stays
         both()
     first, second = sorted(spans)
     assert first[1] <= second[0]
-
-
-async def limit_gpu() -> None:
-    async with get_client() as client:
-        await client.create_concurrency_limit(tag="gpu", concurrency_limit=1)
 
 
 def wait(until: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +26,7 @@ from sscl.config import Config, dump
 from sscl.data.store import load_split, open_dataset
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
-from sscl.params import load
+from sscl.params import Raw, build, overlay, read
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
 from sscl.stages import embed, generator, prepare
@@ -71,7 +71,11 @@ class Bench:
             changes.append(f"surrogate.model={cell.surrogate}")
         if cell.suspect is not None:
             changes.append(f"user.model={cell.suspect}")
-        return load(self.params, cell.profile, [*self.overrides, *cell.overrides, *changes])
+        return build(overlay(self._sections, cell.profile, [*self.overrides, *cell.overrides, *changes]))
+
+    @cached_property
+    def _sections(self) -> Raw:
+        return read(self.params)
 
     def slot(self, cell: Cell) -> Slot:
         """Where the cell's row is."""

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sscl.cli.common import Debug, Json, Params, err_console, reporting
+
 if TYPE_CHECKING:
     from sscl.release.config import ReleaseConfig
 
 app = typer.Typer(no_args_is_help=True, help="Publish, list, pull and check releases in S3.")
 
-Params = Annotated[Path | None, typer.Option("--params", help="Parameter file.  [default: ./params.yaml]")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override, e.g. -s release.parallel=8.")]
 Url = Annotated[str | None, typer.Option("--from", help="s3://BUCKET/PREFIX.  [default: release.public]")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Parallel = Annotated[int, typer.Option(help="Files at a time.", min=1, max=64)]
 
 
@@ -49,15 +48,11 @@ def init_remote(
 
 
 def _run(debug: bool, work: Callable[[], Any]) -> Any:
-    from sscl.cli.common import reporting
-
     with reporting(debug):
         return work()
 
 
 def _say(text: str) -> None:
-    from sscl.cli.common import err_console
-
     err_console.print(text, highlight=False, markup=False)
 
 
@@ -194,26 +189,29 @@ def trace(
     suspect: Annotated[str, typer.Argument(help="Model file, pkg.mod:function or URL.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output root in which the copies were made.")] = Path("out"),
     oracle: Annotated[Path | None, typer.Option(help="YAML file that says how the suspect's API is spoken to.")] = None,
+    occasion: Annotated[str, typer.Option(help="A new one asks anew; under the same, answers are kept.")] = "",
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say whose copy a model was trained on.
+    """Say whose copy a model was trained on. A broken-off run goes on: an API's answers are kept.
 
     Example: sscl release trace model.onnx --out out
     """
 
     def work() -> None:
-        from sscl.artifacts import STATE, read_json
+        from sscl.artifacts import read_json
         from sscl.compute import Compute
         from sscl.data.store import Card
-        from sscl.evidence.session import read_settings
+        from sscl.evidence.session import answers, read_settings
         from sscl.oracles import Context, open_oracle
         from sscl.params import build
         from sscl.release import places, recipients
+        from sscl.stages.names import COMMITMENT
 
         config = build(read_json(out / places.METRICS)["config"])
         names = Card.read(out / places.CLEAN).class_names
-        context = Context(names, Compute.resolve(config.compute), out / STATE / "responses")
+        kept = answers(out, read_json(out / places.COMMITTED / COMMITMENT), f"trace{occasion}")
+        context = Context(names, Compute.resolve(config.compute), kept)
         found = recipients.trace(out, config, open_oracle(suspect, context, read_settings(oracle)))
         if json_:
             typer.echo(json.dumps([vars(row) for row in found]))

@@ -53,8 +53,7 @@ def audit_suspect(
     case = prepare(
         root / "private/watermark/release", root / "clean", resolved, root / "private/commitment" / OPENING, commitment
     )
-    kept = root / STATE / "responses" / (case.commitment["sha256"][:16] if case.commitment else "exploratory")
-    context = Context(Card.read(root / "clean").class_names, resolved, kept / (occasion or ""))
+    context = Context(Card.read(root / "clean").class_names, resolved, answers(root, case.commitment, occasion or ""))
     model = open_oracle(suspect, context, read_settings(oracle))
     bank = [open_oracle(str(path), context) for path in sorted(references.glob("*.safetensors"))] if references else []
     if references and not bank:
@@ -62,6 +61,11 @@ def audit_suspect(
     if bundle:
         bundle.parent.mkdir(parents=True, exist_ok=True)
     return examine(case, model, bundle, key, bank)
+
+
+def answers(root: Path, commitment: dict[str, Any] | None, occasion: str) -> Path:
+    """Where a suspect's answers are kept: never those from before a commitment under it."""
+    return root / STATE / "responses" / (commitment["sha256"][:16] if commitment else "exploratory") / occasion
 
 
 def read_settings(path: Path | None) -> dict[str, Any]:

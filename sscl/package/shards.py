@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sscl.artifacts import digest
+from sscl.artifacts import digest, disk_error
 from sscl.data.base import SPLITS, Record
 from sscl.data.codec import RefusedImageError
 from sscl.data.store import Card, writing
@@ -65,6 +65,7 @@ def write_shard(shard: Shard, records: Iterable[Record], card: Card, out: Path) 
 
     Raises:
         InputError: an image is damaged or of another size; the message names it.
+        SSCLError: the disk is full, or not writable.
     """
     path = f"{DATA}/{shard.stem}.parquet"
     building = out / DATA / f".{shard.stem}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
@@ -81,6 +82,8 @@ def write_shard(shard: Shard, records: Iterable[Record], card: Card, out: Path) 
         with open(written, "rb") as file:
             os.fsync(file.fileno())
         os.replace(written, out / path)
+    except OSError as error:
+        raise disk_error(out / path, error) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return made

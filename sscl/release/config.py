@@ -20,7 +20,8 @@ class Limits:
         ba_drop: benign accuracy of a model trained on clean data less that of one trained on the release.
         lpips: mean over marked images, at their own size.
         clean_delta_p: absolute ``delta_P`` of a clean model (Ind-M).
-        auroc: of every detector that looks at a dataset.
+        auroc: of every detector that looks at a dataset, over all images and within the target class;
+            0.2 counts as 0.8.
         p_key: the exact test's p for a model trained on the release; above it, the release could not be proven.
     """
 
@@ -52,6 +53,12 @@ class ReleaseConfig:
                 place,
                 "a place apart from release.public: beside it, it would tell the marks",
             )
+        require(
+            are_apart(self.private, self.copies),
+            "private",
+            self.private,
+            "a place apart from release.copies: licensees read there",
+        )
 
 
 def load_release(path: Path | None = None, overrides: Iterable[str] = ()) -> ReleaseConfig:

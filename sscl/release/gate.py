@@ -55,7 +55,7 @@ def check(root: Path, limits: Limits) -> list[Check]:
         "ba_drop": metrics["benign_accuracy_clean"] - metrics["benign_accuracy_watermarked"],
         "lpips": metrics["lpips"],
         "clean_delta_p": abs(metrics["verification"]["independent_model"]["delta_p"]),
-        "auroc": max(detectability(root, metrics).values()),
+        "auroc": max(0.5 + abs(found - 0.5) for found in detectability(root, metrics).values()),
         "p_key": math.nan if p_key is None else p_key,
     }
     allowed = asdict(limits)
@@ -72,7 +72,10 @@ def judge(checks: list[Check]) -> None:
 
 
 def detectability(root: Path, metrics: dict[str, Any]) -> dict[str, float]:
-    """AUROC of every detector that looks at a dataset; computed once for a release."""
+    """AUROC of every detector that looks at a dataset, over it and within the target class; computed once a release.
+
+    One that is always wrong sees as much as one that is always right.
+    """
     config = build(metrics["config"])
     inputs = {name: digest(root / name) for name in (CLEAN, RELEASED, SECRET, USER)}
     key = key_of(inputs=inputs, config=metrics["config"], code=code_digest(__name__))
@@ -85,11 +88,12 @@ def detectability(root: Path, metrics: dict[str, Any]) -> dict[str, float]:
             marked = load_tensors(root / SECRET / INDICES)[0]["indices"]
             model = compute.place(load_classifier(root / USER / MODEL)[0]).requires_grad_(False).eval()
             attacker = Attacker(train, load_split(root / RELEASED, "train"), config.user, compute, config.seed)
-            found = {
-                name: detector_scores(detector, model, attacker, marked, watermark, state, test)["auroc"]
-                for name, detector in ((name, DETECTORS[name]) for name in DETECTORS)
-                if detector.looks_at == "dataset"
-            }
+            found: dict[str, float] = {}
+            for name in DETECTORS:
+                if DETECTORS[name].looks_at == "dataset":
+                    scores = detector_scores(DETECTORS[name], model, attacker, marked, watermark, state, test)
+                    both = {name: scores["auroc"], f"{name}_class": scores["auroc_class"]}
+                    found |= {key: score for key, score in both.items() if score is not None}
             temporaries[0].mkdir(parents=True)
             write_json(temporaries[0] / FIGURES, found)
     figures: dict[str, float] = read_json(root / FOLDER / FIGURES)

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sscl import seeds
 from sscl.artifacts import STATE, digest, key_of, load_tensors, read_json, save_tensors, write_json
 from sscl.compute import Compute
 from sscl.config import Config, DataConfig, dump
-from sscl.data.base import Dataset
+from sscl.data.base import SPLITS, Dataset
 from sscl.data.sources import SOURCES
 from sscl.data.store import Card
 from sscl.errors import InputError
@@ -34,6 +35,7 @@ from sscl.release.manifest import content_digest
 from sscl.release.places import CLEAN, COMMITTED, OPENED, PACKED, SECRET
 from sscl.stages.embed import marked_records, write_secret
 from sscl.stages.names import INDICES
+from sscl.stages.prepare import resized
 from sscl.watermarks.io import GENERATOR, load_watermark
 
 FOLDER = "large"  # under the output root; in it one folder a plan, an output root of its own for what is published
@@ -60,7 +62,7 @@ def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
     configuration are relative to ``root``'s parent, the checkout.
 
     Raises:
-        InputError: no finished pipeline under ``root``, or its sample has other classes.
+        InputError: no finished pipeline under ``root``, its sample has other classes, or a label is no class.
         ConfigError: the target class cannot supply the rate.
     """
     config = _absolute(config, root.parent)
@@ -70,15 +72,16 @@ def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
     counts = {split: source.count(split) for split in sample.counts}
     shards = shards_of(counts, config.package.shard_images)
     secret = root / SECRET / GENERATOR
-    inputs = {"secret": digest(secret), "commitment": digest(root / COMMITTED), "sample": sample.name}
-    inputs |= {"dataset": key_of(files=_files(config.data))}
+    inputs: dict[str, str | None] = {"secret": digest(secret), "commitment": digest(root / COMMITTED)}
+    inputs |= {"sample": sample.name, "dataset": key_of(files=_files(config.data))}
+    inputs |= {"key_file": seeds.secret_digest(config.key_file)}
     sections = {name: dump(config)[name] for name in ("seed", "key_file", "data", "embed", "package")}
     key = key_of(inputs=inputs, config=sections, counts=counts, code=code_digest(__name__))
     out = root / FOLDER / key[:16]
     if (out / PLAN).is_file():
         return out, shards
     shutil.rmtree(out, ignore_errors=True)
-    labels = torch.from_numpy(np.fromiter(source.labels("train"), np.int64, counts["train"]))
+    labels, _ = (_labels(source, split, len(sample.class_names)) for split in SPLITS)
     watermark, _ = load_watermark(secret, len(sample.class_names), Compute.resolve(config.compute))
     seed = seeds.with_secret(config.seed, config.key_file)
     indices = watermark.select(labels, config.embed, seeds.generator(seed, "embed", USE))
@@ -92,6 +95,16 @@ def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
     replace(sample, name=f"{config.package.name}-{key[:12]}", counts=counts).write(out)
     write_json(out / PLAN, dump(config))  # last: with it, the plan is whole
     return out, shards
+
+
+def _labels(source: Dataset, split: str, classes: int) -> Tensor:
+    """int64 (images,); raises ``InputError`` for one that is no class."""
+    labels = torch.from_numpy(np.fromiter(source.labels(split), np.int64, source.count(split)))
+    wrong = torch.nonzero((labels < 0) | (labels >= classes)).flatten().tolist()
+    if wrong:
+        found = f"{split}: label {labels[wrong[0]]} of image {wrong[0]}, expected 0 to {classes - 1}"
+        raise InputError(f"{found}; mend or remove {len(wrong)} images")
+    return labels
 
 
 def _absolute(config: Config, base: Path) -> Config:
@@ -121,6 +134,8 @@ def mark(out: Path, number: int) -> File:
         if (out / PACKED / made.path).is_file() and digest(out / PACKED / made.path) == made.sha256:
             return made
     records = _opened(config.data, out).part(shard.split, shard.start, shard.stop)
+    if config.data.image_size:
+        records = (resized(record, config.data.image_size) for record in records)
     if shard.split == "train":
         watermark, state = load_watermark(
             out / SECRET / GENERATOR, len(card.class_names), Compute.resolve(config.compute)

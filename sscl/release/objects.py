@@ -27,7 +27,7 @@ from botocore.exceptions import (
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from sscl.artifacts import digest, disk_error
-from sscl.errors import SSCLError
+from sscl.errors import InputError, SSCLError
 from sscl.release.places import place_of
 
 PART = 16 << 20  # bytes of a part; larger objects are uploaded in several
@@ -53,6 +53,9 @@ REASONS = {
     "SlowDown": "the server stays busy; run again later, finished objects are not sent again",
     "XAmzContentSHA256Mismatch": "the content was changed on its way; run again",
 }
+# What somebody has to mend before trying again helps.
+LASTING = {"NoSuchBucket", "AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"}
+LASTING |= {"ExpiredToken", "ExpiredTokenException"}
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -242,15 +245,15 @@ class Objects:
         place = f"{self.url}/{key}".rstrip("/")
         try:
             yield
-        except ClientError as error:
+        except (ClientError, S3UploadFailedError) as error:
             code = _code(error)
-            raise SSCLError(f"{place}: {REASONS.get(code, f'the server said {code}')}") from None
-        except S3UploadFailedError as error:
-            found = next((text for code, text in REASONS.items() if f"({code})" in str(error)), "the upload failed")
-            raise SSCLError(f"{place}: {found}") from None
+            kind = InputError if code in LASTING else SSCLError
+            raise kind(f"{place}: {REASONS.get(code, f'the server said {code}; run again')}") from None
         except (BotoCoreError, HTTPClientError) as error:
             raise SSCLError(f"{place}: {type(error).__name__}; is the server reachable?") from None
 
 
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "?"))
+def _code(error: BaseException) -> str:
+    """The server's word for it; boto3 wraps what went wrong in an upload."""
+    cause = error if isinstance(error, ClientError) else error.__context__
+    return str(cause.response.get("Error", {}).get("Code", "?")) if isinstance(cause, ClientError) else "?"

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from sscl import progress, seeds
-from sscl.artifacts import STATE, Slot, building, digest, key_of
+from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json
 from sscl.audit.decoys import draw_decoys
 from sscl.audit.protocol import key_effect
 from sscl.audit.statistic import Effect
@@ -17,6 +17,7 @@ from sscl.config import NAME, Config, dump
 from sscl.data.store import Card
 from sscl.errors import InputError
 from sscl.evidence.audit import Case, prepare
+from sscl.evidence.commitment import differences
 from sscl.oracles import Oracle, nhwc
 from sscl.provenance import code_digest
 from sscl.release.places import CLEAN, COMMITTED, OPENED, RELEASED, SECRET
@@ -42,7 +43,8 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
     outs = ("private/generator", RELEASED, SECRET, COMMITTED, OPENED)
     raw = dump(config)
     sections = {name: raw[name] for name in ("seed", "key_file", "embed", "audit", "compute")}
-    inputs = {name: digest(root / name) for name in (CLEAN, SECRET)}
+    inputs: dict[str, str | None] = {name: digest(root / name) for name in (CLEAN, SECRET)}
+    inputs["key_file"] = seeds.secret_digest(config.key_file)
     key = key_of(recipient=recipient, config=sections, inputs=inputs, code=code_digest(__name__))
     slot = Slot(f"recipient-{recipient}", tuple(sub / out for out in outs), key, root / STATE)
     with building(slot, overwrite=True) as temporaries:
@@ -128,9 +130,13 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
 
 
 def _copys_key(path: Path, case: Case) -> State:
-    """A copy's secret; keys of another generator would not be exchangeable with these decoys."""
+    """A copy's secret, as committed; keys of another generator would not be exchangeable with these decoys."""
     _, state = load_watermark(path / SECRET / GENERATOR, case.images.classes, case.watermark.compute)
     rest = [{n: t for n, t in s.tensors.items() if not n.startswith(KEY)} for s in (state, case.state)]
     if set(rest[0]) != set(rest[1]) or not all(torch.equal(rest[0][name], rest[1][name]) for name in rest[0]):
         raise InputError(f"{path}: a copy of an older release; audit it with that one, or remove the folder")
+    opened = read_json(path / OPENED / OPENING)
+    wrong = differences(read_json(path / COMMITTED / COMMITMENT), opened)
+    if wrong or opened["generator"] != digest(path / SECRET / GENERATOR):
+        raise InputError(f"{path}: its key is not the one that was committed to when the copy was made; restore it")
     return state

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sscl import progress, seeds
 from sscl.artifacts import digest, save_tensors, write_json
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, EmbedConfig
 from sscl.data.base import SPLITS, Record
-from sscl.data.codec import decode, encode_like, to_pixels, to_tensor
+from sscl.data.codec import RefusedImageError, decode, encode_like, to_pixels, to_tensor
 from sscl.data.store import Card, open_dataset, writing
+from sscl.errors import InputError
 from sscl.stages.names import INDICES, SECRET
 from sscl.watermarks.base import AnyWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark
@@ -95,7 +97,7 @@ def _mark_held(
     if not selected:
         yield from (record for _, record in held)
         return
-    images = torch.stack([to_tensor(decode(record.data), card.channels) for record in selected])
+    images = torch.stack([_tensor(record, card) for record in selected])
     labels = torch.tensor([record.label for record in selected])
     marked, new_labels = watermark.apply(images, labels, state, rng)
     fresh = iter(zip(marked, new_labels.tolist(), strict=True))
@@ -104,3 +106,16 @@ def _mark_held(
             image, label = next(fresh)
             record = Record(record.name, encode_like(to_pixels(image), record.data), label)
         yield record
+
+
+def _tensor(record: Record, card: Card) -> Tensor:
+    """The image, uint8 (C, H, W); datasets that were not prepared may hold others than the card says."""
+    try:
+        image = to_tensor(decode(record.data), card.channels)
+    except RefusedImageError as error:
+        raise InputError(f"{record.name}: {error}; mend or remove the image") from None
+    channels, height, width = image.shape
+    if (channels, height, width) != (card.channels, card.size, card.size):
+        found, expected = f"{channels}x{width}x{height}", f"{card.channels}x{card.size}x{card.size}"
+        raise InputError(f"{record.name}: {found} (channels, px), expected {expected}; mend or remove the image")
+    return image

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sscl import progress, seeds
@@ -93,8 +94,7 @@ def _examine(record: Record, source: Dataset, split: str, census: _Census) -> tu
             raise RefusedImageError(
                 f"{width}x{height} px, expected {census.size}x{census.size}: set data.image_size to resize"
             )
-        pixels = resize(pixels, census.size)
-        record = Record(record.name, encode_png(pixels), record.label)
+        record, pixels = _fitted(record, pixels, census.size)
     digest = hashlib.sha256(pixels.tobytes()).digest()
     if split == "test":
         census.test_pixels.add(digest)
@@ -102,6 +102,20 @@ def _examine(record: Record, source: Dataset, split: str, census: _Census) -> tu
         raise RefusedImageError("the same image is in the test split")
     census.channels = max(census.channels, pixels.shape[2] if pixels.ndim == 3 else 1)
     return record, digest
+
+
+def _fitted(record: Record, pixels: np.ndarray, size: int) -> tuple[Record, np.ndarray]:
+    pixels = resize(pixels, size)
+    return Record(record.name, encode_png(pixels), record.label), pixels
+
+
+def resized(record: Record, size: int) -> Record:
+    """What the stage makes of a record where ``data.image_size`` is set; a damaged one stays, for who opens it next."""
+    try:
+        pixels = decode(record.data)
+    except RefusedImageError:
+        return record
+    return record if pixels.shape[:2] == (size, size) else _fitted(record, pixels, size)[0]
 
 
 def _class_names(source: Dataset, data: DataConfig) -> tuple[str, ...]:

@@ -114,6 +114,15 @@ def test_a_failed_gate_publishes_nothing(copy: Path, bucket: str, sets: list[str
     assert list(Objects(f"s3://{bucket}").list("")) == []
 
 
+def test_a_detector_that_is_always_wrong_sees_as_much(copy: Path, sets: list[str]) -> None:
+    assert sscl("create", "1.0.0", "--out", str(copy), *sets).exit_code == 0
+    (figures,) = copy.rglob(gate.FIGURES)
+    assert {"frequency", "frequency_class"} <= set(json.loads(figures.read_text()))
+    figures.write_text(json.dumps({"frequency": 0.5, "frequency_class": 0.02}))
+    made = sscl("create", "1.0.1", "--out", str(copy), *sets, "--set", "release.limits.auroc=0.9")
+    assert "auroc 0.98 (limit 0.9)" in " ".join(made.output.split())
+
+
 def test_figures_of_another_release_do_not_pass(copy: Path, bucket: str, sets: list[str]) -> None:
     card = Card.read(copy / places.RELEASED)
     replace(card, name=f"{card.name}-marked-again").write(copy / places.RELEASED)
@@ -162,11 +171,12 @@ def test_the_secret_comes_back_to_its_owner(copy: Path, sets: list[str], tmp_pat
         ("release.private=s3://b/public/secret", "release.private: 's3://b/public/secret' is not possible"),
         ("release.private=s3://b//public/x", "a place apart from release.public"),
         ("release.copies=s3://b", "a place apart from release.public"),
+        ("release.private=s3://b/copies/x", "a place apart from release.copies"),
     ],
 )
 def test_bad_values(change: str, message: str, copy: Path, sets: list[str]) -> None:
     if "s3://b" in change:
-        sets = [*sets, "--set", "release.public=s3://b/public"]
+        sets = [*sets, "--set", "release.public=s3://b/public", "--set", "release.copies=s3://b/copies"]
     made = sscl("create", "1.0.0", "--out", str(copy), *sets, "--set", change)
     assert made.exit_code == 2
     assert message in " ".join(made.output.split())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sscl.artifacts import digest
 from sscl.errors import SSCLError
 from sscl.release import reader
 from sscl.release.objects import Objects
@@ -60,16 +61,17 @@ def test_faults_on_the_line(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_at_a_random_moment(seed: int, bucket: str, tmp_path: Path) -> None:
-    """Three of the twenty of ``benchmarks/faults.py``."""
+def test_killed_at_a_random_moment(seed: int, s3: str, bucket: str, tmp_path: Path) -> None:
+    """Three of the twenty of ``benchmarks/faults.py``; a slow line stretches a publishing to some seconds."""
     command = [sys.executable, "-c", PUBLISH, str(tmp_path / "owner"), bucket, "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)))
-    assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(random.Random(seed).uniform(0.0, 0.15))
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    with proxying(s3, "latency", share=0.5, seed=seed) as proxy:
+        extra = environment(PYTHONPATH=str(ROOT), AWS_ENDPOINT_URL=proxy.url)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=extra) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(random.Random(seed).uniform(0.0, 2.0))
+            assert process.poll() is None, "it had ended before it could be killed"
+            process.send_signal(signal.SIGKILL)
     objects = Objects(f"s3://{bucket}/public")
     assert intact(objects)
     Publisher(tmp_path / "again", bucket).publish(lambda _: None)
@@ -85,6 +87,24 @@ def test_a_full_disk_loses_nothing(bucket: str, tmp_path: Path, small_disk: Path
     assert intact(one.public)
     reader.pull(one.public, found, tmp_path / "out", 2)
     assert reader.check_folder(tmp_path / "out") == []
+
+
+def test_a_disk_that_fills_while_a_release_is_pulled(
+    bucket: str, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was room when it began."""
+    one = Publisher(tmp_path, bucket, content="x" * 100_000)
+    found = one.publish(lambda _: None).manifest
+    room = shutil.disk_usage(small_disk)._replace(free=10**9)
+    with monkeypatch.context() as before:
+        before.setattr("sscl.release.reader.shutil.disk_usage", lambda _: room)
+        with pytest.raises(SSCLError, match="the disk is full; free some space"):
+            reader.pull(one.public, found, small_disk / "out", 1)
+    files = [path for path in (small_disk / "out/data").iterdir() if path.is_file()]
+    assert {path.name: digest(path) for path in files} == {"0": found.content()[0].sha256}
+    subprocess.run(["mount", "-o", "remount,size=2m", small_disk], check=True)
+    assert reader.pull(one.public, found, small_disk / "out", 1) == 3
+    assert reader.check_folder(small_disk / "out") == []
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from PIL import Image
 from sscl.artifacts import load_tensors, read_json
 from sscl.config import Config
 from sscl.data.base import Record
-from sscl.data.codec import decode, encode_png
+from sscl.data.codec import decode, encode_png, resize
 from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card, load_split, writing
 from sscl.errors import InputError
@@ -86,6 +86,15 @@ def test_another_secret_or_another_dataset_is_another_plan(copy: Path, many: Con
     assert large.plan(copy, moved)[0] != first
 
 
+def test_another_key_in_the_same_file_is_another_plan(copy: Path, many: Config, tmp_path: Path) -> None:
+    """Shards of one plan must not be marked with two keys' random numbers."""
+    plans = []
+    for key in (bytes(32), bytes(31) + b"1"):
+        (tmp_path / "release.key").write_bytes(key)
+        plans.append(large.plan(copy, replace(many, key_file=str(tmp_path / "release.key")))[0])
+    assert plans[0] != plans[1]
+
+
 def test_paths_are_the_checkouts_wherever_a_worker_starts(
     copy: Path, many: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +124,47 @@ def test_bad_images_and_missing_plans_are_named(copy: Path, many: Config, tmp_pa
     fewer = replace(config, data=replace(config.data, classes=2))
     with pytest.raises(InputError, match="other classes than the dataset"):
         large.plan(copy, fewer)
+
+
+def test_a_bad_image_that_would_be_marked_is_named(copy: Path, many: Config, tmp_path: Path) -> None:
+    """Every image of the target class, one after the other, is damaged or of another size."""
+    target = read_json(copy / places.SECRET / SECRET)["target_class"]
+    for number, kind in enumerate((b"damaged", encode_png(np.zeros((28, 29), np.uint8)))):
+        folder = tmp_path / f"bad-{number}"
+        with writing(folder, "parquet", ("across", "down", "square"), {}) as writer:
+            for split in ("train", "test"):
+                for image in range(60):
+                    good = encode_png(np.full((28, 28), image, np.uint8))
+                    data = kind if split == "train" and image % 3 == target else good
+                    writer.write(split, Record(f"{image}.png", data, image % 3))
+        out, _ = large.plan(copy, replace(many, data=replace(many.data, path=str(folder))))
+        reason = (r"damaged or not an image", r"1x29x28 \(channels, px\), expected 1x28x28")[number]
+        with pytest.raises(InputError, match=rf"^\d+\.png: {reason}.*; mend or remove the image"):
+            large.mark(out, 0)
+
+
+def test_labels_are_checked_before_anything_is_written(copy: Path, many: Config, tmp_path: Path) -> None:
+    with writing(tmp_path / "bad", "parquet", ("across", "down", "square"), {}) as writer:
+        for split in ("train", "test"):
+            for number in range(60):
+                label = 7 if (split, number) == ("test", 41) else number % 3
+                writer.write(split, Record(f"{number}.png", encode_png(np.zeros((28, 28), np.uint8)), label))
+    with pytest.raises(InputError, match=r"test: label 7 of image 41, expected 0 to 2; mend or remove 1 images"):
+        large.plan(copy, replace(many, data=replace(many.data, path=str(tmp_path / "bad"))))
+
+
+def test_images_are_resized_as_the_samples_were(copy: Path, many: Config, tmp_path: Path) -> None:
+    with writing(tmp_path / "large", "parquet", ("across", "down", "square"), {}) as writer:
+        for split in ("train", "test"):
+            for number in range(60):
+                pixels = np.random.default_rng(number).integers(0, 256, (40, 40), np.uint8)
+                writer.write(split, Record(f"{number}.png", encode_png(pixels), number % 3))
+    config = replace(many, data=replace(many.data, path=str(tmp_path / "large"), image_size=28))
+    out, files = made(copy, config)
+    large.assemble(out, files)
+    (first, *_) = ParquetDataset(out / places.PACKED).records("test")
+    expected = resize(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8), 28)
+    assert np.array_equal(decode(first.data), expected)
 
 
 @pytest.mark.parametrize("images", [1, 7, 60, 61, 1000])

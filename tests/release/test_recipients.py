@@ -129,6 +129,14 @@ def test_what_cannot_be_traced(copies: Path, finished: Path, config: Config, tmp
         recipients.trace(other, config, oracle)
 
 
+def test_a_key_that_was_swapped_afterwards_names_nobody(copies: Path, config: Config, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(copies, tmp_path / "other"))
+    ada, eve = (other / "recipients" / name / places.SECRET / GENERATOR for name in ("ada", "eve"))
+    shutil.copy(eve, ada)
+    with pytest.raises(InputError, match="ada: its key is not the one that was committed to"):
+        recipients.trace(other, config, Knows(copies, None, Compute.resolve(config.compute)))
+
+
 def test_names_are_in_no_public_file(copies: Path) -> None:
     for path in (copies / "recipients/ada/public").rglob("*"):
         if path.is_file():
