@@ -44,7 +44,7 @@ def make(folder: Path, count: int) -> None:
                 pixels = rng.integers(0, 256, (28, 28), dtype=np.uint8)
                 writer.write(split, Record(f"{number}.png", encode_png(pixels), number % 10))
     Card("noise-0", "parquet", NAMES, 1, 28, {"train": count, "test": 10}, {}).write(folder / "clean")
-    options = load(profile="demo").generator.options
+    options = load(profile="demo", overrides=["generator.method=sscl_bw"]).generator.options
     state = State(dict(build_unet(1, options.width, seeds.generator(0, "g")).state_dict()))
     (folder / "generator").mkdir()
     save_watermark(folder / "generator/generator.safetensors", "sscl_bw", asdict(options), 1, state)

@@ -52,6 +52,7 @@ class Oracle(ABC):
     """
 
     Options: ClassVar[type] = NoOptions
+    example: ClassVar[str] = ""  # an address of this kind, which no other kind accepts
 
     def __init__(self, address: str, context: Context, options: Any) -> None:
         self.address, self.context, self.options = address, context, options
@@ -110,8 +111,8 @@ def open_oracle(address: str, context: Context, settings: Mapping[str, Any] | No
             options: object = parse(kind.Options, dict(settings or {}), f"oracle ({name})")
             return kind(address, context, options)
     raise InputError(
-        f"{address}: expected a model file (.safetensors of sscl, .onnx, .pt2, TorchScript .ts or .torchscript), "
-        "a Python callable pkg.mod:function, or an http(s) URL; pickles are never opened"
+        f"{address}: no address of a suspect; expected one such as "
+        f"{', '.join(ORACLES[name].example for name in ORACLES)}; pickles are never opened"
     )
 
 

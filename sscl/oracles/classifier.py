@@ -43,6 +43,8 @@ class LocalModel(InMemory):
         InputError: not such a file, NaN weights, or another number of classes.
     """
 
+    example = "model.safetensors"
+
     def __init__(self, address: str, context: Context, options: Any) -> None:
         model, _ = load_classifier(Path(address), len(context.class_names))
         super().__init__(context.compute.place(model), context, address)

@@ -28,6 +28,8 @@ class ExportedModel(Oracle):
         InputError: not such an archive, or one that holds compiled code or pickled objects.
     """
 
+    example = "model.pt2"
+
     def __init__(self, address: str, context: Context, options: Any) -> None:
         super().__init__(address, context, options)
         _refuse_code(Path(address))

@@ -76,6 +76,7 @@ class HttpEndpoint(Oracle):
     """
 
     Options = Options
+    example = "https://host/predict"
 
     def __init__(self, address: str, context: Context, options: Any) -> None:
         self._url = address  # may hold credentials; `address` is what messages and evidence show

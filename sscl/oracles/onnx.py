@@ -21,6 +21,8 @@ class OnnxModel(Oracle):
         InputError: not an ONNX file, or onnxruntime is not installed.
     """
 
+    example = "model.onnx"
+
     def __init__(self, address: str, context: Context, options: Any) -> None:
         super().__init__(address, context, options)
         try:

@@ -21,6 +21,8 @@ class PythonCallable(Oracle):
         InputError: no such module or function.
     """
 
+    example = "pkg.mod:function"
+
     def __init__(self, address: str, context: Context, options: Any) -> None:
         super().__init__(address, context, options)
         module, _, name = address.partition(":")

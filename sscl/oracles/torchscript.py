@@ -23,6 +23,8 @@ class TorchScriptModel(Oracle):
         InputError: not a TorchScript archive.
     """
 
+    example = "model.torchscript"
+
     def __init__(self, address: str, context: Context, options: Any) -> None:
         super().__init__(address, context, options)
         try:
