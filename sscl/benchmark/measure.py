@@ -27,7 +27,7 @@ from sscl.watermarks.base import AnyWatermark, KeyedWatermark, State
 
 FALSE_POSITIVES = 0.01  # at which a detector's recall is taken
 QUERIES = 1000  # test images that detectors of queries are shown, without and with the mark
-CRAFTED = 128  # images that are marked to see how long it takes
+CRAFTED = 32  # images that are marked to see how long it takes
 
 
 def suspect_scores(
