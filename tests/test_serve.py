@@ -74,6 +74,12 @@ def test_what_is_not_a_list_of_suspects(text: str, tmp_path: Path) -> None:
         read_suspects(tmp_path / "s.yaml")
 
 
+def test_the_example_is_a_list_of_suspects() -> None:
+    found = read_suspects(ROOT / "examples/suspects.yaml")
+    assert all((ROOT / entry["oracle"]).is_file() for entry in found if "oracle" in entry)
+    assert len(found) == 2
+
+
 def test_a_list_of_suspects(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("- suspect: m.onnx\n- {suspect: 'http://host/x', oracle: api.yaml}\n")
     assert read_suspects(tmp_path / "s.yaml") == [

@@ -139,7 +139,7 @@ def send(
         digest=content_digest(files),
         dataset=candidate.dataset,
         commitment=read_json(root / COMMITTED / COMMITMENT)["sha256"],
-        source=_source(checkout),
+        source=_source(checkout, root),
         files=[asdict(file) for file in files],
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -152,17 +152,18 @@ def send(
     return outcome
 
 
-def _source(checkout: Path) -> dict[str, Any]:
-    """What of the repository the release came from; empty outside one."""
+def _source(checkout: Path, root: Path) -> dict[str, Any]:
+    """What of the repository the release came from; nothing of ``dvc.lock`` where it names another output root."""
     lock = "dvc.lock"
 
     def git(*arguments: str) -> str | None:
         done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip() or None if done.returncode == 0 else None
 
+    named = (checkout / lock).is_file() and root.resolve() == (checkout / "out").resolve()
     return {
         "git": git("rev-parse", "HEAD"),
         "uncommitted": bool(git("status", "--porcelain", "--untracked-files=no") or git("status", "--porcelain", lock)),
         "tag": git("describe", "--tags", "--exact-match"),
-        "dvc_lock": digest(checkout / lock) if (checkout / lock).is_file() else None,
+        "dvc_lock": digest(checkout / lock) if named else None,
     }
