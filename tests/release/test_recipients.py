@@ -7,12 +7,14 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from sscl.artifacts import digest, load_tensors, read_json, save_tensors
+from sscl.audit.decoys import draw_decoys
 from sscl.audit.statistic import Effect
 from sscl.compute import Compute
 from sscl.config import Config
@@ -24,6 +26,7 @@ from sscl.types import Responses
 from sscl.watermarks.io import GENERATOR, load_watermark
 
 NAMES = ("ada", "bob", "eve")
+DRAWN: dict[tuple[int, int], list[Any]] = {}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,18 @@ def copies(finished: Path, config: Config, tmp_path_factory: pytest.TempPathFact
     for name in NAMES:
         recipients.protect(root, config, name)
     return root
+
+
+@pytest.fixture(autouse=True)
+def _decoys_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eighty take a minute, and are the same for every suspect."""
+
+    def draw(watermark: Any, state: Any, count: int, seed: int) -> list[Any]:
+        if (count, seed) not in DRAWN:
+            DRAWN[count, seed] = draw_decoys(watermark, state, count, seed)
+        return DRAWN[count, seed]
+
+    monkeypatch.setattr(recipients, "draw_decoys", draw)
 
 
 class Knows(Oracle):
