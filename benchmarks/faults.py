@@ -45,7 +45,7 @@ from sscl.release.objects import Objects
 from sscl.release.places import METRICS, PACKED, SECRET
 from sscl.release.sealed import new_identity
 from sscl.runner import run_all
-from tests.conftest import TINY, shapes, store
+from tests.conftest import TINY, mounted, shapes, store
 from tests.release.proxy import FAULTS, proxying
 from tests.release.test_faults import PUBLISH, intact
 from tests.release.test_publish import Publisher
@@ -247,22 +247,10 @@ def wrong_clock(seed: int, place: Place, upstream: str) -> bool:
     return refused and place.completes()
 
 
-@contextmanager
-def small_disk(place: Place, size: int) -> Iterator[Path]:
-    """A file system of ``size`` bytes."""
-    folder = place.folder / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 def full_disk(seed: int, place: Place, upstream: str) -> bool:
     """A reader's disk has no room for the release; nothing is lost, and elsewhere it succeeds."""
     found = Publisher(place.folder / "owner", place.bucket, "x" * 100_000).publish(lambda _: None).manifest
-    with small_disk(place, 200_000) as small:
+    with mounted(place.folder / "small", 200 << 10) as small:
         refused = says("are missing", lambda: reader.pull(place.straight, found, small / "out", 2))
     reader.pull(place.straight, found, place.folder / "out", 2)
     return refused and reader.check_folder(place.folder / "out") == [] and place.is_intact()
@@ -271,7 +259,7 @@ def full_disk(seed: int, place: Place, upstream: str) -> bool:
 def disk_that_fills(seed: int, place: Place, upstream: str) -> bool:
     """The same where there was room when the pull began; what came stays, and with room again the rest comes."""
     found = Publisher(place.folder / "owner", place.bucket, "x" * 100_000).publish(lambda _: None).manifest
-    with small_disk(place, 200_000) as small:
+    with mounted(place.folder / "small", 200 << 10) as small:
         room = shutil.disk_usage(small)._replace(free=10**9)
         with mock.patch("sscl.release.reader.shutil.disk_usage", return_value=room):
             refused = says("the disk is full", lambda: reader.pull(place.straight, found, small / "out", 1))
@@ -285,7 +273,7 @@ def full_disk_of_the_publisher(seed: int, place: Place, upstream: str) -> bool:
     """It fills while the shards are written; nothing is published, and with room again everything is."""
     used = sum(path.stat().st_blocks * 512 for path in pipeline().rglob("*") if path.is_file())
     limits = replace(load_release(Path("params.yaml")).limits, **dict.fromkeys(Limits.__annotations__, 1000.0))
-    with small_disk(place, used + (1 << 18)) as small:
+    with mounted(place.folder / "small", used + (1 << 18)) as small:
         root = Path(shutil.copytree(pipeline(), small / "out"))
         shutil.rmtree(root / PACKED)
         (small / "filler").write_bytes(

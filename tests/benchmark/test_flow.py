@@ -49,7 +49,7 @@ def test_rows_are_the_same_whichever_runner(name: str, server: None, place: Path
     assert again == rows
 
 
-def test_a_cluster_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_is_there() -> None:
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
         assert runner("dask", 2, "tcp://scheduler:8786").address == "tcp://scheduler:8786"
     with pytest.raises(ConfigError, match="address: 'tcp://x' needs --runner dask or ray"):
