@@ -122,6 +122,7 @@ class PackageConfig:
     title: str
     description: str
     licence: str
+    licence_text: str
     creator: str
     url: str
     shard_images: int

@@ -82,6 +82,17 @@ def test_a_killed_workers_shard_is_made_again_identically(checkout: Path, server
 
 
 @pytest.mark.slow
+def test_rays_workers_make_the_same_bytes(checkout: Path, server: None) -> None:
+    config = shards.build(read_json(checkout / "out" / places.METRICS)["config"])
+    out, planned = shards.plan(checkout / "out", config)
+    straight = [shards.mark(out, number) for number in range(len(planned))]
+    shutil.rmtree(out)
+    found = large.with_options(task_runner=runner("ray", 2))(root=str(checkout))
+    assert found == {"shards": len(planned), "folder": str(out)}
+    assert shards.assemble(out, straight).files == files_of(out / places.PACKED)
+
+
+@pytest.mark.slow
 def test_shards_are_published_by_tasks(checkout: Path, server: None, bucket: str, tmp_path: Path) -> None:
     """The gate's figures are the sample's; a stranger pulls and verifies what many uploads made."""
     from sscl.release import reader

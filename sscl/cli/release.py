@@ -107,7 +107,7 @@ def list_(
         from sscl.release.objects import Objects
         from sscl.release.reader import published
 
-        found = list(published(Objects(url or _config(params, set_).public), name))
+        found = list(published(Objects(url or _config(params, set_).public), name, _say))
         if json_:
             keys = ("name", "version", "created", "digest", "commitment")
             typer.echo(json.dumps([{key: getattr(manifest, key) for key in keys} for manifest in found]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,12 @@ from sscl.config import PackageConfig
 from sscl.data.base import SPLITS
 from sscl.data.store import Card
 from sscl.package.shards import DATA, File
+
+
+def licence_address(identifier: str) -> str | None:
+    """Where SPDX has a licence's text; ``None`` for ``other`` and for expressions of several."""
+    known = re.fullmatch(r"[A-Za-z0-9.+-]+", identifier) and identifier.lower() != "other"
+    return f"https://spdx.org/licenses/{identifier}.html" if known else None
 
 
 def croissant(card: Card, about: PackageConfig, shards: Sequence[File]) -> dict[str, Any]:
@@ -38,7 +45,7 @@ def croissant(card: Card, about: PackageConfig, shards: Sequence[File]) -> dict[
     metadata = mlc.Metadata(
         name=about.name,
         description=about.description,
-        license=[about.licence],
+        license=[licence_address(about.licence) or about.licence],
         creators=[mlc.Organization(name=about.creator)],
         url=about.url,
         distribution=[*objects, *sets],

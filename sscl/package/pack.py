@@ -11,10 +11,11 @@ from sscl.artifacts import digest, write_atomically
 from sscl.config import PackageConfig
 from sscl.data.base import SPLITS
 from sscl.data.store import Card, open_dataset
-from sscl.package.croissant import croissant
+from sscl.package.croissant import croissant, licence_address
 from sscl.package.shards import DATA, File, shards_of, write_shard
 
-CARD, CROISSANT, CHECKSUMS, COMMITMENTS = "README.md", "croissant.json", "SHA256SUMS", "commitment"
+CARD, CROISSANT, LICENCE = "README.md", "croissant.json", "LICENSE"
+CHECKSUMS, COMMITMENTS = "SHA256SUMS", "commitment"
 
 
 def pack(dataset: Path, commitment: Path, about: PackageConfig, out: Path) -> list[File]:
@@ -43,9 +44,11 @@ def describe(out: Path, card: Card, about: PackageConfig, commitment: Path, shar
     """Write what is beside the shards; every file of the release, sorted. Large shards are not read again."""
     shutil.copytree(commitment, out / COMMITMENTS, dirs_exist_ok=True)
     write_atomically(out / CARD, dataset_card(card, about).encode())
+    write_atomically(out / LICENCE, licence(about).encode())
     described = json.dumps(croissant(card, about, shards), indent=2)
     write_atomically(out / CROISSANT, f"{described}\n".encode())
-    beside = [out / CARD, out / CROISSANT, *(path for path in (out / COMMITMENTS).rglob("*") if path.is_file())]
+    beside = [out / name for name in (CARD, LICENCE, CROISSANT)]
+    beside += [path for path in (out / COMMITMENTS).rglob("*") if path.is_file()]
     files = _sorted([*shards, *(_file(out, path) for path in beside)])
     write_atomically(out / CHECKSUMS, "".join(f"{file.sha256}  {file.path}\n" for file in files).encode())
     return _sorted([*files, _file(out, out / CHECKSUMS)])
@@ -62,6 +65,15 @@ def _file(folder: Path, path: Path) -> File:
 
 def _sorted(files: list[File]) -> list[File]:
     return sorted(files, key=lambda file: file.path)
+
+
+def licence(about: PackageConfig) -> str:
+    """The owner's text, or where the text of an SPDX identifier is, or whom to ask."""
+    if about.licence_text:
+        return f"{about.licence_text.rstrip()}\n"
+    address = licence_address(about.licence)
+    text = f"Its text: {address}" if address else f"Ask {about.creator}, {about.url}"
+    return f"{about.title}\nSPDX-License-Identifier: {about.licence}\n{text}\n"
 
 
 def dataset_card(card: Card, about: PackageConfig) -> str:
@@ -90,5 +102,5 @@ Columns: `image` (an uncompressed PNG and the original name) and `label` (class 
 This dataset carries an ownership watermark: a small share of the training images is changed slightly. Models trained on
 it can be recognised by queries. What the owner committed to before the release is in `{COMMITMENTS}/`.
 
-Check the files: `sha256sum -c {CHECKSUMS}`. Licence: {about.licence}. Creator: {about.creator}.
+Check the files: `sha256sum -c {CHECKSUMS}`. Licence: {about.licence}, see `{LICENCE}`. Creator: {about.creator}.
 """

@@ -26,6 +26,10 @@ SECRET = "secret-"  # what the names of sealed secrets start with
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 
 
+class ManifestError(InputError):
+    """What is there is not a manifest, or contradicts itself."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a reader needs to get and check a release.
@@ -79,7 +83,7 @@ def read_manifest(objects: Objects, name: str, version: str) -> Manifest | None:
     """The manifest, ``None`` if that version is not published.
 
     Raises:
-        InputError: what is there is not a manifest, or its digest is not its files'.
+        ManifestError: what is there is not a manifest, or its digest is not its files'.
     """
     key = manifest_key(name, version)
     content = objects.read(key)
@@ -93,8 +97,8 @@ def read_manifest(objects: Objects, name: str, version: str) -> Manifest | None:
         manifest = Manifest(**raw)
         files = manifest.content()
     except (ValueError, TypeError):
-        raise InputError(f"{place}: not a manifest of {FORMAT}; is the URL right?") from None
+        raise ManifestError(f"{place}: not a manifest of {FORMAT}; is the URL right?") from None
     unsafe = [file.path for file in files if file.path.startswith("/") or ".." in file.path.split("/")]
     if unsafe or content_digest(files) != manifest.digest or (manifest.name, manifest.version) != (name, version):
-        raise InputError(f"{place}: the manifest contradicts itself; do not use it, tell the owner")
+        raise ManifestError(f"{place}: the manifest contradicts itself; do not use it, tell the owner")
     return manifest

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sscl.artifacts import digest, write_atomically
 from sscl.errors import InputError, SSCLError
 from sscl.package.shards import File
-from sscl.release.manifest import Manifest, folder_of, read_manifest
+from sscl.release.manifest import Manifest, ManifestError, folder_of, read_manifest
 from sscl.release.objects import Objects, TamperedError
 
 MANIFEST = "release.json"  # the manifest, beside the files that were pulled
 
 
-def published(objects: Objects, name: str | None = None) -> Iterator[Manifest]:
-    """Every visible release, oldest first; of one dataset if ``name`` is given."""
+def published(
+    objects: Objects, name: str | None = None, refused: Callable[[str], None] = lambda reason: None
+) -> Iterator[Manifest]:
+    """Every visible release, oldest first; of one dataset if ``name`` is given.
+
+    A manifest that is not one, or that contradicts itself, hides no other: ``refused`` is told why.
+    """
     found = [item for item in objects.list(f"{name}/versions/" if name else "") if "/versions/" in item.key]
     for item in sorted(found, key=lambda item: (item.modified, item.key)):
         dataset, _, file = item.key.rpartition("/versions/")
-        manifest = read_manifest(objects, dataset, file.removesuffix(".json"))
+        try:
+            manifest = read_manifest(objects, dataset, file.removesuffix(".json"))
+        except (ManifestError, TamperedError) as error:
+            refused(str(error))
+            continue
         if manifest:
             yield manifest
 
@@ -42,7 +54,7 @@ def pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int:
 
     Raises:
         TamperedError: a file is not the manifest's; it is not kept.
-        InputError: ``out`` holds something else.
+        InputError: ``out`` holds something else, or another pull is at work there.
     """
     ours = f".{MANIFEST}.tmp-"
     others = [path for path in out.iterdir() if not path.name.startswith(ours)] if out.is_dir() else []
@@ -52,6 +64,25 @@ def pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SSCLError(f"{out}: {error.strerror}; choose another folder") from None
+    with _alone(out):
+        return _pull(objects, manifest, out, parallel)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """One pull at a time in a folder: two would write into the same unfinished files."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{out}: another pull is at work there; wait for it, or choose another folder") from None
+        yield
+    finally:
+        os.close(folder)
+
+
+def _pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int:
     write_atomically(out / MANIFEST, manifest.encoded())
     needed = sum(file.size for file in manifest.content() if not _is_there(out / file.path, file))
     free = shutil.disk_usage(out).free

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
@@ -21,7 +23,7 @@ from sscl.package import alike
 from sscl.package.pack import pack
 from sscl.stages import prepare
 
-ABOUT = PackageConfig("shapes", "Shapes", "Bars and squares.", "CC-BY-4.0", "us", "https://example.org", 70)
+ABOUT = PackageConfig("shapes", "Shapes", "Bars and squares.", "CC-BY-4.0", "", "us", "https://example.org", 70)
 
 
 def encoded(pixels: np.ndarray, kind: str, **options: object) -> bytes:
@@ -63,9 +65,28 @@ def side_information(data: bytes, position: int) -> list[float]:
     return [*numbers, len(segments), *(segments + [0] * 40)[:40]]
 
 
+def columns(folder: Path) -> list[list[float]]:
+    """What the parquet files say of each training image's row group without its rows: sizes, statistics, encodings."""
+    found: list[list[float]] = []
+    for path in sorted([*folder.glob("train*.parquet"), *folder.glob("data/train*.parquet")]):
+        metadata = pq.ParquetFile(path).metadata
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            numbers: list[float] = [path.stat().st_size, group.num_rows, group.total_byte_size]
+            for column in (group.column(i) for i in range(group.num_columns)):
+                told = column.statistics
+                extremes = [told.min, told.max] if told is not None and told.has_min_max else []
+                numbers += [column.total_compressed_size, column.total_uncompressed_size, len(column.encodings)]
+                numbers += [len(value) if isinstance(value, bytes | str) else value for value in extremes]
+            found += [numbers] * group.num_rows
+    return found
+
+
 def auroc(folder: Path, marked: set[int]) -> float:
     records = list(open_dataset_files(folder))
-    features = np.array([side_information(record.data, number) for number, record in enumerate(records)], dtype=float)
+    told = columns(folder)
+    numbers = [[*side_information(record.data, n), *told[n]] for n, record in enumerate(records)]
+    features = np.array(numbers, dtype=float)
     truth = np.array([number in marked for number in range(len(records))])
     forest = RandomForestClassifier(100, random_state=0, min_samples_leaf=3)
     scores = cross_val_predict(forest, features, truth, cv=5, method="predict_proba")[:, 1]
@@ -112,6 +133,24 @@ def test_side_information_does_not_tell_which_images_are_marked(kind: str, tmp_p
     released, package, marked = release(tmp_path, kind)
     assert auroc(released, marked) > 0.9, "the classifier must be able to see what the package hides"
     assert auroc(package, marked) <= 0.55
+
+
+@pytest.mark.parametrize(
+    ("identifier", "text", "expected"),
+    [
+        ("CC-BY-4.0", "", "Its text: https://spdx.org/licenses/CC-BY-4.0.html"),
+        ("other", "", "Ask us, https://example.org"),
+        ("MIT OR Apache-2.0", "", "Ask us, https://example.org"),
+        ("other", "For research only.\nNo resale.", "For research only.\nNo resale.\n"),
+    ],
+)
+def test_a_release_says_its_licence(identifier: str, text: str, expected: str, tmp_path: Path) -> None:
+    released, _, _ = release(tmp_path, "PNG")
+    about = replace(ABOUT, licence=identifier, licence_text=text)
+    files = pack(released, tmp_path / "commitment", about, tmp_path / "x")
+    assert expected in (tmp_path / "x/LICENSE").read_text()
+    assert "LICENSE" in {file.path for file in files}
+    assert "LICENSE" in (tmp_path / "x/SHA256SUMS").read_text()
 
 
 def test_names_order_labels_and_pixels_stay(tmp_path: Path) -> None:

@@ -191,3 +191,31 @@ def test_pull_does_not_mix_with_what_is_there(bucket: str, tmp_path: Path) -> No
     with pytest.raises(InputError, match="not empty and not this release; choose another folder"):
         reader.pull(one.public, found, tmp_path / "mine", 2)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["photo"]
+
+
+def test_a_manifest_that_contradicts_itself_hides_no_other(bucket: str, tmp_path: Path) -> None:
+    Publisher(tmp_path / "a", bucket, "x").publish()
+    Publisher(tmp_path / "b", bucket, "y", "1.1").publish()
+    objects = Objects(f"s3://{bucket}/public")
+    objects.write("d/versions/1.0.json", b'{"format": "sscl-release/1", "name": "d"}')
+    reasons: list[str] = []
+    assert [m.version for m in reader.published(objects, "d", reasons.append)] == ["1.1"]
+    assert [reason.split(": ")[-1] for reason in reasons] == ["not a manifest of sscl-release/1; is the URL right?"]
+    with pytest.raises(InputError, match=r"no release d 2\.0; published versions: 1\.1"):
+        reader.get(objects, "d", "2.0")
+
+
+def test_two_pulls_do_not_share_a_folder(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Publisher(tmp_path / "a", bucket)
+    found = one.publish().manifest
+    download = Objects.download
+
+    def second(self: Objects, key: str, path: Path, sha256: str) -> None:
+        with pytest.raises(InputError, match="another pull is at work there"):
+            reader.pull(one.public, found, tmp_path / "out", 1)
+        download(self, key, path, sha256)
+
+    with monkeypatch.context() as during:
+        during.setattr(Objects, "download", second)
+        assert reader.pull(one.public, found, tmp_path / "out", 1) == 4
+    assert reader.pull(one.public, found, tmp_path / "out", 1) == 0
