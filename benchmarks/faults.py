@@ -167,14 +167,16 @@ def releasing(place: Place) -> tuple[Path, list[str]]:
 
 @cache
 def uninterrupted(bucket: str) -> float:
-    """Seconds of ``sscl release create`` that nobody kills, on this machine."""
-    place = Place(bucket)
-    command = releasing(place)[1]
-    started = time.monotonic()
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    seconds = time.monotonic() - started
-    place.remove()
-    return seconds
+    """Seconds of ``sscl release create`` that nobody kills, on this machine: the shortest of three."""
+    seconds = []
+    for _ in range(3):
+        place = Place(bucket)
+        command = releasing(place)[1]
+        started = time.monotonic()
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        seconds.append(time.monotonic() - started)
+        place.remove()
+    return min(seconds)
 
 
 def killed_release(seed: int, place: Place, upstream: str) -> bool:
@@ -189,7 +191,9 @@ def killed_release(seed: int, place: Place, upstream: str) -> bool:
             alive = process.poll() is None
             process.send_signal(signal.SIGKILL)
         if not alive:
-            raise typer.BadParameter(f"trial {seed}: the release had ended before it was killed; wait for less")
+            raise typer.BadParameter(
+                f"trial {seed}: the release had ended before its kill; run again on a quiet machine"
+            )
         if not place.is_intact(["0.9", "1.0.0"]):
             return False
         subprocess.run(command, stdout=file, stderr=file, check=True)

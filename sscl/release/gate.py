@@ -50,13 +50,17 @@ def check(root: Path, limits: Limits) -> list[Check]:
     metrics = read_json(root / METRICS)
     if metrics.get("release") != Card.read(root / RELEASED).name:
         raise InputError(f"{root / METRICS}: is of another release than {root / RELEASED}; run the pipeline to its end")
-    p_key = metrics["audits"]["malicious"]["p_value"]
+    p_clean, p_key = (
+        math.nan if (p := metrics["audits"][name]["p_value"]) is None else p
+        for name in ("independent_model", "malicious")
+    )
     figures = {
         "ba_drop": metrics["benign_accuracy_clean"] - metrics["benign_accuracy_watermarked"],
         "lpips": metrics["lpips"],
         "clean_delta_p": abs(metrics["verification"]["independent_model"]["delta_p"]),
+        "clean_rank": 1 - p_clean,
         "auroc": max(0.5 + abs(found - 0.5) for found in detectability(root, metrics).values()),
-        "p_key": math.nan if p_key is None else p_key,
+        "p_key": p_key,
     }
     allowed = asdict(limits)
     return [Check(name, figure, allowed[name]) for name, figure in figures.items()]

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from sscl.artifacts import load_tensors, read_json
+from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.cli import app
 from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card
@@ -55,9 +55,7 @@ def test_from_pipeline_to_stranger(copy: Path, bucket: str, sets: list[str], tmp
     made = sscl("create", "1.0.0", "--out", str(copy), "--json", *sets)
     assert made.exit_code == 0, made.output
     outcome = json.loads(made.stdout)
-    assert outcome["sent"] == len(list((copy / "public/package").rglob("*.*"))) + len(
-        list((copy / "public/package").rglob("SHA256SUMS"))
-    )
+    assert outcome["sent"] == sum(path.is_file() for path in (copy / "public/package").rglob("*"))
     again = sscl("create", "1.0.0", "--out", str(copy), "--json", *sets)
     assert json.loads(again.stdout) == {**outcome, "sent": 0}
     url = f"s3://{bucket}/public"
@@ -122,6 +120,16 @@ def test_a_detector_that_is_always_wrong_sees_as_much(
     monkeypatch.setattr(gate, "detectability", lambda *_: dict.fromkeys(found, 0.5) | {"frequency_class": 0.02})
     made = sscl("create", "1.0.0", "--out", str(copy), *sets, "--set", "release.limits.auroc=0.9")
     assert "auroc 0.98 (limit 0.9)" in " ".join(made.output.split())
+
+
+def test_a_key_that_leads_its_decoys_on_a_clean_model_does_not_pass(copy: Path, sets: list[str]) -> None:
+    metrics = read_json(copy / places.METRICS)
+    strict = [*sets, "--set", "release.limits.clean_rank=0.99"]
+    for p_value, says in ((0.005, "clean_rank 0.995 (limit 0.99)"), (None, "clean_rank nan"), (0.01, "shapes 1.0.0")):
+        metrics["audits"]["independent_model"]["p_value"] = p_value
+        write_json(copy / places.METRICS, metrics)
+        made = sscl("create", "1.0.0", "--out", str(copy), *strict)
+        assert says in " ".join(made.output.split()), made.output
 
 
 def test_figures_of_another_release_do_not_pass(copy: Path, bucket: str, sets: list[str]) -> None:
