@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ EVERYBODY = "(the release for everybody)"
 
 
 def protect(root: Path, config: Config, recipient: str) -> Path:
-    """The dataset under the recipient's own key and class, made unless it is there; an output root of its own.
+    """The dataset under the recipient's own key and class, made unless it is there; an output root to audit with.
 
     Raises:
         InputError: an impossible name, no finished pipeline, or a method without keys.
@@ -55,6 +56,8 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
             data = root / CLEAN
             embed.run(config.embed, config.compute, config.seed, config.key_file, data, generator, public, private, use)
             commit.run(config.audit, config.compute, data, private, committed, opening)
+    if not (sub / CLEAN).exists():
+        (sub / CLEAN).symlink_to(os.path.relpath(root / CLEAN, sub))
     return sub
 
 

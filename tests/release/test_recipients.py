@@ -20,8 +20,12 @@ from sscl.compute import Compute
 from sscl.config import Config
 from sscl.data.store import Card, load_split
 from sscl.errors import InputError
+from sscl.evidence.bundle import unpack
+from sscl.evidence.check import check
+from sscl.evidence.session import audit_suspect
 from sscl.oracles import Context, Oracle
 from sscl.release import places, recipients
+from sscl.stages.names import COMMITMENT
 from sscl.types import Responses
 from sscl.watermarks.io import GENERATOR, load_watermark
 
@@ -118,6 +122,16 @@ def test_the_copy_that_a_model_knows_is_named(whose: str | None, copies: Path, c
 def test_the_release_for_everybody_is_traced_too(copies: Path, config: Config) -> None:
     found = recipients.trace(copies, config, Knows(copies, copies, Compute.resolve(config.compute)))
     assert [row.recipient for row in found if row.named] == [recipients.EVERYBODY]
+
+
+def test_evidence_under_one_copys_commitment_can_be_checked(copies: Path, config: Config, tmp_path: Path) -> None:
+    suspect, ada = str(copies / "models/independent_model/model.safetensors"), copies / "recipients/ada"
+    finding, audit = audit_suspect(suspect, ada, config.compute, bundle=tmp_path / "ada.zip")
+    assert finding.p_value is not None
+    assert audit["confirmatory"]
+    assert check(tmp_path / "ada.zip") == []
+    committed = read_json(ada / places.COMMITTED / COMMITMENT)
+    assert json.loads(unpack(tmp_path / "ada.zip")[0][COMMITMENT]) == committed
 
 
 def test_a_suspect_that_changes_meanwhile_does_not_name_everybody(
