@@ -21,8 +21,8 @@ $(VENV)/ready: constraints.txt pyproject.toml
 demo: setup     ## the main job on MNIST: the flow flows/evaluate.py, temporary Prefect server included
 	$(BIN)/python -m flows.evaluate --profile demo
 
-test: setup     ## the test suite
-	$(BIN)/python -m pytest
+test: setup     ## the test suite, in two processes of one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup    ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -120,13 +120,15 @@ def line(fault: str, seed: int, place: Place, upstream: str) -> bool:
             try:
                 one.publish(lambda _: None)
                 reader.pull(one.public, reader.get(one.public, "d", "1.0"), place.folder / "out", 2)
-                break
+                if proxy.injected:
+                    break
+                shutil.rmtree(place.folder / "out")  # a lucky line; once more
             except SSCLError:
                 if not place.is_intact():
                     return False
         else:
             return False
-    return proxy.injected > 0 and reader.check_folder(place.folder / "out") == [] and place.completes()
+    return reader.check_folder(place.folder / "out") == [] and place.completes()
 
 
 def killed(seed: int, place: Place, upstream: str) -> bool:
@@ -253,8 +255,10 @@ def expired_token(seed: int, place: Place, upstream: str) -> bool:
     with proxying(upstream, "expired", share=0.2, seed=seed) as proxy:
         one = through(proxy.url, place)
         for _ in range(RERUNS):  # until the session has ended in one of them
-            if says("the session token has expired; log in again", lambda: one.publish(lambda _: None)):
-                return proxy.injected > 0 and place.completes()
+            try:
+                one.publish(lambda _: None)
+            except SSCLError as error:
+                return "the session token has expired; log in again" in str(error) and place.completes()
     return False
 
 

@@ -77,16 +77,18 @@ def make(demo: Path, images: int, out: Path) -> None:
 
 
 class Memory(threading.Thread):
-    """The largest resident set, in bytes, of any process under ``pid``."""
+    """The largest resident set, in bytes, of any process under ``pid``, and of that one itself."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.pid, self.peak, self.over = pid, 0, False
+        self.pid, self.peak, self.own, self.over = pid, 0, 0, False
 
     def run(self) -> None:
         while not self.over:
             try:
-                for child in psutil.Process(self.pid).children(recursive=True):
+                flow = psutil.Process(self.pid)
+                self.own = max(self.own, flow.memory_info().rss)
+                for child in flow.children(recursive=True):
                     self.peak = max(self.peak, child.memory_info().rss)
             except psutil.NoSuchProcess:
                 pass
@@ -109,7 +111,12 @@ def measured(root: Path, publish: bool) -> dict[str, float]:
     wall = time.time() - started
     notes = sorted((root / "out/large").glob("*/.sscl/shards/*.json"), key=lambda path: path.stat().st_mtime)
     marking = notes[-1].stat().st_mtime - started
-    return {"seconds": wall, "seconds_until_marked": marking, "worker_mib": memory.peak / 2**20}
+    return {
+        "seconds": wall,
+        "seconds_until_marked": marking,
+        "worker_mib": memory.peak / 2**20,
+        "flow_mib": memory.own / 2**20,
+    }
 
 
 def main(
@@ -129,13 +136,14 @@ def main(
         rows[-1] |= found | {"workers": WORKERS, "machine": machine()}
         print(json.dumps({k: v for k, v in rows[-1].items() if k != "machine"}), flush=True)
         write_json(RESULTS, rows)
-    print("| images | seconds | per further 1,000 images | largest worker, MiB |\n|---|---|---|---|")
+    print("| images | seconds | per further 1,000 images | largest worker, MiB | flow, MiB |\n|---|---|---|---|---|")
     for before, row in zip([None, *rows], rows, strict=False):
         further = (
             "" if before is None
             else f"{1000 * (row['seconds'] - before['seconds']) / (row['images'] - before['images']):.3f} s"
         )  # fmt: skip
-        print(f"| {row['images']:,} | {row['seconds']:.1f} | {further} | {row['worker_mib']:.0f} |")
+        memory = f"{row['worker_mib']:.0f} | {row['flow_mib']:.0f}"
+        print(f"| {row['images']:,} | {row['seconds']:.1f} | {further} | {memory} |")
 
 
 if __name__ == "__main__":

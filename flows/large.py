@@ -8,18 +8,19 @@ from typing import Annotated, Any
 import typer
 from prefect import flow, get_run_logger, unmapped
 
-from sscl.cli.common import Debug, reporting
+from sscl.cli.common import Debug, Differing, reporting
 from tasks.large import mark_shard, plan_shards, publish_shards
 from tasks.runners import Address, Runner, Workers, runner
 
 
 @flow(name="large", validate_parameters=True)
-def large(version: str | None = None, root: str = ".") -> dict[str, Any]:
+def large(version: str | None = None, root: str = ".", differing: bool = False) -> dict[str, Any]:
     """Mark every shard of the whole dataset with the finished pipeline's secret; run again, it goes on where it was.
 
     Args:
         version: to publish it as; ``None`` to only write ``out/large``.
         root: the checkout's folder, which every worker must see.
+        differing: whether it may stand beside a version with other images or marks, e.g. the sample's.
 
     Returns:
         How many shards there are; and name and digest of what was published.
@@ -29,7 +30,7 @@ def large(version: str | None = None, root: str = ".") -> dict[str, Any]:
     shards = mark_shard.map(unmapped(plan), range(count)).result()
     if version is None:
         return {"shards": count, "folder": plan}
-    return {"shards": count, "folder": plan, **publish_shards(plan, shards, version, root, log)}
+    return {"shards": count, "folder": plan, **publish_shards(plan, shards, version, root, log, differing)}
 
 
 def main(
@@ -37,12 +38,13 @@ def main(
     on: Runner = "thread",
     workers: Workers = 1,
     address: Address = None,
+    differing: Differing = False,
     root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
     debug: Debug = False,
 ) -> None:
     """Mark a large dataset in a Prefect flow."""
     with reporting(debug):
-        found = large.with_options(task_runner=runner(on, workers, address))(version, str(root))
+        found = large.with_options(task_runner=runner(on, workers, address))(version, str(root), differing)
         typer.echo(", ".join(f"{key} {value}" for key, value in found.items()))
 
 

@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.chain import run_chain
-from sscl.cli.common import Debug, Set, reporting
+from sscl.cli.common import Debug, Differing, Set, reporting
 from sscl.stages.table import STAGES
 from tasks.parameters import set_parameters
 from tasks.release import publish_release
@@ -18,7 +18,11 @@ from tasks.release import publish_release
 
 @flow(name="release", task_runner=ThreadPoolTaskRunner(max_workers=1), validate_parameters=True)
 def release(
-    version: str, profile: str | None = None, overrides: list[str] | None = None, root: str = "."
+    version: str,
+    profile: str | None = None,
+    overrides: list[str] | None = None,
+    root: str = ".",
+    differing: bool = False,
 ) -> dict[str, Any]:
     """Publish one version; a failed gate fails the flow, and publishes nothing.
 
@@ -27,25 +31,27 @@ def release(
         profile: a profile of ``params.yaml`` to put in force first; ``None`` for the one that is.
         overrides: ``section.key=value`` to write to ``params.yaml`` first; never a secret, Prefect keeps them.
         root: the checkout's folder.
+        differing: whether it may stand beside a version with other images or marks.
 
     Returns:
         Name, version, digest, and how many files were sent.
     """
     set_parameters(Path(root) / "params.yaml", profile, overrides or ())
     run_chain(list(STAGES), Path(root))
-    return publish_release(version, root)
+    return publish_release(version, root, differing)
 
 
 def main(
     version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
     profile: Annotated[str | None, typer.Option(help="A profile of params.yaml.")] = None,
     set_: Set = None,
+    differing: Differing = False,
     root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
     debug: Debug = False,
 ) -> None:
     """Release in a Prefect flow."""
     with reporting(debug):
-        found = release(version, profile, list(set_ or ()), str(root))
+        found = release(version, profile, list(set_ or ()), str(root), differing)
         typer.echo(f"published: {found['name']} {found['version']}, {found['sent']} files sent")
 
 

@@ -60,7 +60,7 @@ def overlay(raw: Raw, profile: str | None = None, overrides: Iterable[str] = ())
     sections = {key: value for key, value in raw.items() if key not in BESIDE}
     if name not in profiles:
         raise ConfigError(f"profile: {name!r} does not exist, choose one of {', '.join(sorted(profiles)) or '(none)'}")
-    merged = with_overrides(_merge(sections, profiles[name] or {}), overrides)
+    merged = with_overrides(merge(sections, profiles[name] or {}), overrides)
     merged.pop("release", None)  # an override of it is for ``sscl.release``
     return merged
 
@@ -68,7 +68,7 @@ def overlay(raw: Raw, profile: str | None = None, overrides: Iterable[str] = ())
 def with_overrides(raw: Raw, overrides: Iterable[str]) -> Raw:
     """The mapping with ``section.key=value`` overrides; raises ``ConfigError`` for what is not of that form."""
     for override in overrides:
-        raw = _merge(raw, _parse_override(override))
+        raw = merge(raw, _parse_override(override))
     return raw
 
 
@@ -97,11 +97,12 @@ def _generator(section: Mapping[str, Any]) -> GeneratorConfig:
     return GeneratorConfig(name, parsed[name])
 
 
-def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> Raw:
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> Raw:
+    """``base`` with the values of ``top``, section by section."""
     merged = dict(base)
     for key, value in top.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 

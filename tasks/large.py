@@ -56,7 +56,12 @@ def upload_by_tasks(public: Objects, folder: str, files: Sequence[File], package
 
 
 def publish_shards(
-    plan: str, shards: Sequence[dict[str, Any]], version: str, root: str, log: Callable[[str], None]
+    plan: str,
+    shards: Sequence[dict[str, Any]],
+    version: str,
+    root: str,
+    log: Callable[[str], None],
+    differing: bool = False,
 ) -> dict[str, Any]:
     """Gate on the sample's figures, then assemble and publish; called by the flow, so that its uploads are tasks."""
     folder = Path(root)
@@ -65,5 +70,5 @@ def publish_shards(
     if large.plan(folder / OUT, _config(root))[0] != Path(plan):
         raise InputError(f"{plan}: the pipeline was run again while shards were marked; run this again")
     candidate = large.assemble(Path(plan), [File(**shard) for shard in shards])
-    manifest = send(candidate, config.public, config, version, log, folder, upload_by_tasks).manifest
+    manifest = send(candidate, config.public, config, version, log, folder, upload_by_tasks, differing).manifest
     return {"name": manifest.name, "version": version, "digest": manifest.digest}

@@ -32,13 +32,20 @@ def show_gate(checks: list[Check], version: str) -> None:
     tags=["gpu"],
     **PATIENT,
 )
-def publish_release(version: str, root: str) -> dict[str, Any]:
+def publish_release(version: str, root: str, differing: bool = False) -> dict[str, Any]:
     """Gate, pack, seal, publish; the gate's figures show in the Prefect UI whether they pass or not."""
     folder = Path(root)
     config = load_release(folder / "params.yaml")
     lines: list[str] = []
-
-    outcome = create(folder / OUT, config, version, lines.append, lambda c: show_gate(c, version), checkout=folder)
+    outcome = create(
+        folder / OUT,
+        config,
+        version,
+        lines.append,
+        lambda checks: show_gate(checks, version),
+        checkout=folder,
+        differing=differing,
+    )
     create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="release", description=version)
     manifest = outcome.manifest
     return {"name": manifest.name, "version": version, "digest": manifest.digest, "sent": outcome.sent}

@@ -41,6 +41,7 @@ TINY = (
     "generator.sscl_keyed.batch_size=8",
     "generator.sscl_keyed.width=4",
     "generator.sscl_keyed.hide_steps=2",
+    "generator.sscl_keyed.quiet=0.99",  # else no key is quiet here, and every draw tries twelve
     "generator.label_consistent.steps=2",
     "generator.radioactive.steps=2",
     *(f"generator.{method}.{option}" for method in ("sleeper_agent", "ubw_c") for option in GRADIENT_MATCHING),

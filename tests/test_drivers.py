@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
-from prefect.settings import get_current_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.audit import audit
@@ -27,7 +23,7 @@ from flows.chain import waves
 from flows.evaluate import evaluate
 from flows.protect import protect
 from flows.release import release
-from sscl.artifacts import digest, load_tensors
+from sscl.artifacts import digest
 from sscl.errors import ConfigError, InputError
 from sscl.evidence.check import check
 from sscl.package.pack import files_of
@@ -43,6 +39,7 @@ from tasks.parameters import set_parameters
 from tasks.pipeline import BusyError, Pipeline
 from tasks.results import publish_results
 from tests.conftest import ROOT, environment
+from tests.kept import assert_not_kept, database_dump
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +149,7 @@ def test_artifacts_show_in_prefect_and_secrets_do_not(workspace: Path, server: N
     shown = asyncio.run(keys())
     assert {"ownership-verification", "image-grid", "progress-generator-release"} <= shown
     text = database_dump()
-    secret = (workspace / "out/private/watermark/release/generator.safetensors").read_bytes()[-300:]
-    assert secret.hex() not in text
-    assert base64.b64encode(secret).decode()[8:-8] not in text
+    assert_not_kept(text, workspace / "out")
     assert "secret.json" not in text
 
 
@@ -172,14 +167,6 @@ def test_amplified_marks_are_shown_of_a_study_alone(
     (tmp_path / "out/metrics.json").write_text(json.dumps(metrics))
     publish_results.fn(str(tmp_path))
     assert made == shown
-
-
-def database_dump() -> str:
-    """Everything in Prefect's database, as SQL."""
-    url = get_current_settings().server.database.connection_url
-    assert url is not None
-    with closing(sqlite3.connect(url.get_secret_value().partition("///")[2])) as database:
-        return "\n".join(database.iterdump())
 
 
 def test_a_bad_parameter_stops_the_flow_and_leaves_the_file(workspace: Path, server: None) -> None:
@@ -274,6 +261,7 @@ def test_audits_ask_every_suspect_of_the_list(
     (tmp_path / "suspects.yaml").write_text(yaml.safe_dump([{"suspect": suspects[0]}]))
     (found,) = audits(str(tmp_path / "suspects.yaml"), root=str(workspace))
     assert found["adjusted"] == found["p_value"]
+    assert_not_kept(database_dump(), workspace / "out")
 
 
 def test_the_release_flow_publishes_and_keeps_the_secret(
@@ -294,12 +282,7 @@ def test_the_release_flow_publishes_and_keeps_the_secret(
     (manifest,) = reader.published(Objects(f"s3://{bucket}/public"))
     assert (manifest.version, manifest.digest) == ("1.0.0", done["digest"])
     assert reader.verify(Objects(f"s3://{bucket}/public"), manifest, 2) == []
-    kept = database_dump()
-    opening = json.loads((folder / "out/private/commitment/opening.json").read_text())
-    for secret in (identity, "thirty-two secret bytes", opening["salt"], str(opening["decoy_seed"])):
-        assert secret not in kept
-    marked = load_tensors(folder / "out/private/watermark/release/indices.safetensors")[0]["indices"].tolist()
-    assert str(marked)[1:-1] not in kept
+    assert_not_kept(database_dump(), folder / "out", identity, "thirty-two secret bytes")
 
 
 def test_only_what_may_be_published_goes_to_dvcs_public_remote(workspace: Path, tmp_path: Path) -> None:

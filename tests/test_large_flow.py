@@ -26,6 +26,7 @@ from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
 from tasks.runners import runner
 from tests.conftest import ROOT
+from tests.kept import assert_not_kept, database_dump
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +117,4 @@ def test_shards_are_published_by_tasks(checkout: Path, server: None, bucket: str
     assert reader.pull(objects, manifest, tmp_path / "got", 2) == len(manifest.files)
     assert reader.check_folder(tmp_path / "got") == []
     assert large("1.0.0", str(checkout)) == published
+    assert_not_kept(database_dump(), Path(published["folder"]))

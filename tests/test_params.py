@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sscl.config import Config, dump
 from sscl.errors import ConfigError
 from sscl.params import build, load, overlay, read
+from sscl.release.config import load_release
 from tests.conftest import ROOT
 
 PARAMS = ROOT / "params.yaml"
@@ -27,7 +29,7 @@ def test_every_profile_loads_and_round_trips(profile: str) -> None:
 def test_every_profile_lists_every_section(profile: str) -> None:
     """DVC follows ``profiles.NAME.section`` by name, so a missing one would be an error there."""
     sections = {k for k, v in dump(load(PARAMS, profile)).items() if isinstance(v, dict)}
-    assert set(read(PARAMS)["profiles"][profile]) == sections
+    assert set(read(PARAMS)["profiles"][profile]) - {"release"} == sections
 
 
 def test_every_value_has_a_comment() -> None:
@@ -104,3 +106,9 @@ def test_profile_then_override() -> None:
     config = load(PARAMS, "cifar10-small", ["user.epochs=1"])
     assert isinstance(config, Config)
     assert (config.user.model, config.user.epochs, config.user.optimizer) == ("resnet8", 1, "adam")
+
+
+def test_a_profile_may_have_limits_of_its_own() -> None:
+    assert load_release(PARAMS).limits.lpips == 0.5
+    assert load_release(PARAMS, profile="cifar10-small").limits == replace(load_release(PARAMS).limits, lpips=0.01)
+    assert load_release(PARAMS, ["release.limits.lpips=0.2"], "cifar10-small").limits.lpips == 0.2

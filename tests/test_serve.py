@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -25,10 +26,10 @@ import yaml
 from prefect import flow, task
 from prefect.events.schemas.automations import AutomationCore
 from prefect.futures import wait as wait_for
-from prefect.settings import PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.serve import FLOWS, deployments, limit_gpu
+from flows.serve import FLOWS, deployments, limit_gpu, main
 from sscl.errors import ConfigError, InputError, SSCLError
 from sscl.release.errors import GateError, TakenError
 from tasks.audit import announce_verdict, read_suspects, run_audit
@@ -133,20 +134,32 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with started(fresh(tmp_path_factory.mktemp("prefect"))) as found:
+        yield found
+
+
+def fresh(home: Path) -> Server:
+    """A server's address and settings, as docs/pipeline.md has them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
-    home = str(tmp_path_factory.mktemp("prefect"))
-    extra = {"PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    extra = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     extra |= {"PREFECT_API_URL": url, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = ["prefect", "server", "start", "--port", str(port)]
-    with subprocess.Popen(command, env=environment(**extra), **QUIET) as process:
+    extra |= {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
+    return Server(url, environment(**extra))
+
+
+@contextmanager
+def started(server: Server, stop: int = signal.SIGTERM) -> Iterator[Server]:
+    """The server, until it is sent ``stop``."""
+    command = ["prefect", "server", "start", "--port", str(httpx.URL(server.url).port)]
+    with subprocess.Popen(command, env=server.environment, start_new_session=True, **QUIET) as process:
         try:
-            wait(lambda: httpx.get(f"{url}/health").status_code == 200)
-            yield Server(url, environment(**extra))
+            wait(lambda: httpx.get(f"{server.url}/health").status_code == 200)
+            yield server
         finally:
-            process.terminate()
+            os.killpg(process.pid, stop)
 
 
 @pytest.mark.slow
@@ -271,6 +284,14 @@ def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not() -> None:
     assert {kind: tries.count(kind) for kind in set(tries)} == {"busy": 3, "gate": 1, "input": 1, "taken": 1}
 
 
+def test_serving_needs_a_server() -> None:
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        pytest.raises(ConfigError, match="PREFECT_API_URL: not set, and a temporary server schedules nothing"),
+    ):
+        main(lambda *_, **__: pytest.fail("it served"))
+
+
 def test_tasks_on_the_gpu_take_turns() -> None:
     """Two at once, and the limit of one that ``sscl serve`` sets; ours are tagged."""
     assert all("gpu" in found.tags for found in (measure, publish_release, run_audit))
@@ -295,6 +316,46 @@ def test_tasks_on_the_gpu_take_turns() -> None:
         both()
     first, second = sorted(spans)
     assert first[1] <= second[0]
+
+
+TRAINING = """
+import sys, time
+from prefect import flow, task
+from flows.serve import limit_gpu
+@task(tags=["gpu"])
+def train():
+    print("training", flush=True)
+    time.sleep(float(sys.argv[1]))
+@flow
+def one():
+    train()
+limit_gpu()
+one()
+"""
+
+
+@pytest.mark.slow
+def test_a_crash_of_server_and_training_does_not_keep_the_gpu(tmp_path: Path) -> None:
+    """The machine went down in the middle of a training; afterwards the next one gets the slot."""
+    with (
+        started(fresh(tmp_path), signal.SIGKILL) as server,
+        subprocess.Popen(
+            [sys.executable, "-c", TRAINING, "600"],
+            env=server.environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert "training" in process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    with started(server):
+        command = [sys.executable, "-c", TRAINING, "0"]
+        quick = {**server.environment, "PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS": "2"}
+        done = subprocess.run(command, env=quick, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    assert "training" in done.stdout
 
 
 def wait(until: Any) -> None:

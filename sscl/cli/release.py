@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sscl.cli.common import Debug, Json, Params, err_console, reporting
+from sscl.cli.common import Debug, Differing, Json, Params, Profile, err_console, reporting
 
 if TYPE_CHECKING:
     from sscl.release.config import ReleaseConfig
@@ -56,10 +56,10 @@ def _say(text: str) -> None:
     err_console.print(text, highlight=False, markup=False)
 
 
-def _config(params: Path | None, overrides: list[str] | None) -> "ReleaseConfig":
+def _config(params: Path | None, overrides: list[str] | None, profile: str | None = None) -> "ReleaseConfig":
     from sscl.release.config import load_release
 
-    return load_release(params, overrides or ())
+    return load_release(params, overrides or (), profile)
 
 
 @app.command()
@@ -68,7 +68,9 @@ def create(
     out: Annotated[Path, typer.Option("--out", "-o", help="Output root of a finished pipeline.")] = Path("out"),
     recipient: Annotated[str | None, typer.Option(help="A licensee: a copy under a key of its own.")] = None,
     study: Annotated[bool, typer.Option("--study", help="Without key_file: anybody can derive the secret.")] = False,
+    differing: Differing = False,
     params: Params = None,
+    profile: Profile = None,
     set_: Set = None,
     json_: Json = False,
     debug: Debug = False,
@@ -81,7 +83,8 @@ def create(
     def work() -> None:
         from sscl.release.create import create
 
-        outcome = create(out, _config(params, set_), version, _say, recipient=recipient, study=study)
+        config = _config(params, set_, profile)
+        outcome = create(out, config, version, _say, recipient=recipient, study=study, differing=differing)
         if json_:
             found = {"version": version, "digest": outcome.manifest.digest, "sent": outcome.sent}
             typer.echo(json.dumps(found))

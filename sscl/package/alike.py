@@ -19,11 +19,13 @@ def plain(data: bytes, channels: int, size: int) -> bytes:
     """The image as an uncompressed PNG with that many channels; its length depends on its height and width alone.
 
     Raises:
-        RefusedImageError: damaged, or not ``size`` pixels high and wide.
+        RefusedImageError: damaged, in colour among grey ones, or not ``size`` pixels high and wide.
     """
     pixels = decode(data)
     if pixels.shape[:2] != (size, size):
         raise RefusedImageError(f"{pixels.shape[1]}x{pixels.shape[0]} px, expected {size}x{size}")
+    if channels == 1 and pixels.ndim == 3:
+        raise RefusedImageError("in colour, expected greyscale as the others are")
     if channels == 3 and pixels.ndim == 2:  # a marked image of an RGB set is RGB, so all are
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     buffer = io.BytesIO()

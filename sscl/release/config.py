@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sscl.config import require
-from sscl.params import default_params, read, with_overrides
+from sscl.params import default_params, merge, read, with_overrides
 from sscl.parsing import parse
 from sscl.release.places import are_apart
 
@@ -64,11 +64,13 @@ class ReleaseConfig:
         )
 
 
-def load_release(path: Path | None = None, overrides: Iterable[str] = ()) -> ReleaseConfig:
-    """The section, with ``release.key=value`` overrides.
+def load_release(path: Path | None = None, overrides: Iterable[str] = (), profile: str | None = None) -> ReleaseConfig:
+    """The section with the profile's (``None``: the file's own ``profile:``) and ``release.key=value`` overrides.
 
     Raises:
         ConfigError: unknown key, wrong type, or impossible value.
     """
-    raw = with_overrides(read(path or default_params()), overrides)
-    return parse(ReleaseConfig, raw.get("release", {}), "release")
+    raw = read(path or default_params())
+    profiled = (raw.get("profiles", {}).get(profile or raw.get("profile")) or {}).get("release", {})
+    found = with_overrides({"release": merge(raw.get("release", {}), profiled)}, overrides)
+    return parse(ReleaseConfig, found["release"], "release")

@@ -53,6 +53,7 @@ def create(
     checkout: Path = Path(),
     recipient: str | None = None,
     study: bool = False,
+    differing: bool = False,
 ) -> Outcome:
     """Publish the watermarked dataset under ``root``; run again after any failure, it goes on where it was.
 
@@ -66,10 +67,11 @@ def create(
         recipient: publish a copy under a key of its own, as ``NAME-for-RECIPIENT`` under ``release.copies``: beside the
             release for everybody it would tell which images are marked. The gate is that release's.
         study: whether a secret that follows from the public seed will do.
+        differing: whether it may stand beside a version with other images or marks, from which both sets of marks show.
 
     Raises:
         GateError: a figure is above its limit.
-        InputError: no finished pipeline, an impossible version, no key to seal to.
+        InputError: no finished pipeline, an impossible version, no key to seal to, or a version that differs is there.
         SSCLError: S3 refuses, or another publisher was first; nothing of this release is visible.
     """
     run = passed(root, config, version, announce, show, study)
@@ -79,7 +81,7 @@ def create(
     ensure_packed(root, run)
     candidate = Candidate(root, run.package.name, files_of(root / PACKED), digest(root / RELEASED))
     place = config.copies if recipient else config.public
-    return send(candidate, place, config, version, announce, checkout)
+    return send(candidate, place, config, version, announce, checkout, differing=differing)
 
 
 def ensure_packed(root: Path, run: Config) -> None:
@@ -127,6 +129,7 @@ def send(
     announce: Callable[[str], None],
     checkout: Path,
     upload: Upload = upload_here,
+    differing: bool = False,
 ) -> Outcome:
     """Seal the secret and publish at ``place``; ``upload`` sends the files, here or on workers."""
     root, files = candidate.root, candidate.files
@@ -147,7 +150,9 @@ def send(
         sealed.seal(root, (SECRET, OPENED), config.seal_to, path)
         secret = File(str(path), path.stat().st_size, digest(path))
         public, private = Objects(place), Objects(config.private)
-        outcome = publish(public, private, manifest, root / PACKED, secret, config.parallel, upload=upload)
+        outcome = publish(
+            public, private, manifest, root / PACKED, secret, config.parallel, upload=upload, differing=differing
+        )
     announce(f"published: {candidate.name} {version}, {outcome.sent} files sent")
     return outcome
 

@@ -96,9 +96,9 @@ def read_manifest(objects: Objects, name: str, version: str) -> Manifest | None:
             raise ValueError
         manifest = Manifest(**raw)
         files = manifest.content()
-    except (ValueError, TypeError):
+        unsafe = [file.path for file in files if file.path.startswith("/") or ".." in file.path.split("/")]
+    except (ValueError, TypeError, AttributeError):
         raise ManifestError(f"{place}: not a manifest of {FORMAT}; is the URL right?") from None
-    unsafe = [file.path for file in files if file.path.startswith("/") or ".." in file.path.split("/")]
     if unsafe or content_digest(files) != manifest.digest or (manifest.name, manifest.version) != (name, version):
         raise ManifestError(f"{place}: the manifest contradicts itself; do not use it, tell the owner")
     return manifest

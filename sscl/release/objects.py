@@ -19,10 +19,15 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
     ReadTimeoutError,
     ResponseStreamingError,
+    SSOError,
+    TokenRetrievalError,
 )
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -56,6 +61,9 @@ REASONS = {
 # What somebody has to mend before trying again helps.
 LASTING = {"NoSuchBucket", "AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"}
 LASTING |= {"ExpiredToken", "ExpiredTokenException"}
+NO_CREDENTIALS = (
+    CredentialRetrievalError, NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError
+)  # fmt: skip
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -121,8 +129,16 @@ class Objects:
             except ClientError as error:
                 if _code(error) in MISSING:
                     return None
-                raise
+                raise self._worded(key, error) from None
         return found["Metadata"].get(SHA256), found["ContentLength"]
+
+    def _worded(self, key: str, error: ClientError) -> ClientError:
+        """A refused HEAD has no body that says why; asked as a GET, the server says it."""
+        try:
+            self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, Range="bytes=0-0")["Body"].close()
+        except ClientError as worded:
+            return worded
+        return error
 
     def put(self, key: str, path: Path, sha256: str) -> bool:
         """Upload a file, in parts if it is large; whether it was sent (it is not if it is there already).
@@ -249,6 +265,8 @@ class Objects:
             code = _code(error)
             kind = InputError if code in LASTING else SSCLError
             raise kind(f"{place}: {REASONS.get(code, f'the server said {code}; run again')}") from None
+        except NO_CREDENTIALS as error:
+            raise InputError(f"{place}: {error}; log in again, or correct the credentials") from None
         except (BotoCoreError, HTTPClientError) as error:
             raise SSCLError(f"{place}: {type(error).__name__}; is the server reachable?") from None
 

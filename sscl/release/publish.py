@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sscl.errors import SSCLError
+from sscl.errors import InputError, SSCLError
 from sscl.package.shards import File
 from sscl.release.errors import TakenError
 from sscl.release.manifest import Manifest, folder_of, manifest_key, read_manifest
 from sscl.release.objects import Object, Objects
+from sscl.release.reader import published
 
 SETTLE = 3.0  # seconds; more than the clocks of one service's gateways differ, and than a listing's resolution
 
@@ -47,6 +48,7 @@ def publish(
     parallel: int,
     sleep: Callable[[float], None] = time.sleep,
     upload: Upload = upload_here,
+    differing: bool = False,
 ) -> Outcome:
     """Upload what is missing and make the release visible. Run again after any failure: it goes on.
 
@@ -58,14 +60,20 @@ def publish(
         parallel: uploads at a time.
         sleep: waits for the claims of others to be listed.
         upload: sends the files, here or on workers.
+        differing: whether it may stand beside a version with other images or other marks.
 
     Raises:
+        InputError: a published version has other images or other marks, and ``differing`` is not given.
         TakenError: another content is published, or claimed first, under this version.
         SSCLError: the server refuses or cannot be reached; nothing of the release is visible.
     """
     there = read_manifest(public, manifest.name, manifest.version)
     if there:
         _same(there, manifest, public)
+    else:
+        _first(public, manifest)
+        if not differing:
+            _alike(public, manifest)
     folder = folder_of(manifest.name, manifest.digest)
     secret = f"{folder}/{Path(sealed.path).name}"
     if private.sha256(secret) is None:  # sealed anew in every run; an earlier one for the same keys is as good
@@ -82,6 +90,39 @@ def publish(
     return Outcome(manifest, sent)
 
 
+def _alike(public: Objects, manifest: Manifest) -> None:
+    """An image that differs between two versions is marked in one of them, and everybody can read both."""
+    for other in published(public, manifest.name, _stop):
+        if other.dataset != manifest.dataset:
+            raise InputError(
+                f"{manifest.name} {other.version} has other images or other marks: who compares the two sees which are "
+                "marked. Publish the same marked set, or say --differing if that may be seen"
+            )
+
+
+def _stop(reason: str) -> None:
+    raise InputError(reason)
+
+
+def _first(public: Objects, manifest: Manifest) -> None:
+    """Whoever would lose the version sends nothing: its files would stay, and tell its marks."""
+    prefix = _claims(manifest)
+    first = min(public.list(prefix), key=_order, default=None)
+    if first and first.key != f"{prefix}{manifest.digest}":
+        raise _taken(manifest, first)
+
+
+def _claims(manifest: Manifest) -> str:
+    return f"{manifest.name}/claims/{manifest.version}/"
+
+
+def _taken(manifest: Manifest, first: Object) -> TakenError:
+    return TakenError(
+        f"{manifest.name} {manifest.version}: claimed at {first.modified:%Y-%m-%d %H:%M:%S} for other content "
+        f"({first.key.rpartition('/')[2][:12]}); publish another version"
+    )
+
+
 def _claim(public: Objects, manifest: Manifest, sleep: Callable[[float], None]) -> None:
     """Take the version, or raise ``TakenError``: the earliest claim wins, by the server's clock.
 
@@ -89,7 +130,7 @@ def _claim(public: Objects, manifest: Manifest, sleep: Callable[[float], None]) 
     stands; after waiting longer than clocks differ, every claim that could be earlier is in the listing, and all
     publishers see the same first one.
     """
-    prefix = f"{manifest.name}/claims/{manifest.version}/"
+    prefix = _claims(manifest)
     mine = f"{prefix}{manifest.digest}"
     if public.sha256(mine) is None:
         public.write(mine, manifest.digest.encode(), new=True)
@@ -98,10 +139,7 @@ def _claim(public: Objects, manifest: Manifest, sleep: Callable[[float], None]) 
     if first is None:
         raise SSCLError(f"{public.url}/{mine}: the claim is not listed; run again")
     if first.key != mine:
-        raise TakenError(
-            f"{manifest.name} {manifest.version}: claimed at {first.modified:%Y-%m-%d %H:%M:%S} for other content "
-            f"({first.key.rpartition('/')[2][:12]}); publish another version"
-        )
+        raise _taken(manifest, first)
 
 
 def _order(claim: Object) -> tuple[float, str]:

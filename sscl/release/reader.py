@@ -15,7 +15,7 @@ from typing import Any
 from sscl.artifacts import digest, write_atomically
 from sscl.errors import InputError, SSCLError
 from sscl.package.shards import File
-from sscl.release.manifest import Manifest, ManifestError, folder_of, read_manifest
+from sscl.release.manifest import VERSION, Manifest, ManifestError, folder_of, read_manifest
 from sscl.release.objects import Objects, TamperedError
 
 MANIFEST = "release.json"  # the manifest, beside the files that were pulled
@@ -31,8 +31,11 @@ def published(
     found = [item for item in objects.list(f"{name}/versions/" if name else "") if "/versions/" in item.key]
     for item in sorted(found, key=lambda item: (item.modified, item.key)):
         dataset, _, file = item.key.rpartition("/versions/")
+        version = file.removesuffix(".json")
+        if version == file or not VERSION.fullmatch(version):
+            continue  # a folder's marker, or somebody else's file
         try:
-            manifest = read_manifest(objects, dataset, file.removesuffix(".json"))
+            manifest = read_manifest(objects, dataset, version)
         except (ManifestError, TamperedError) as error:
             refused(str(error))
             continue

@@ -36,7 +36,7 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
     """The dataset under the recipient's own key and class, made unless it is there; an output root to audit with.
 
     Raises:
-        InputError: an impossible name, no finished pipeline, or a method without keys.
+        InputError: an impossible name, no finished pipeline, a method without keys, or another copy is there.
     """
     if not NAME.fullmatch(recipient):
         raise InputError(f"recipient: {recipient!r} is not possible, expected letters, digits, dots and dashes")
@@ -48,6 +48,12 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
     inputs["key_file"] = seeds.secret_digest(config.key_file)
     key = key_of(recipient=recipient, config=sections, inputs=inputs, code=code_digest(__name__))
     slot = Slot(f"recipient-{recipient}", tuple(sub / out for out in outs), key, root / STATE)
+    made = slot.manifest()
+    if made and made.get("key") != key and (sub / OPENED).exists():
+        raise InputError(
+            f"{sub}: made from another release, configuration or version of sscl; what opens its commitment would be "
+            "lost, so move the folder away for a new copy"
+        )
     with building(slot, overwrite=True) as temporaries:
         if temporaries is not None:
             generator, public, private, committed, opening = temporaries

@@ -17,7 +17,7 @@ from sklearn.model_selection import cross_val_predict
 
 from sscl.config import DataConfig, PackageConfig
 from sscl.data.base import Record
-from sscl.data.codec import encode_like
+from sscl.data.codec import RefusedImageError, encode_like
 from sscl.data.store import Card, open_dataset, writing
 from sscl.package import alike
 from sscl.package.pack import pack
@@ -43,6 +43,13 @@ def test_every_image_becomes_an_uncompressed_png_of_one_length() -> None:
         image = Image.open(io.BytesIO(after))
         assert (image.format, image.mode) == ("PNG", "RGB")
         assert np.array_equal(np.asarray(image), np.asarray(Image.open(io.BytesIO(before)).convert("RGB")))
+
+
+def test_colour_among_grey_images_is_refused() -> None:
+    """It would be an RGB file of another length, which no marked image is."""
+    colour = encoded(np.zeros((9, 9, 3), dtype=np.uint8), "PNG")
+    with pytest.raises(RefusedImageError, match="in colour, expected greyscale as the others are"):
+        alike.plain(colour, 1, 9)
 
 
 def side_information(data: bytes, position: int) -> list[float]:

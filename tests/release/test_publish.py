@@ -25,7 +25,7 @@ from sscl.release.publish import SETTLE, Outcome, publish
 class Publisher:
     """One owner's package and manifest."""
 
-    def __init__(self, folder: Path, bucket: str, content: str = "x", version: str = "1.0") -> None:
+    def __init__(self, folder: Path, bucket: str, content: str = "x", version: str = "1.0", dataset: str = "0") -> None:
         self.package, self.sealed = folder / "package", folder / "secret-0.age"
         (self.package / "data").mkdir(parents=True)
         for number in range(4):
@@ -34,12 +34,12 @@ class Publisher:
         self.public, self.private = Objects(f"s3://{bucket}/public"), Objects(f"s3://{bucket}/private")
         files = files_of(self.package)
         self.manifest = Manifest(
-            FORMAT, "d", version, "now", content_digest(files), "0", "1", {}, [asdict(file) for file in files]
+            FORMAT, "d", version, "now", content_digest(files), dataset, "1", {}, [asdict(file) for file in files]
         )
 
-    def publish(self, sleep: Callable[[float], None] = lambda _: None) -> Outcome:
+    def publish(self, sleep: Callable[[float], None] = lambda _: None, differing: bool = False) -> Outcome:
         sealed = File(str(self.sealed), self.sealed.stat().st_size, digest(self.sealed))
-        return publish(self.public, self.private, self.manifest, self.package, sealed, 2, sleep)
+        return publish(self.public, self.private, self.manifest, self.package, sealed, 2, sleep, differing=differing)
 
 
 class Breaks:
@@ -77,11 +77,39 @@ def test_other_content_does_not_replace_a_version(bucket: str, tmp_path: Path) -
     assert [m.version for m in reader.published(Objects(f"s3://{bucket}/public"), "d")] == ["1.0", "1.1"]
 
 
+def test_a_version_with_other_marks_is_not_put_beside_one(bucket: str, tmp_path: Path) -> None:
+    """An image that differs between two public versions is marked in one of them."""
+    Publisher(tmp_path / "a", bucket, "x").publish()
+    other = Publisher(tmp_path / "b", bucket, "y", "1.1", dataset="1")
+    before = sorted(item.key for item in other.public.list(""))
+    with pytest.raises(InputError, match=r"d 1\.0 has other images or other marks: .* or say --differing"):
+        other.publish()
+    assert sorted(item.key for item in other.public.list("")) == before
+    assert other.publish(differing=True).sent == 4
+
+
+def test_whoever_would_lose_the_version_sends_nothing(bucket: str, tmp_path: Path) -> None:
+    """Its files would stay, and differ from the winner's where images are marked."""
+    first, late = Publisher(tmp_path / "a", bucket, "x"), Publisher(tmp_path / "b", bucket, "y")
+    with pytest.raises(InterruptedError):
+        first.publish(_interrupted)  # after its claim
+    before = sorted(item.key for item in late.public.list(""))
+    with pytest.raises(TakenError, match=r"claimed at .* for other content"):
+        late.publish()
+    assert sorted(item.key for item in late.public.list("")) == before
+    assert first.publish().manifest == first.manifest
+
+
+def _interrupted(_: float) -> None:
+    raise InterruptedError
+
+
 @pytest.mark.parametrize("serialised", [True, False])
 def test_two_publishers_cannot_both_win(
     serialised: bool, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the server lets every parallel conditional write through."""
+    """Also where the server lets every parallel conditional write through; all have looked before any has claimed."""
+    monkeypatch.setattr("sscl.release.publish._first", lambda *_: None)
     if not serialised:
         write = Objects.write
         monkeypatch.setattr(Objects, "write", lambda self, key, content, new=False: write(self, key, content))
@@ -118,7 +146,8 @@ def test_the_settling_time_is_waited(bucket: str, tmp_path: Path) -> None:
 def test_broken_off_at_any_request(bucket: str, tmp_path: Path) -> None:
     """Each time one request later: nothing is visible until everything is, and a rerun completes."""
     for last in itertools.count():
-        one = Publisher(tmp_path / str(last), bucket, f"content {last} ", f"1.{last}")
+        place = f"{bucket}/{last}"
+        one = Publisher(tmp_path / str(last), place)
         breaks = Breaks(last)
         for objects in (one.public, one.private):
             objects.client.meta.events.register("before-send.s3", breaks)
@@ -127,11 +156,11 @@ def test_broken_off_at_any_request(bucket: str, tmp_path: Path) -> None:
             break
         except KeyboardInterrupt:
             pass
-        fresh = Objects(f"s3://{bucket}/public")
-        assert read_manifest(fresh, "d", f"1.{last}") is None
-        one.public, one.private = fresh, Objects(f"s3://{bucket}/private")
+        fresh = Objects(f"s3://{place}/public")
+        assert read_manifest(fresh, "d", "1.0") is None
+        one.public, one.private = fresh, Objects(f"s3://{place}/private")
         one.publish()
-        found = read_manifest(fresh, "d", f"1.{last}")
+        found = read_manifest(fresh, "d", "1.0")
         assert found is not None
         assert reader.verify(fresh, found, 2) == []
     assert last > 4 * 2 + 2, "the files, the secret, the claim and the manifest were asked for and written"
@@ -198,6 +227,8 @@ def test_a_manifest_that_contradicts_itself_hides_no_other(bucket: str, tmp_path
     Publisher(tmp_path / "b", bucket, "y", "1.1").publish()
     objects = Objects(f"s3://{bucket}/public")
     objects.write("d/versions/1.0.json", b'{"format": "sscl-release/1", "name": "d"}')
+    for stray in ("", ".DS_Store", "notes.txt", "a/b.json"):
+        objects.write(f"d/versions/{stray}", b"{}")
     reasons: list[str] = []
     assert [m.version for m in reader.published(objects, "d", reasons.append)] == ["1.1"]
     assert [reason.split(": ")[-1] for reason in reasons] == ["not a manifest of sscl-release/1; is the URL right?"]

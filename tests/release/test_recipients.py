@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sscl.evidence.check import check
 from sscl.evidence.session import audit_suspect
 from sscl.oracles import Context, Oracle
 from sscl.release import places, recipients
-from sscl.stages.names import COMMITMENT
+from sscl.stages.names import COMMITMENT, OPENING
 from sscl.types import Responses
 from sscl.watermarks.io import GENERATOR, load_watermark
 
@@ -106,6 +107,14 @@ def test_a_copy_is_made_once_and_the_same_again(copies: Path, config: Config, tm
     assert digest(recipients.protect(again, config, "ada") / "public/release") == made
     shutil.rmtree(again / "recipients/ada/public")
     assert digest(recipients.protect(again, config, "ada") / "public/release") == made
+
+
+def test_what_opens_a_copys_commitment_is_not_replaced(copies: Path, config: Config) -> None:
+    opening = copies / "recipients/ada" / places.OPENED / OPENING
+    before = opening.read_bytes()
+    with pytest.raises(InputError, match=r"ada: made from another release, configuration .* move the folder away"):
+        recipients.protect(copies, replace(config, audit=replace(config.audit, images=9)), "ada")
+    assert opening.read_bytes() == before
 
 
 @pytest.mark.parametrize("whose", [*NAMES, None])
