@@ -38,6 +38,8 @@ class Proxy:
     def strikes(self) -> bool:
         """Whether this request is to be broken."""
         with self.lock:
+            if self.fault == "expired" and self.injected:  # a token that has expired stays expired
+                return True
             return self.fault is not None and self.random.random() < self.share
 
     def count(self) -> None:
