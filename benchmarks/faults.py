@@ -45,7 +45,7 @@ from sscl.release.objects import Objects
 from sscl.release.places import METRICS, PACKED, SECRET
 from sscl.release.sealed import new_identity
 from sscl.runner import run_all
-from tests.conftest import TINY, mounted, shapes, store
+from tests.conftest import EASY, TINY, mounted, shapes, store
 from tests.release.proxy import FAULTS, proxying
 from tests.release.test_faults import PUBLISH, intact
 from tests.release.test_publish import Publisher
@@ -161,7 +161,7 @@ def releasing(place: Place) -> tuple[Path, list[str]]:
     """An output root, and ``sscl release create`` of it as a command."""
     root = Path(shutil.copytree(pipeline(), place.folder / "out"))
     sets = [f"release.{name}=s3://{place.bucket}/{name}" for name in ("public", "private", "copies")]
-    sets += [f"release.limits.{name}=1000" for name in Limits.__annotations__]
+    sets += EASY
     sets.append(f"release.seal_to=[{new_identity()[1]}]")
     command = [sys.executable, "-m", "sscl", "release", "create", "1.0.0", "--study", "--debug", "--out", str(root)]
     return root, command + [text for change in sets for text in ("--set", change)]

@@ -13,13 +13,13 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
 
 from flows.audits import audits
 from flows.benchmark import benchmark
 from flows.release import release
 from sscl.cli.common import reporting
 from sscl.errors import ConfigError
+from tasks.runners import require_server
 
 FLOWS: dict[str, Any] = {"audits": audits, "benchmark": benchmark, "release": release}
 SCHEDULE = Path("prefect.yaml")
@@ -65,11 +65,7 @@ def main(start: Callable[..., None] = serve) -> None:
     Raises:
         ConfigError: no server is named; a temporary one would schedule nothing.
     """
-    if PREFECT_API_URL.value() is None:
-        raise ConfigError(
-            "PREFECT_API_URL: not set, and a temporary server schedules nothing; `prefect server start`, then "
-            "export PREFECT_API_URL=http://127.0.0.1:4200/api"
-        )
+    require_server("PREFECT_API_URL: not set, and a temporary server schedules nothing")
     limit_gpu()
     start(*deployments(), limit=1, pause_on_shutdown=False)  # a night that was missed is made up for
 

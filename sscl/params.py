@@ -55,14 +55,20 @@ def load(path: Path | None = None, profile: str | None = None, overrides: Iterab
 
 def overlay(raw: Raw, profile: str | None = None, overrides: Iterable[str] = ()) -> Raw:
     """The effective sections: the file's own, then the profile's, then the overrides."""
-    profiles = raw.get("profiles", {})
-    name = profile or raw.get("profile", "demo")
     sections = {key: value for key, value in raw.items() if key not in BESIDE}
-    if name not in profiles:
-        raise ConfigError(f"profile: {name!r} does not exist, choose one of {', '.join(sorted(profiles)) or '(none)'}")
-    merged = with_overrides(merge(sections, profiles[name] or {}), overrides)
+    merged = with_overrides(merge(sections, profiled(raw, profile)), overrides)
     merged.pop("release", None)  # an override of it is for ``sscl.release``
     return merged
+
+
+def profiled(raw: Raw, profile: str | None = None) -> Raw:
+    """The sections of a profile, ``None`` for the file's own; raises ``ConfigError`` if there is no such profile."""
+    profiles = raw.get("profiles", {})
+    name = profile or raw.get("profile", "demo")
+    if name not in profiles:
+        raise ConfigError(f"profile: {name!r} does not exist, choose one of {', '.join(sorted(profiles)) or '(none)'}")
+    found: Raw = profiles[name] or {}
+    return found
 
 
 def with_overrides(raw: Raw, overrides: Iterable[str]) -> Raw:

@@ -25,6 +25,12 @@ Workers = Annotated[int, typer.Option(help="Tasks at a time, on this machine.", 
 Address = Annotated[str | None, typer.Option(help="Of a Dask or Ray cluster that is there, instead of workers here.")]
 
 
+def require_server(why: str) -> None:
+    """Raises ``ConfigError`` that begins with ``why`` if no server is named; a temporary one would not do."""
+    if PREFECT_API_URL.value() is None:
+        raise ConfigError(f"{why}; `prefect server start`, then export PREFECT_API_URL=http://127.0.0.1:4200/api")
+
+
 def runner(name: str, workers: int, address: str | None = None) -> TaskRunner[Any]:
     """A task runner by its parameter.
 
@@ -38,11 +44,8 @@ def runner(name: str, workers: int, address: str | None = None) -> TaskRunner[An
     """
     if name not in RUNNERS:
         raise ConfigError(f"runner: {name!r} does not exist, choose one of {', '.join(RUNNERS)}")
-    if name != "thread" and PREFECT_API_URL.value() is None:
-        raise ConfigError(
-            f"runner: {name} needs a Prefect server that its workers reach; `prefect server start`, then "
-            "export PREFECT_API_URL=http://127.0.0.1:4200/api"
-        )
+    if name != "thread":
+        require_server(f"runner: {name} needs a Prefect server that its workers reach")
     if name == "thread" and address:
         raise ConfigError(f"address: {address!r} needs --runner dask or ray")
     module, kind, arguments = RUNNERS[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from sscl.data.base import Record
 from sscl.data.codec import encode_png, to_pixels
 from sscl.data.store import writing
 from sscl.params import load
+from sscl.release.config import Limits
 from sscl.types import ImageSet
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +53,7 @@ TINY = (
     "package.name=shapes",
     "package.shard_images=100",
 )
+EASY = [f"release.limits.{name}=1000" for name in Limits.__annotations__]  # a gate that the tiny dataset's marks pass
 
 
 def shapes(count: int, seed: int, size: int = 28, channels: int = 1) -> ImageSet:
@@ -152,6 +155,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         except subprocess.CalledProcessError:
             pytest.skip("mounting needs root")
         yield folder
+
+
+def free_port() -> int:
+    """A port on loopback that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def environment(**extra: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ from sscl.errors import ConfigError, InputError
 from sscl.evidence.check import check
 from sscl.package.pack import files_of
 from sscl.release import reader
-from sscl.release.config import Limits, load_release
+from sscl.release.config import load_release
 from sscl.release.create import create
 from sscl.release.errors import GateError
 from sscl.release.objects import Objects
@@ -38,7 +38,7 @@ from tasks.audit import UnansweredError
 from tasks.parameters import set_parameters
 from tasks.pipeline import BusyError, Pipeline
 from tasks.results import publish_results
-from tests.conftest import ROOT, environment
+from tests.conftest import EASY, ROOT, environment
 from tests.kept import assert_not_kept, database_dump
 
 
@@ -272,7 +272,7 @@ def test_the_release_flow_publishes_and_keeps_the_secret(
     identity, public = new_identity()
     (tmp_path / "release.key").write_bytes(b"thirty-two secret bytes, no more")
     sets = [f"release.{name}=s3://{bucket}/{name}" for name in ("public", "private", "copies")]
-    sets += [f"release.limits.{name}=1000" for name in Limits.__annotations__]
+    sets += EASY
     sets += [f"release.seal_to=[{public}]", f"key_file={tmp_path / 'release.key'}"]
     with pytest.raises(GateError, match=r"quality gate: lpips .* nothing was published"):
         release("1.0.0", overrides=[*sets, "release.limits.lpips=0.0"], root=str(folder))
@@ -313,8 +313,7 @@ def test_a_consumer_gets_a_tagged_release_by_dvc(workspace: Path, bucket: str, t
     run(folder, "git", "tag", "v1.0.0")
     run(folder, "dvc", "push", "-r", "public")
     places = [f"release.{name}=s3://{bucket}/{name}" for name in ("public", "private", "copies")]
-    easy = [f"release.limits.{name}=1000" for name in Limits.__annotations__]
-    config = load_release(folder / "params.yaml", [*places, *easy, f"release.seal_to=[{new_identity()[1]}]"])
+    config = load_release(folder / "params.yaml", [*places, *EASY, f"release.seal_to=[{new_identity()[1]}]"])
     manifest = create(folder / "out", config, "1.0.0", lambda _: None, checkout=folder, study=True).manifest
     assert manifest.source["tag"] == "v1.0.0"
     assert manifest.source["uncommitted"] is False

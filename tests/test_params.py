@@ -112,3 +112,5 @@ def test_a_profile_may_have_limits_of_its_own() -> None:
     assert load_release(PARAMS).limits.lpips == 0.5
     assert load_release(PARAMS, profile="cifar10-small").limits == replace(load_release(PARAMS).limits, lpips=0.01)
     assert load_release(PARAMS, ["release.limits.lpips=0.2"], "cifar10-small").limits.lpips == 0.2
+    with pytest.raises(ConfigError, match="profile: 'cifar10' does not exist, choose one of"):
+        load_release(PARAMS, profile="cifar10")

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from sscl.release.config import Limits
 from tasks.parameters import set_parameters
-from tests.conftest import CREDENTIALS, ROOT, environment
-
-EASY = [f"release.limits.{name}=1000" for name in Limits.__annotations__]  # the tiny dataset's marks are not learnt
+from tests.conftest import CREDENTIALS, EASY, ROOT, environment, free_port
 
 
 def walk_through(port: int) -> str:
@@ -38,12 +34,9 @@ def clone(folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_walk_through_works_and_a_second_clone_verifies_the_release(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     first = clone(tmp_path / "first")
     set_parameters(first / "params.yaml", None, [*tiny, *EASY, "package.name=mnist-protected"])
-    script = f"set -e; trap 'kill $(jobs -p)' EXIT\n{walk_through(port)}\ncd {clone(tmp_path / 'second')}\n"
+    script = f"set -e; trap 'kill $(jobs -p)' EXIT\n{walk_through(free_port())}\ncd {clone(tmp_path / 'second')}\n"
     script += "sscl release list --from s3://public-datasets/releases\n"
     script += "sscl release pull mnist-protected 1.0.0 --from s3://public-datasets/releases --out got\n"
     script += "sscl release verify --folder got; (cd got && sha256sum --quiet -c SHA256SUMS)\n"

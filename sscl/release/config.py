@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sscl.config import require
-from sscl.params import default_params, merge, read, with_overrides
+from sscl.params import default_params, merge, profiled, read, with_overrides
 from sscl.parsing import parse
 from sscl.release.places import are_apart
 
@@ -68,9 +68,9 @@ def load_release(path: Path | None = None, overrides: Iterable[str] = (), profil
     """The section with the profile's (``None``: the file's own ``profile:``) and ``release.key=value`` overrides.
 
     Raises:
-        ConfigError: unknown key, wrong type, or impossible value.
+        ConfigError: unknown key or profile, wrong type, or impossible value.
     """
     raw = read(path or default_params())
-    profiled = (raw.get("profiles", {}).get(profile or raw.get("profile")) or {}).get("release", {})
-    found = with_overrides({"release": merge(raw.get("release", {}), profiled)}, overrides)
+    section = merge(raw.get("release", {}), profiled(raw, profile).get("release", {}))
+    found = with_overrides({"release": section}, overrides)
     return parse(ReleaseConfig, found["release"], "release")

@@ -266,7 +266,8 @@ class Objects:
             kind = InputError if code in LASTING else SSCLError
             raise kind(f"{place}: {REASONS.get(code, f'the server said {code}; run again')}") from None
         except NO_CREDENTIALS as error:
-            raise InputError(f"{place}: {error}; log in again, or correct the credentials") from None
+            # Not its text: a credential helper's own output would be in it.
+            raise InputError(f"{place}: {type(error).__name__}; log in again, or correct the credentials") from None
         except (BotoCoreError, HTTPClientError) as error:
             raise SSCLError(f"{place}: {type(error).__name__}; is the server reachable?") from None
 

@@ -16,12 +16,9 @@ from sscl.cli import app
 from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card
 from sscl.release import gate, places
-from sscl.release.config import Limits
 from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
-from tests.conftest import ROOT
-
-EASY = [f"release.limits.{name}=1000" for name in Limits.__annotations__]
+from tests.conftest import EASY, ROOT
 
 
 def sscl(*arguments: str) -> Result:
