@@ -331,7 +331,7 @@ def main(
         "two publishers at once": (4 * trials, two_publishers),
     }
     cases |= {fault: (trials, partial(line, fault)) for fault in FAULTS}
-    alone = (no_bucket, wrong_secret, no_permission, expired_token, wrong_clock)
+    alone: tuple[Trial, ...] = (no_bucket, wrong_secret, no_permission, expired_token, wrong_clock)
     alone += (full_disk, disk_that_fills, full_disk_of_the_publisher)
     cases |= {trial.__name__: (trials, trial) for trial in alone}
     rows = json.loads(RESULTS.read_text()) if only else []

@@ -51,10 +51,14 @@ def bare(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
         optimizer.zero_grad(set_to_none=True)
         with compute.autocast():
             loss = F.cross_entropy(run(x), y)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    return rate(lambda: [step() for _ in range(batches)], batches * config.batch_size)
+    def epoch() -> None:
+        for _ in range(batches):
+            step()
+
+    return rate(epoch, batches * config.batch_size)
 
 
 def ours(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
@@ -86,7 +90,7 @@ def data_loader(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
     def epoch() -> None:
         for x, y in loader:
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(model(x.to(compute.device)), y.to(compute.device)).backward()
+            F.cross_entropy(model(x.to(compute.device)), y.to(compute.device)).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
     return rate(epoch, len(data))

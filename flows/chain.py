@@ -6,8 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
 from sscl.stages.table import STAGES
 from tasks.stages import stage_task
+
+# Two trainings at once would share the cores; raise it on a machine with several GPUs.
+ONE_AT_A_TIME: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
 
 
 def waves(names: Iterable[str]) -> list[list[str]]:

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.chain import run_chain
+from flows.chain import ONE_AT_A_TIME, run_chain
 from tasks.parameters import set_parameters
 
 STAGES = ("prepare", "surrogate", "generator@release", "embed@release")
 
 
-@flow(name="protect", task_runner=ThreadPoolTaskRunner(max_workers=1), validate_parameters=True)
+@flow(name="protect", task_runner=ONE_AT_A_TIME, validate_parameters=True)
 def protect(profile: str | None = None, overrides: list[str] | None = None, root: str = ".") -> dict[str, Any]:
     """Prepare, train the surrogate and the generator, embed.
 

@@ -7,16 +7,15 @@ from typing import Annotated, Any
 
 import typer
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.chain import run_chain
+from flows.chain import ONE_AT_A_TIME, run_chain
 from sscl.cli.common import Debug, Differing, Set, reporting
 from sscl.stages.table import STAGES
 from tasks.parameters import set_parameters
 from tasks.release import publish_release
 
 
-@flow(name="release", task_runner=ThreadPoolTaskRunner(max_workers=1), validate_parameters=True)
+@flow(name="release", task_runner=ONE_AT_A_TIME, validate_parameters=True)
 def release(
     version: str,
     profile: str | None = None,

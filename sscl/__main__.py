@@ -1,5 +1,21 @@
-"""``python -m sscl``: the command line."""
+"""The command line: ``sscl`` and ``python -m sscl``. Stages that DVC runs start by fork where they can."""
 
-from sscl.cli import main
+import os
+import sys
 
-main()
+from sscl import forkserver
+
+
+def main() -> None:
+    """Entry point; imports nothing slow before it is known who does the work."""
+    if forkserver.wanted(os.environ):
+        code = forkserver.run("sscl.cli:main", sys.argv, "sscl.preload")
+        if code is not None:
+            sys.exit(code)
+    from sscl.cli import main as command_line
+
+    command_line()
+
+
+if __name__ == "__main__":
+    main()

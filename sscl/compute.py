@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,7 +28,7 @@ class Compute:
 
     @classmethod
     def resolve(cls, config: ComputeConfig) -> Compute:
-        """Pick the device and the switches; sets the thread count and deterministic algorithms for the process.
+        """Pick the device and the switches; sets thread count, cuDNN and memory allocation for the whole process.
 
         Raises:
             ConfigError: the named device does not exist here.
@@ -42,6 +44,7 @@ class Compute:
         gpu = device.type == "cuda"
         if config.threads is not None:
             torch.set_num_threads(config.threads)
+        _keep_freed_memory()
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
 
@@ -67,3 +70,18 @@ class Compute:
         """uint8 (N, C, H, W) to float32 in [0, 1] in the wanted layout."""
         x = images.to(self.device, torch.float32, non_blocking=True).div_(255)
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
+
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc reuse a freed tensor's memory instead of returning it to the kernel.
+
+    By default every large tensor is a mapping of its own, whose pages the kernel clears again at every training step: a
+    third of the time of a small network on a CPU. Other C libraries are left as they are.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_TOP_PAD, 64 << 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ from prefect.task_runners import TaskRunner
 
 from sscl.errors import ConfigError
 
-RUNNERS = {  # parameter -> module and class, and how it is told the number of workers here
+RUNNERS: dict[str, tuple[str, str, Callable[[int], dict[str, Any]]]] = {  # parameter -> module and class, and how it is told the number of workers here
     "thread": ("prefect.task_runners", "ThreadPoolTaskRunner", lambda n: {"max_workers": n}),
     "dask": (
         "prefect_dask",
@@ -49,9 +50,9 @@ def runner(name: str, workers: int, address: str | None = None) -> TaskRunner[An
     if name == "thread" and address:
         raise ConfigError(f"address: {address!r} needs --runner dask or ray")
     module, kind, arguments = RUNNERS[name]
-    given = {"address": address} if address else arguments(workers)
+    given: dict[str, Any] = {"address": address} if address else arguments(workers)
     try:
-        found: TaskRunner[Any] = getattr(importlib.import_module(module), kind)(**given)
+        found: Callable[..., TaskRunner[Any]] = getattr(importlib.import_module(module), kind)
     except ImportError:
         raise ConfigError(f"runner: {name} is not installed; pip install -c constraints.txt -e '.[{name}]'") from None
-    return found
+    return found(**given)

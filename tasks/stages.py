@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -77,7 +78,7 @@ class _Progress:
 
     def __init__(self, name: str) -> None:
         self._key = "progress-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
-        self._artifact = create_progress_artifact(0.0, key=self._key, description=name)
+        self._artifact = cast(UUID, create_progress_artifact(0.0, key=self._key, description=name))
         self._logged = 0
 
     def update(self, state: dict[str, Any]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
 
 from sscl.models.base import CLASSIFIERS
 
 
 def _basic(channels: int, classes: int, widths: list[int], blocks: list[int]) -> nn.Module:
     """Stages of basic blocks, each but the first at half the size (He et al. 2016, section 4.2)."""
+    from torchvision.models.resnet import BasicBlock
+
     layers: list[nn.Module] = [
         nn.Conv2d(channels, widths[0], 3, padding=1, bias=False),
         nn.BatchNorm2d(widths[0]),
@@ -46,6 +47,8 @@ def resnet34_narrow(channels: int, size: int, classes: int) -> nn.Module:
 
 
 def _small_stem(layers: list[int], channels: int, classes: int) -> nn.Module:
+    from torchvision.models.resnet import BasicBlock, ResNet
+
     model: nn.Module = ResNet(BasicBlock, layers, num_classes=classes)
     model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
     model.maxpool = nn.Identity()

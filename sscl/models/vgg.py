@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import nn
-from torchvision.models.vgg import cfgs, make_layers
 
 from sscl.models.base import CLASSIFIERS
 
@@ -11,6 +10,8 @@ MIN_SIZE = 32  # five halvings; smaller images are zero-padded (MNIST: 28)
 
 
 def _small_vgg(letter: str, channels: int, size: int, classes: int, narrower: int = 1) -> nn.Module:
+    from torchvision.models.vgg import cfgs, make_layers
+
     widths = [layer if isinstance(layer, str) else layer // narrower for layer in cfgs[letter]]
     features = make_layers(widths, batch_norm=True)
     features[0] = nn.Conv2d(channels, 64 // narrower, 3, padding=1)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torchvision
 
 from sscl.config import DataConfig
 from sscl.data.base import Dataset, Record
@@ -42,9 +41,9 @@ class ArrayDataset(Dataset):
 @SOURCES.register("torchvision")
 def from_torchvision(config: DataConfig) -> Dataset:
     """A ``torchvision.datasets`` class named by ``data.path`` (e.g. ``CIFAR10``), downloaded into the cache."""
-    known = sorted(
-        name for name in torchvision.datasets.__all__ if _has_train_flag(getattr(torchvision.datasets, name))
-    )
+    from torchvision import datasets
+
+    known = sorted(name for name in datasets.__all__ if _has_train_flag(getattr(datasets, name)))
     if config.path is None or config.path not in known:
         raise ConfigError(f"data.path: source 'torchvision' needs a dataset's name, one of {', '.join(known)}")
     return load_torchvision(config.path)
@@ -56,7 +55,9 @@ def load_torchvision(name: str) -> ArrayDataset:
     Raises:
         InputError: it is not in the cache and cannot be downloaded.
     """
-    factory = getattr(torchvision.datasets, name)
+    from torchvision import datasets
+
+    factory = getattr(datasets, name)
     try:
         loaded = {
             s: factory(cache_folder() / "torchvision", train=s == "train", download=True) for s in ("train", "test")

@@ -1,0 +1,256 @@
+"""Start commands by fork from a process that has already imported what they need.
+
+Every stage of the pipeline is a process of its own: DVC starts it, a time limit can end it, and a kill harms nothing else.
+Importing PyTorch takes most of the time of a short one. So the first command that asks for it starts a server in the
+background, which imports the libraries once; later commands have the server fork, and the child does the work with the
+caller's arguments, folder, environment and terminal.
+
+A server is shared only by commands that would inherit the same things if each had been started by itself: ``address``
+lists them. It ends after ``IDLE_SECONDS`` without work. A caller that is killed takes its child with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+SWITCH = "SSCL_FORKSERVER"  # "0": never; "1": also outside DVC
+IDLE_SECONDS = 20.0
+VOLATILE = {"DVC_STAGE", "SSCL_PROGRESS_FILE", "PWD", "OLDPWD", "SHLVL", "_"}  # differ between stages, read when used
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LARGEST = 1 << 22  # bytes of a request
+
+
+def wanted(environment: Mapping[str, str]) -> bool:
+    """Whether a command with this environment should be started by fork: those that DVC runs, unless switched off."""
+    switch = environment.get(SWITCH, "")
+    return sys.platform == "linux" and switch != "0" and (switch == "1" or "DVC_STAGE" in environment)
+
+
+def address(preload: str) -> Path:
+    """Where the server listens whose children inherit what this process would hand on.
+
+    That is the interpreter, the code, the module to import, environment, CPU affinity, priority, limits, control group,
+    session and namespaces. The folder belongs to this user alone.
+
+    Raises:
+        OSError: the folder is somebody else's.
+    """
+    folder = Path(tempfile.gettempdir()) / f"sscl-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(f"{folder}: not a folder of this user alone")
+    inherited = {
+        "executable": sys.executable,
+        "code": _code(),
+        "preload": preload,
+        "environment": {name: value for name, value in os.environ.items() if name not in VOLATILE},
+        "affinity": sorted(os.sched_getaffinity(0)),
+        "priority": os.getpriority(os.PRIO_PROCESS, 0),
+        "limits": [resource.getrlimit(number) for number in range(resource.RLIMIT_NOFILE + 3)],
+        "session": os.getsid(0),
+        "groups": Path("/proc/self/cgroup").read_text(),
+        "namespaces": sorted(os.readlink(entry) for entry in Path("/proc/self/ns").iterdir()),
+    }
+    name = hashlib.sha256(json.dumps(inherited, sort_keys=True).encode()).hexdigest()[:32]
+    return folder / name
+
+
+def _code() -> list[list[Any]]:
+    """Path, size and time of every module of ours: another code is another server."""
+    found = []
+    for folder, folders, files in os.walk(PACKAGE):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(files):
+            status = os.stat(os.path.join(folder, name))
+            found.append([os.path.join(folder, name), status.st_size, status.st_mtime_ns])
+    return found
+
+
+def run(entry: str, arguments: Sequence[str], preload: str) -> int | None:
+    """Have ``entry`` run with ``arguments`` in a fork of the server, which is started if there is none.
+
+    Args:
+        entry: ``package.module:function``, called without arguments; its ``SystemExit`` is the exit code.
+        arguments: ``sys.argv`` of the child.
+        preload: the module that the server imports first; it imports what commands need.
+
+    Returns:
+        The exit code; ``None`` if there is no server yet, or none can be: the caller does the work itself.
+    """
+    try:
+        place = address(preload)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(place))
+    except FileNotFoundError:
+        _start(place, preload)
+        return None
+    except ConnectionRefusedError:
+        place.unlink(missing_ok=True)  # left by a server that was killed
+        _start(place, preload)
+        return None
+    except OSError:
+        return None
+    request = {"entry": entry, "argv": list(arguments), "cwd": os.getcwd(), "environment": dict(os.environ)}
+    content = json.dumps(request).encode()
+    mask = os.umask(0o077)
+    os.umask(mask)
+    with connection:
+        try:
+            socket.send_fds(connection, [struct.pack("!II", len(content), mask)], [0, 1, 2])
+            connection.sendall(content)
+        except OSError:
+            return None
+        return _wait(connection)
+
+
+def _wait(connection: socket.socket) -> int | None:
+    """The child's exit code; signals go on to the child."""
+    accepted = False
+
+    def forward(number: int, _: object) -> None:
+        with suppress(OSError):
+            connection.send(bytes([number]))
+
+    previous = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        while answer := connection.recv(1):
+            if accepted:
+                return answer[0]
+            accepted = True
+    except OSError:
+        pass
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return 1 if accepted else None  # killed in the middle: out of memory, or by somebody
+
+
+def _start(place: Path, preload: str) -> None:
+    """Start a server in the background, where this process's input, output and terminal signals do not reach it."""
+    command = [sys.executable, "-m", "sscl.forkserver", str(place), preload]
+    null = subprocess.DEVNULL
+    with suppress(OSError):
+        subprocess.Popen(command, stdin=null, stdout=null, stderr=null, cwd=PACKAGE.parent, process_group=0)
+
+
+def serve(place: Path, preload: str) -> None:
+    """Import ``preload``, then fork for whoever connects, until nothing was to do for ``IDLE_SECONDS``."""
+    code = _code()
+    if address(preload) != place:
+        return  # something changed on the way here
+    importlib.import_module(preload)
+    if _code() != code:
+        return  # what was imported may be the code of before or of after
+    with socket.socket(socket.AF_UNIX) as listener:
+        temporary = place.with_name(f"{place.name}.{os.getpid()}")
+        listener.bind(str(temporary))
+        listener.listen(16)
+        try:
+            os.link(temporary, place)  # one server only: the link fails if another was faster
+        except FileExistsError:
+            return
+        finally:
+            temporary.unlink()
+        try:
+            _loop(listener)
+        finally:
+            place.unlink(missing_ok=True)
+
+
+def _loop(listener: socket.socket) -> None:
+    children: set[int] = set()
+    idle_since = time.monotonic()
+    while children or time.monotonic() - idle_since < IDLE_SECONDS:
+        ready, _, _ = select.select([listener], [], [], 1.0)
+        for child in list(children):
+            if os.waitpid(child, os.WNOHANG)[0]:
+                children.discard(child)
+                idle_since = time.monotonic()
+        if ready:
+            connection, _ = listener.accept()
+            with connection:
+                children.add(_fork(connection, listener))
+
+
+def _fork(connection: socket.socket, listener: socket.socket) -> int:
+    """The child's process id; the child itself never returns."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        listener.close()
+        code = _work(connection)
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        with suppress(OSError):
+            connection.send(bytes([code & 0xFF]))
+        os._exit(code & 0xFF)
+
+
+def _work(connection: socket.socket) -> int:
+    """Become what was asked for: arguments, folder, environment, input and output of the caller."""
+    header, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
+    size, mask = struct.unpack("!II", header)
+    if size > LARGEST or len(descriptors) != 3:
+        return 1
+    content = b""
+    while len(content) < size:
+        part = connection.recv(size - len(content))
+        if not part:
+            return 1
+        content += part
+    request = json.loads(content)
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin, sys.stdout, sys.stderr = (open(n, mode) for n, mode in ((0, "r"), (1, "w"), (2, "w")))
+    os.umask(mask)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv = request["argv"]
+    connection.send(b"\0")
+    threading.Thread(target=_listen, args=(connection,), daemon=True).start()
+    module, _, function = request["entry"].partition(":")
+    try:
+        getattr(importlib.import_module(module), function)()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _listen(connection: socket.socket) -> None:
+    """Signals that the caller was sent; when the caller is gone, so is this process."""
+    with suppress(OSError):
+        while number := connection.recv(1):
+            os.kill(os.getpid(), number[0])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), sys.argv[2])
