@@ -9,6 +9,7 @@ from typing import Any
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from sscl.stages.table import STAGES
+from tasks.console import LINES
 from tasks.stages import stage_task
 
 # Two trainings at once would share the cores; raise it on a machine with several GPUs.
@@ -32,5 +33,8 @@ def run_chain(names: Iterable[str], root: Path) -> dict[str, Any]:
     manifests: dict[str, Any] = {}
     for wave in waves(names):
         futures = {name: stage_task(name, root).submit(name, str(root)) for name in wave}
-        manifests |= {name: future.result() for name, future in futures.items()}
+        for name, future in futures.items():
+            manifests[name] = future.result()
+            if future.state.name == "Cached":
+                LINES.ended(name, "up to date")
     return manifests

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from prefect.settings import PREFECT_API_URL
 
 from sscl.artifacts import read_json
 from sscl.cli.common import Debug, Profile, Set, reporting
 from sscl.cli.pipeline import print_result
+from tasks.console import shown
+from tasks.pipeline import Pipeline
 from tasks.results import OUT
 
 
@@ -26,7 +29,11 @@ def main(flow: Callable[..., Any]) -> None:
             if not debug:
                 for name in ("prefect.flow_runs", "prefect.task_runs"):
                     logging.getLogger(name).addFilter(_without_traceback)
-            result = flow(profile=profile, overrides=list(set_ or ()), root=str(root))
+            with shown(debug) as lines:
+                if PREFECT_API_URL.value() is None:
+                    lines.say("starting a temporary Prefect server")
+                Pipeline(root).warm_up()
+                result = flow(profile=profile, overrides=list(set_ or ()), root=str(root))
             if "watermark_success_rate" in result:
                 print_result(read_json(root / OUT / "metrics.json"), root / OUT)
 

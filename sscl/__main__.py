@@ -5,11 +5,13 @@ import sys
 
 from sscl import forkserver
 
+PRELOAD = "sscl.preload"
+
 
 def main() -> None:
     """Entry point; imports nothing slow before it is known who does the work."""
     if forkserver.wanted(os.environ):
-        code = forkserver.run("sscl.cli:main", sys.argv, "sscl.preload")
+        code = forkserver.run("sscl.cli:main", sys.argv, PRELOAD)
         if code is not None:
             sys.exit(code)
     from sscl.cli import main as command_line

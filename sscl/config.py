@@ -146,7 +146,7 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """Where and how tensors are computed. ``auto`` means: on for a GPU, off for a CPU."""
+    """Where and how tensors are computed. ``auto`` means: on where it is faster (``params.yaml`` says where)."""
 
     device: str
     threads: int | None

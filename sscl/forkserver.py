@@ -11,6 +11,7 @@ lists them. It ends after ``IDLE_SECONDS`` without work. A caller that is killed
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib
 import json
@@ -34,7 +35,8 @@ from typing import Any
 PACKAGE = Path(__file__).parent
 SWITCH = "SSCL_FORKSERVER"  # "0": never; "1": also outside DVC
 IDLE_SECONDS = 20.0
-VOLATILE = {"DVC_STAGE", "SSCL_PROGRESS_FILE", "PWD", "OLDPWD", "SHLVL", "_"}  # differ between stages, read when used
+START_SECONDS = 30.0
+VOLATILE = {"DVC_ROOT", "DVC_STAGE", "SSCL_PROGRESS_FILE", "PWD", "OLDPWD", "SHLVL", "_"}  # differ between stages, read when used
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LARGEST = 1 << 22  # bytes of a request
 
@@ -45,8 +47,8 @@ def wanted(environment: Mapping[str, str]) -> bool:
     return sys.platform == "linux" and switch != "0" and (switch == "1" or "DVC_STAGE" in environment)
 
 
-def address(preload: str) -> Path:
-    """Where the server listens whose children inherit what this process would hand on.
+def address(preload: str, environment: Mapping[str, str]) -> Path:
+    """Where the server listens whose children inherit what a child of this process with ``environment`` would.
 
     That is the interpreter, the code, the module to import, environment, CPU affinity, priority, limits, control group,
     session and namespaces. The folder belongs to this user alone.
@@ -63,7 +65,7 @@ def address(preload: str) -> Path:
         "executable": sys.executable,
         "code": _code(),
         "preload": preload,
-        "environment": {name: value for name, value in os.environ.items() if name not in VOLATILE},
+        "environment": {name: value for name, value in environment.items() if name not in VOLATILE},
         "affinity": sorted(os.sched_getaffinity(0)),
         "priority": os.getpriority(os.PRIO_PROCESS, 0),
         "limits": [resource.getrlimit(number) for number in range(resource.RLIMIT_NOFILE + 3)],
@@ -95,25 +97,18 @@ def run(entry: str, arguments: Sequence[str], preload: str) -> int | None:
         preload: the module that the server imports first; it imports what commands need.
 
     Returns:
-        The exit code; ``None`` if there is no server yet, or none can be: the caller does the work itself.
+        The exit code; ``None`` if no server could be reached: the caller does the work itself.
     """
-    try:
-        place = address(preload)
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(str(place))
-    except FileNotFoundError:
-        _start(place, preload)
-        return None
-    except ConnectionRefusedError:
-        place.unlink(missing_ok=True)  # left by a server that was killed
-        _start(place, preload)
-        return None
-    except OSError:
-        return None
     request = {"entry": entry, "argv": list(arguments), "cwd": os.getcwd(), "environment": dict(os.environ)}
     content = json.dumps(request).encode()
     mask = os.umask(0o077)
     os.umask(mask)
+    try:
+        connection = _connected(address(preload, os.environ), preload)
+    except OSError:
+        return None
+    if connection is None:
+        return None
     with connection:
         try:
             socket.send_fds(connection, [struct.pack("!II", len(content), mask)], [0, 1, 2])
@@ -121,6 +116,34 @@ def run(entry: str, arguments: Sequence[str], preload: str) -> int | None:
         except OSError:
             return None
         return _wait(connection)
+
+
+def start(preload: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the server for commands with this environment; it ends at once if there is one.
+
+    It runs in the background, where this process's input, output and terminal signals do not reach it.
+    """
+    command = [sys.executable, "-m", "sscl.forkserver", str(address(preload, environment)), preload]
+    quiet: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    return subprocess.Popen(command, env=dict(environment), cwd=PACKAGE.parent, process_group=0, **quiet)
+
+
+def _connected(place: Path, preload: str) -> socket.socket | None:
+    """A connection to the server, which is started where there is none; ``None`` if it does not come up."""
+    started: subprocess.Popen[bytes] | None = None
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(place))
+            return connection
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+        started = started or start(preload, os.environ)
+        if started.poll():
+            return None
+        time.sleep(0.02)
+    return None
 
 
 def _wait(connection: socket.socket) -> int | None:
@@ -145,36 +168,31 @@ def _wait(connection: socket.socket) -> int | None:
     return 1 if accepted else None  # killed in the middle: out of memory, or by somebody
 
 
-def _start(place: Path, preload: str) -> None:
-    """Start a server in the background, where this process's input, output and terminal signals do not reach it."""
-    command = [sys.executable, "-m", "sscl.forkserver", str(place), preload]
-    null = subprocess.DEVNULL
-    with suppress(OSError):
-        subprocess.Popen(command, stdin=null, stdout=null, stderr=null, cwd=PACKAGE.parent, process_group=0)
-
-
 def serve(place: Path, preload: str) -> None:
-    """Import ``preload``, then fork for whoever connects, until nothing was to do for ``IDLE_SECONDS``."""
-    code = _code()
-    if address(preload) != place:
-        return  # something changed on the way here
-    importlib.import_module(preload)
-    if _code() != code:
-        return  # what was imported may be the code of before or of after
-    with socket.socket(socket.AF_UNIX) as listener:
-        temporary = place.with_name(f"{place.name}.{os.getpid()}")
-        listener.bind(str(temporary))
-        listener.listen(16)
+    """Import ``preload``, then fork for whoever connects, until nothing was to do for ``IDLE_SECONDS``.
+
+    Raises:
+        RuntimeError: the code was changed meanwhile.
+    """
+    held = place.with_suffix(".lock")
+    with open(held, "w") as lock, suppress(FileNotFoundError):
         try:
-            os.link(temporary, place)  # one server only: the link fails if another was faster
-        except FileExistsError:
-            return
-        finally:
-            temporary.unlink()
-        try:
-            _loop(listener)
-        finally:
-            place.unlink(missing_ok=True)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another is there, or is starting
+        environment = dict(os.environ)  # some libraries add to it
+        importlib.import_module(preload)
+        if address(preload, environment) != place:
+            raise RuntimeError("what was imported may be the code of before or of after a change")
+        place.unlink(missing_ok=True)  # left by a server that was killed
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(place))
+            listener.listen(16)
+            try:
+                _loop(listener)
+            finally:
+                place.unlink()
+                held.unlink()
 
 
 def _loop(listener: socket.socket) -> None:

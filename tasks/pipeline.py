@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.stage.cache import _get_stage_hash
 
+from sscl import forkserver
+from sscl.__main__ import PRELOAD
 from sscl.errors import InputError, SSCLError
 from sscl.progress import WATCH
 
@@ -95,12 +98,13 @@ class Pipeline:
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
+                    process_group=0,  # what DVC starts ends with it
                 )
                 try:
                     _follow(process, watch, time.monotonic() + timeout, on_progress)
                 finally:
                     if process.poll() is None:
-                        process.terminate()
+                        os.killpg(process.pid, signal.SIGTERM)
                         process.wait(timeout=30)
             printed = log.read_text(errors="replace")
         if process.returncode != 0:
@@ -121,6 +125,13 @@ class Pipeline:
                     continue
                 yield repo
                 return
+
+    def warm_up(self) -> None:
+        """Begin to load what stages import, while something else is waited for."""
+        environment = self._environment(self.root)
+        if forkserver.wanted({**environment, "DVC_STAGE": ""}):
+            with suppress(OSError):
+                forkserver.start(PRELOAD, environment)
 
     def _environment(self, watch: Path) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from prefect.tasks import exponential_backoff
 from prefect.transactions import IsolationLevel
 
 from sscl.stages.table import STAGES
+from tasks.console import LINES
 from tasks.pipeline import BusyError, Pipeline
 
 TIMEOUT_SECONDS = {True: 48 * 3600, False: 4 * 3600}  # by Stage.gpu: a hung stage must not hold its slot for ever
@@ -65,10 +67,13 @@ def run_stage(name: str, root: str) -> dict[str, Any]:
     logger = get_run_logger()
     pipeline = Pipeline(Path(root))
     progress = _Progress(name)
+    started = time.monotonic()
+    LINES.running(name)
     if not pipeline.is_current(name):
         timeout = TIMEOUT_SECONDS[STAGES[name].gpu]
         for line in pipeline.reproduce(name, timeout, progress.update).splitlines():
             logger.debug(line)
+        LINES.ended(name, f"{time.monotonic() - started:.1f} s")
     progress.finish()
     return pipeline.manifest(name)
 
@@ -77,6 +82,7 @@ class _Progress:
     """The stage's running step as a Prefect progress artifact."""
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._key = "progress-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
         self._artifact = cast(UUID, create_progress_artifact(0.0, key=self._key, description=name))
         self._logged = 0
@@ -85,6 +91,7 @@ class _Progress:
         share = 100 * state["done"] / max(1, state["total"])
         text = f"{state['label']}: {share:.0f} %, {state['rate']:,.0f} {state['unit']}/s"
         update_progress_artifact(self._artifact, share, description=text)
+        LINES.running(self._name, text)
         if int(share) // 25 > self._logged:
             self._logged = int(share) // 25
             get_run_logger().info(text)

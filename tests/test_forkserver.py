@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -58,14 +59,8 @@ class Caller:
             printed, _ = process.communicate(timeout=30)
         return process.returncode, printed
 
-    def forked(self, *arguments: str, **extra: str) -> tuple[int, str]:
-        """The first run that a server did."""
-        for _ in range(100):
-            code, printed = self.run(*arguments, **extra)
-            if printed != "by itself\n":
-                return code, printed
-            time.sleep(0.1)
-        pytest.fail("no server appeared")
+    def sockets(self) -> list[Path]:
+        return [path for path in (self.folder / f"sscl-{os.getuid()}").iterdir() if path.suffix != ".lock"]
 
     def child(self) -> int:
         """The process id of the ``wait`` that is under way."""
@@ -93,35 +88,43 @@ def gone(process: int) -> bool:
 
 
 def test_a_fork_has_the_callers_folder_arguments_environment_and_exit_code(caller: Caller) -> None:
-    assert caller.run("first") == (0, "by itself\n")  # there is no server yet: nobody waits for it
-    assert caller.forked("a", "b")[1] == f"ran in {caller.folder} ['a', 'b'] None True\n"
-    assert caller.forked("fail")[0] == 3
+    assert caller.run("a", "b")[1] == f"ran in {caller.folder} ['a', 'b'] None True\n"
+    assert caller.run("fail")[0] == 3
 
 
 def test_another_environment_is_another_server(caller: Caller) -> None:
-    caller.forked("a")
-    assert caller.run("a", GREETING="hello") == (0, "by itself\n")
-    assert caller.forked("a", GREETING="hello")[1].split()[-2:] == ["hello", "True"]
+    caller.run("a")
+    assert caller.run("a", GREETING="hello")[1].split()[-2:] == ["hello", "True"]
+    assert len(caller.sockets()) == 2
 
 
-def test_another_code_is_another_server(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in caller.environment.items():
-        monkeypatch.setenv(name, value)
-    before = forkserver.address("slow")
+def test_many_at_once_share_one_server(caller: Caller) -> None:
+    processes = [caller.start(str(number)) for number in range(5)]
+    printed = [process.communicate(timeout=30)[0] for process in processes]
+    assert printed == [f"ran in {caller.folder} ['{number}'] None True\n" for number in range(5)]
+    assert len(caller.sockets()) == 1
+
+
+def test_without_a_server_the_caller_does_the_work(caller: Caller) -> None:
+    (caller.folder / "slow.py").write_text("raise ImportError")
+    assert caller.run("a") == (0, "by itself\n")
+
+
+def test_another_code_is_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = forkserver.address("slow", os.environ)
     monkeypatch.setattr(forkserver, "_code", lambda: [["sscl/train.py", 1, 2]])
-    assert forkserver.address("slow") != before
+    assert forkserver.address("slow", os.environ) != before
 
 
-def test_what_differs_between_stages_does_not_make_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = forkserver.address("slow")
-    monkeypatch.setenv("DVC_STAGE", "prepare")
-    monkeypatch.setenv("SSCL_PROGRESS_FILE", "/tmp/x")
-    assert forkserver.address("slow") == before
+def test_what_differs_between_stages_does_not_make_another_server() -> None:
+    given = {"DVC_STAGE": "prepare", "SSCL_PROGRESS_FILE": "/tmp/x"}
+    assert forkserver.address("slow", {**os.environ, **given}) == forkserver.address("slow", os.environ)
+    assert forkserver.address("slow", {**os.environ, "OMP_NUM_THREADS": "7"}) != forkserver.address("slow", os.environ)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_the_fork(number: signal.Signals, caller: Caller) -> None:
-    caller.forked("a")
+    caller.run("a")
     with caller.start("wait") as process:
         child = caller.child()
         process.send_signal(number)
@@ -130,7 +133,7 @@ def test_a_signal_reaches_the_fork(number: signal.Signals, caller: Caller) -> No
 
 
 def test_a_killed_caller_takes_the_fork_with_it(caller: Caller) -> None:
-    caller.forked("a")
+    caller.run("a")
     with caller.start("wait") as process:
         child = caller.child()
         process.send_signal(signal.SIGKILL)
@@ -139,22 +142,20 @@ def test_a_killed_caller_takes_the_fork_with_it(caller: Caller) -> None:
 
 
 def test_a_killed_fork_is_a_failure(caller: Caller) -> None:
-    caller.forked("a")
+    caller.run("a")
     with caller.start("wait") as process:
         os.kill(caller.child(), signal.SIGKILL)
         assert process.wait(timeout=10) == 1
 
 
 def test_a_killed_servers_socket_is_no_obstacle(caller: Caller) -> None:
-    caller.forked("a")
-    (socket,) = (caller.folder / f"sscl-{os.getuid()}").iterdir()
-    socket.unlink()
-    import socket as sockets
-
-    with sockets.socket(sockets.AF_UNIX) as dead:
-        dead.bind(str(socket))
-    assert caller.run("a") == (0, "by itself\n")
-    assert caller.forked("a")[0] == 0
+    caller.run("a")
+    (place,) = caller.sockets()
+    place.unlink()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(place))
+    place.with_suffix(".lock").unlink()
+    assert caller.run("a") == (0, f"ran in {caller.folder} ['a'] None True\n")
 
 
 def test_a_folder_that_others_can_write_to_is_not_used(
@@ -164,7 +165,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(
     (tmp_path / f"sscl-{os.getuid()}").mkdir()
     (tmp_path / f"sscl-{os.getuid()}").chmod(0o777)
     with pytest.raises(PermissionError, match="not a folder of this user alone"):
-        forkserver.address("slow")
+        forkserver.address("slow", {})
     assert forkserver.run("tool:main", [], "slow") is None
 
 
