@@ -14,8 +14,10 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -31,7 +33,7 @@ from sscl.stages import embed
 from sscl.watermarks import State
 from sscl.watermarks.io import save_watermark
 
-SIZES = (20_000, 200_000)
+SIZES = [20_000, 200_000]
 NAMES = tuple("0123456789")
 
 
@@ -62,25 +64,29 @@ def work(folder: Path) -> None:
     print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def main() -> None:
+def main(
+    folder: Annotated[Path | None, typer.Argument(hidden=True, help="Embed what is here.")] = None,
+    sizes: Annotated[list[int], typer.Option("--size", help="Images.")] = SIZES,
+) -> None:
+    """Measure every size, and print the table."""
+    if folder:
+        work(folder)
+        return
     table = Table("images", "seconds", "images/s", "peak MiB", box=None)
     peaks = []
-    for count in SIZES:
-        with tempfile.TemporaryDirectory() as folder:
-            make(Path(folder), count)
-            command = [sys.executable, __file__, folder]
+    for count in sizes:
+        with tempfile.TemporaryDirectory() as place:
+            make(Path(place), count)
+            command = [sys.executable, __file__, place]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         seconds, peak = map(float, printed.split())
         peaks.append(peak)
         table.add_row(f"{count:,}", f"{seconds:.1f}", f"{count / seconds:,.0f}", f"{peak:.0f}")
     console = Console(width=100)
     console.print(table)
-    console.print(f"peak at {SIZES[1]:,} / peak at {SIZES[0]:,}: {peaks[1] / peaks[0]:.3f}")
+    console.print(f"peak at {sizes[-1]:,} / peak at {sizes[0]:,}: {peaks[-1] / peaks[0]:.3f}")
     console.print(machine())
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        work(Path(sys.argv[1]))
-    else:
-        main()
+    typer.run(main)

@@ -11,7 +11,7 @@ docs/results/false_accusations.json, one row a suspect, and prints the tables th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,9 +96,9 @@ class Study:
     root: Path
 
 
-def open_study(dataset: str, root: Path) -> Study:
+def open_study(dataset: str, root: Path, overrides: Sequence[str]) -> Study:
     """Run the stages up to the release's generator and load what they made."""
-    config = load(Path("params.yaml"), PROFILES[dataset])
+    config = load(Path("params.yaml"), PROFILES[dataset], overrides)
     for name in ("prepare", "surrogate", "generator@release"):
         run_stage(STAGES[name], config, root / "release", overwrite=True)
     compute = Compute.resolve(config.compute)
@@ -226,13 +226,13 @@ def examine(
     ours = release(study, f"{suspect.name} released", suspect.rate or STRANGERS_RATE)
     record = Record(study.train.classes, images.labels.tolist())
     decoys = draw_decoys(study.watermark, ours.state, fixed.decoys, seeds.derive(suspect.seed, suspect.name))
-    ask(oracle, ours.watermark, ours.state, images, fixed, decoys, record)
+    ask(oracle, ours.watermark, ours.state, images, fixed, decoys, record, seeds.derive(suspect.seed, "order"))
     clean = [
         key_effect(model, ours.watermark, ours.state, images, model.query(nhwc(images.images))).statistic
         for model in bank
     ]
     finding = decide(record, fixed, clean)
-    sequential = decide(record, replace(fixed, test="key_sequential"))
+    sequential = decide(in_turn(record), replace(fixed, test="key_sequential"))
     labels = decide(labels_only(record), fixed)
     queries_sequential = stop(record, finding, study.config.audit)
     paper = published_test(study, suspect, ours, published)
@@ -265,6 +265,11 @@ def published_test(study: Study, suspect: Suspect, ours: Release, published: Pub
     return found
 
 
+def in_turn(record: Record) -> Record:
+    """The answers as the sequential test would have asked for them: these suspects answer alike in any order."""
+    return replace(record, queries=sorted(record.queries, key=lambda query: query.key))
+
+
 def labels_only(record: Record) -> Record:
     """The same audit of an API that tells nothing but the label."""
     queries = []
@@ -278,6 +283,7 @@ def labels_only(record: Record) -> Record:
 
 def stop(record: Record, finding: Finding, config: AuditConfig) -> int:
     """After how many queries the sequential test stops."""
+    assert finding.statistic is not None
     test = KEY_TESTS["key_sequential"](config.alpha, config.decoys, finding.statistic)
     queries = [len(record.asked(key)) for key in range(BENIGN, len(finding.decoys) + 1)]
     for number, decoy in enumerate(finding.decoys, start=1):
@@ -338,9 +344,9 @@ TITLES = {
 }
 
 
-def published_watermark(study: Study) -> Published:
+def published_watermark(study: Study, overrides: Sequence[str]) -> Published:
     """The published method's secret, made on the same surrogate."""
-    config = load(Path("params.yaml"), PROFILES[study.dataset], ["generator.method=sscl_bw"])
+    config = load(Path("params.yaml"), PROFILES[study.dataset], [*overrides, "generator.method=sscl_bw"])
     root = study.root / "published"
     for name in ("prepare", "surrogate", "generator@release"):
         run_stage(STAGES[name], config, root, overwrite=True)
@@ -350,24 +356,29 @@ def published_watermark(study: Study) -> Published:
 def main(
     dataset: Annotated[str, typer.Argument(help=" | ".join(SUSPECTS))],
     root: Annotated[Path, typer.Option(help="Where models are kept.")] = Path("runs/suspects"),
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. --set user.epochs=1.")] = None,
+    results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
+    most: Annotated[int | None, typer.Option(help="So many innocent and so many guilty models alone.")] = None,
 ) -> None:
     """Make what is missing, audit everything, write the rows and print the tables."""
-    study = open_study(dataset, root / dataset)
+    study = open_study(dataset, root / dataset, overrides or ())
     (study.root / "models").mkdir(parents=True, exist_ok=True)
     config = study.config.audit
     images = verification_images(study.test, config.images, 0)
-    published = published_watermark(study)
+    published = published_watermark(study, overrides or ())
     bank = references(study)
-    kept = [r for r in json.loads(RESULTS.read_text()) if r["dataset"] != dataset] if RESULTS.is_file() else []
+    kept = [r for r in json.loads(results.read_text()) if r["dataset"] != dataset] if results.is_file() else []
     rows: list[dict[str, Any]] = []
-    for suspect in SUSPECTS[dataset]():
+    suspects = list(SUSPECTS[dataset]())
+    groups = ([s for s in suspects if (s.kind == "released") is guilty] for guilty in (False, True))
+    for suspect in (suspect for group in groups for suspect in group[:most]):
         rows.append(examine(study, suspect, images, bank, published))
         shown = {
             name: rows[-1][name]
             for name in ("delta_p", "p_key", "p_paper", "delta_p_sscl_bw", "p_paper_sscl_bw", "verdict")
         }
         print(suspect.name, json.dumps(shown), flush=True)
-        write_json(RESULTS, kept + rows)
+        write_json(results, kept + rows)
     print(summary(rows, config.alpha))
 
 

@@ -321,6 +321,7 @@ def main(
     trials: Annotated[
         int, typer.Option(help="Of each fault; of SIGKILL and of two publishers, four times as many.")
     ] = 5,
+    results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
 ) -> None:
     """Run every trial; write the rows and print the table."""
     objects.LONGEST_WAIT = 0.2
@@ -334,7 +335,7 @@ def main(
     alone: tuple[Trial, ...] = (no_bucket, wrong_secret, no_permission, expired_token, wrong_clock)
     alone += (full_disk, disk_that_fills, full_disk_of_the_publisher)
     cases |= {trial.__name__: (trials, trial) for trial in alone}
-    rows = json.loads(RESULTS.read_text()) if only else []
+    rows = json.loads(results.read_text()) if only and results.is_file() else []
     print("| fault | trials | survived |\n|---|---|---|", flush=True)
     for name, (count, trial) in cases.items():
         if only and name.replace("_", " ") not in only:
@@ -347,7 +348,7 @@ def main(
         row = {"fault": name.replace("_", " "), "trials": count, "survived": survived, "machine": machine()}
         rows = [*(other for other in rows if other["fault"] != row["fault"]), row]
         print(f"| {rows[-1]['fault']} | {count} | {survived} |", flush=True)
-        write_json(RESULTS, rows)
+        write_json(results, rows)
 
 
 if __name__ == "__main__":

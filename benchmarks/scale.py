@@ -95,10 +95,10 @@ class Memory(threading.Thread):
             time.sleep(0.2)
 
 
-def measured(root: Path, publish: bool) -> dict[str, float]:
+def measured(root: Path, publish: bool, runner: str) -> dict[str, float]:
     """Run the flow in a process of its own."""
     command = [sys.executable, "-m", "flows.large", *(["1.0.0"] if publish else [])]
-    command += ["--runner", "dask", "--workers", str(WORKERS), "--root", str(root)]
+    command += ["--runner", runner, "--workers", str(WORKERS), "--root", str(root)]
     log = root.parent / "log.txt"
     started = time.time()
     with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
@@ -123,6 +123,8 @@ def main(
     demo: Annotated[Path, typer.Argument(help="Output root of a finished demo.")],
     upload: Annotated[str | None, typer.Option(help="s3://BUCKET/PREFIX to publish to as well.")] = None,
     sizes: Annotated[list[int], typer.Option("--size", help="Training images.")] = SIZES,
+    runner: Annotated[str, typer.Option(help="thread, dask or ray.")] = "dask",
+    results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
 ) -> None:
     """Measure every size, then write the rows and print the table."""
     rows: list[dict[str, Any]] = []
@@ -130,12 +132,12 @@ def main(
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             make(demo, images, folder / "data")
-            found = measured(checkout(demo, images, upload, folder), upload is not None)
+            found = measured(checkout(demo, images, upload, folder), upload is not None, runner)
             size = sum(path.stat().st_size for path in (folder / "checkout/out/large").rglob("*.parquet"))
         rows.append({"images": images, "shards": images // SHARD + 1, "mib": size / 2**20, "uploaded": bool(upload)})
         rows[-1] |= found | {"workers": WORKERS, "machine": machine()}
         print(json.dumps({k: v for k, v in rows[-1].items() if k != "machine"}), flush=True)
-        write_json(RESULTS, rows)
+        write_json(results, rows)
     print("| images | seconds | per further 1,000 images | largest worker, MiB | flow, MiB |\n|---|---|---|---|---|")
     for before, row in zip([None, *rows], rows, strict=False):
         further = (

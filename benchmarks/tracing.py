@@ -35,6 +35,7 @@ def main(
     licensees: Annotated[
         list[str], typer.Option("--recipient", help="A model is trained on each one's copy.")
     ] = LICENSEES,
+    results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
 ) -> None:
     """Make the copies, train, trace, write the rows and print the table."""
     config = build(read_json(root / METRICS)["config"])
@@ -54,7 +55,7 @@ def main(
     for suspect, path in suspects.items():
         found = recipients.trace(root, config, open_oracle(str(path), Context(names, compute)))
         rows += [{"trained_on": suspect, **asdict(row), "machine": machine()} for row in found]
-        write_json(RESULTS, rows)
+        write_json(results, rows)
         named, others = ([row for row in found if row.named is flag] for flag in (True, False))
         who = ", ".join(row.recipient for row in named) or "nobody"
         p_values, effects = (", ".join(f"{getattr(row, of):.3g}" for row in named) for of in ("adjusted", "delta_p"))

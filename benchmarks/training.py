@@ -11,10 +11,12 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import typer
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
@@ -102,18 +104,22 @@ def rate(work: Callable[[], object], count: int) -> float:
     return count / (time.perf_counter() - start)
 
 
-def main() -> None:
+def main(
+    count: Annotated[int | None, typer.Option("--images", help="Of each model, instead of seconds of work.")] = None,
+    rounds: Annotated[int, typer.Option(help="Of every kind of loop, in turn.")] = ROUNDS,
+) -> None:
+    """Measure, and print the table."""
     progress.set_quiet(True)
     table = Table("model", "bare step", "our loop", "share of bare", "DataLoader", "ours / DataLoader", box=None)
     for profile, channels, size in (("demo", 1, 28), ("cifar10-small", 3, 32)):
         config = load(profile=profile)
         user = replace(config.user, epochs=1)
         compute = Compute.resolve(config.compute)
-        data = images(IMAGES[user.model], channels, size)
+        data = images(count or IMAGES[user.model], channels, size)
         kinds = {"bare": bare, "ours": ours, "loader": data_loader}
         found: dict[str, list[float]] = {kind: [] for kind in kinds}
         bare(data, user, compute)  # warm up
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for kind, run in kinds.items():
                 found[kind].append(run(data, user, compute))
         b, o, d = (statistics.median(found[kind]) for kind in kinds)
@@ -124,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,20 +54,25 @@ def stage(name: str, config: Config, root: Path) -> float:
     return seconds
 
 
-def surrogate(profile: str, seed: int, root: Path) -> Path:
+def configured(profile: str, seed: int, overrides: Sequence[str]) -> Config:
+    """The profile under a seed."""
+    return load(Path("params.yaml"), profile, [*overrides, f"seed={seed}"])
+
+
+def surrogate(profile: str, seed: int, root: Path, overrides: Sequence[str]) -> Path:
     """A seed's data and surrogate."""
     out = root / f"{profile}-{seed}"
-    config = load(Path("params.yaml"), profile, [f"seed={seed}"])
+    config = configured(profile, seed, overrides)
     for name in ("prepare", "surrogate"):
         stage(name, config, out)
     return out / "private/surrogate" / MODEL
 
 
-def run(profile: str, method: str, seed: int, seed_count: int, root: Path) -> dict[str, Any]:
+def run(profile: str, method: str, seed: int, seed_count: int, root: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """One row: a release by the method, and the answers of a model trained on it and of clean ones."""
-    config = load(Path("params.yaml"), profile, [f"seed={seed}", f"generator.method={method}"])
+    config = configured(profile, seed, [*overrides, f"generator.method={method}"])
     out = root / f"{profile}-{seed}"
-    surrogate(profile, seed, root)
+    surrogate(profile, seed, root, overrides)
     cost = {name: stage(name, config, out) for name in ("generator@release", "embed@release", "simulate@malicious")}
     compute = Compute.resolve(config.compute)
     train, test = (load_split(out / "clean", split) for split in ("train", "test"))
@@ -99,9 +105,9 @@ def run(profile: str, method: str, seed: int, seed_count: int, root: Path) -> di
         row |= {"p_key": finding.p_value, "statistic": finding.statistic}
         row |= {"decoys_statistic": float(np.mean(finding.decoys))}
     others = [other for other in range(max(2, seed_count)) if other != seed]
-    clean = [scores(opened(surrogate(profile, other, root), compute)) for other in others]
+    clean = [scores(opened(surrogate(profile, other, root, overrides), compute)) for other in others]
     row |= {
-        "ba_clean": scores(opened(surrogate(profile, seed, root), compute))["ba"],
+        "ba_clean": scores(opened(surrogate(profile, seed, root, overrides), compute))["ba"],
         "clean_delta_p": [innocent["delta_p"] for innocent in clean],
         "clean_wsr": [innocent["wsr"] for innocent in clean],
         "clean_accused": sum(innocent["p_paper"] < config.verify.alpha for innocent in clean),
@@ -203,22 +209,25 @@ def main(
     method: Annotated[list[str], typer.Option(help="Watermarks to compare.")] = METHODS,
     seed_count: Annotated[int, typer.Option("--seeds", help="Seeds 0 to this number less one.")] = 3,
     root: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs/watermarks"),
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. --set user.epochs=1.")] = None,
+    results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
+    shown: Annotated[Path, typer.Option("--picture", help="Where the picture goes.")] = Path("docs/images/delta_p.svg"),
 ) -> None:
     """Run what is missing, then write the rows and print the table."""
-    rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
+    rows = json.loads(results.read_text()) if results.is_file() else []
     for seed in range(seed_count):
         for name in method:
             kept = root / f"{profile}-{seed}-{name}.json"
-            config = load(Path("params.yaml"), profile, [f"seed={seed}", f"generator.method={name}"])
+            config = configured(profile, seed, [*(overrides or ()), f"generator.method={name}"])
             if not kept.is_file() or read_json(kept)["made_by"] != made_by(config):
-                write_json(kept, run(profile, name, seed, seed_count, root))
+                write_json(kept, run(profile, name, seed, seed_count, root, overrides or ()))
             row = read_json(kept)
             print({k: v for k, v in row.items() if k not in ("versions", "machine", "made_by")}, flush=True)
             same = (profile, name, seed)
             rows = [r for r in rows if (r["profile"], r["method"], r["seed"]) != same] + [row]
             rows.sort(key=lambda r: (r["profile"], r["method"], r["seed"]))
-            write_json(RESULTS, rows)
-    picture(rows, Path("docs/images/delta_p.svg"))
+            write_json(results, rows)
+    picture(rows, shown)
     print(markdown(rows))
 
 

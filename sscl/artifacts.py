@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from sscl.errors import InputError, SSCLError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # imported where it is used: commands that only move files start faster without
 
 STATE = ".sscl"  # sibling of the outputs: manifests, locks, checkpoints; never part of an output
 
@@ -59,6 +59,8 @@ def read_json(path: Path) -> Any:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """A safetensors file with JSON metadata under the key ``sscl``; the same content gives the same bytes."""
+    import safetensors.torch
+
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     content = safetensors.torch.save(plain, metadata={"sscl": json.dumps(dict(metadata), sort_keys=True)})
     write_atomically(path, content)
@@ -70,6 +72,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: missing, not safetensors, not ours, or with NaN or infinite values.
     """
+    import torch
+
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("sscl", "null"))

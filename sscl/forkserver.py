@@ -1,6 +1,6 @@
 """Start commands by fork from a process that has already imported what they need.
 
-Every stage of the pipeline is a process of its own: DVC starts it, a time limit can end it, and a kill harms nothing else.
+Every stage of the pipeline is a process of its own: DVC starts it, a time limit can end it, a kill harms nothing else.
 Importing PyTorch takes most of the time of a short one. So the first command that asks for it starts a server in the
 background, which imports the libraries once; later commands have the server fork, and the child does the work with the
 caller's arguments, folder, environment and terminal.
@@ -36,7 +36,8 @@ PACKAGE = Path(__file__).parent
 SWITCH = "SSCL_FORKSERVER"  # "0": never; "1": also outside DVC
 IDLE_SECONDS = 20.0
 START_SECONDS = 30.0
-VOLATILE = {"DVC_ROOT", "DVC_STAGE", "SSCL_PROGRESS_FILE", "PWD", "OLDPWD", "SHLVL", "_"}  # differ between stages, read when used
+# Variables that differ from command to command and are read when they are used, not when a library is imported.
+VOLATILE = {"DVC_ROOT", "DVC_STAGE", "SSCL_PROGRESS_FILE", "PWD", "OLDPWD", "SHLVL", "_", "PYTEST_CURRENT_TEST"}
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LARGEST = 1 << 22  # bytes of a request
 
@@ -73,7 +74,9 @@ def address(preload: str, environment: Mapping[str, str]) -> Path:
         "groups": Path("/proc/self/cgroup").read_text(),
         "namespaces": sorted(os.readlink(entry) for entry in Path("/proc/self/ns").iterdir()),
     }
-    name = hashlib.sha256(json.dumps(inherited, sort_keys=True).encode()).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps(inherited, sort_keys=True).encode()).hexdigest()[
+        :16
+    ]  # a socket's path may have 107 bytes
     return folder / name
 
 
@@ -244,7 +247,7 @@ def _work(connection: socket.socket) -> int:
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    sys.stdin, sys.stdout, sys.stderr = (open(n, mode) for n, mode in ((0, "r"), (1, "w"), (2, "w")))
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
     os.umask(mask)
     os.chdir(request["cwd"])
     os.environ.clear()

@@ -10,8 +10,6 @@ import platform
 from functools import cache
 from pathlib import Path
 
-import torch
-
 PACKAGE = Path(__file__).parent
 REPORTED = (
     "torch",
@@ -64,6 +62,8 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, str | int]:
     """The computer: what a timing without it would mean nothing."""
+    import torch
+
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
         "device": device,

@@ -49,7 +49,9 @@ LINES = Lines()
 def shown(debug: bool) -> Iterator[Lines]:
     """Show lines on standard error instead of Prefect's log, which stays complete in Prefect; with ``debug`` both."""
     LINES.console = Console(stderr=True, soft_wrap=True)
-    handlers = [] if debug else [handler for handler in _handlers() if type(handler).__name__ == "PrefectConsoleHandler"]
+    handlers = (
+        [] if debug else [handler for handler in _handlers() if type(handler).__name__ == "PrefectConsoleHandler"]
+    )
     levels = [handler.level for handler in handlers]
     for handler in handlers:
         handler.setLevel(logging.ERROR)

@@ -12,7 +12,7 @@ from prefect import task, unmapped
 from sscl.artifacts import read_json
 from sscl.config import Config
 from sscl.errors import InputError
-from sscl.package.shards import File
+from sscl.package.files import File
 from sscl.params import build
 from sscl.release import large
 from sscl.release.config import load_release

@@ -12,7 +12,9 @@ from prefect.task_runners import TaskRunner
 
 from sscl.errors import ConfigError
 
-RUNNERS: dict[str, tuple[str, str, Callable[[int], dict[str, Any]]]] = {  # parameter -> module and class, and how it is told the number of workers here
+RUNNERS: dict[
+    str, tuple[str, str, Callable[[int], dict[str, Any]]]
+] = {  # parameter -> module and class, and how it is told the number of workers here
     "thread": ("prefect.task_runners", "ThreadPoolTaskRunner", lambda n: {"max_workers": n}),
     "dask": (
         "prefect_dask",

@@ -78,6 +78,26 @@ def store(folder: Path, train: ImageSet, test: ImageSet, format: str = "parquet"
     return folder
 
 
+# xdist starts tests in this order, a file on one process: the longest first, so that no process ends alone.
+LONGEST = (
+    "test_drivers",
+    "test_end_to_end",
+    "test_readme",
+    "test_serve",
+    "test_large_flow",
+    "benchmark/test_flow",
+    "release/test_faults",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return next((n for n, name in enumerate(LONGEST) if file == f"tests/{name}.py"), len(LONGEST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(autouse=True)
 def _no_global_randomness() -> Iterator[None]:
     """No code of ours may draw from torch's global generator."""
@@ -132,6 +152,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
 def copy(finished: Path, tmp_path: Path) -> Path:
     """A copy of ``finished`` to change at will."""
     return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[None]:
+    """Prefect's server for the flows of this process's tests."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def same_environment() -> Iterator[None]:
+    """For tests that start Dask or Ray: they leave thread counts behind, which change other tests' digests."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @contextmanager

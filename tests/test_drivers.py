@@ -8,14 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.audit import audit
 from flows.audits import audits
@@ -58,12 +56,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -
     run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
     run(folder, "dvc", "repro")
     return folder
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 def run(folder: Path, *command: str) -> str:

@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,9 @@ class Caller:
 
 
 @pytest.fixture
-def caller(tmp_path: Path) -> Caller:
-    return Caller(tmp_path)
+def caller() -> Iterator[Caller]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a socket's path may have 107 bytes
+        yield Caller(Path(folder))
 
 
 def gone(process: int) -> bool:
@@ -158,9 +161,7 @@ def test_a_killed_servers_socket_is_no_obstacle(caller: Caller) -> None:
     assert caller.run("a") == (0, f"ran in {caller.folder} ['a'] None True\n")
 
 
-def test_a_folder_that_others_can_write_to_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / f"sscl-{os.getuid()}").mkdir()
     (tmp_path / f"sscl-{os.getuid()}").chmod(0o777)

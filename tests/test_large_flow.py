@@ -8,13 +8,11 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.large import large
 from sscl.artifacts import read_json, write_json
@@ -27,15 +25,6 @@ from sscl.release.sealed import new_identity
 from tasks.runners import runner
 from tests.conftest import ROOT
 from tests.kept import assert_not_kept, database_dump
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    before = dict(os.environ)
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-    os.environ.clear()  # Dask leaves thread counts behind, which change other tests' digests
-    os.environ.update(before)
 
 
 @pytest.fixture
@@ -67,7 +56,7 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.slow
-def test_a_killed_workers_shard_is_made_again_identically(checkout: Path, server: None) -> None:
+def test_a_killed_workers_shard_is_made_again_identically(checkout: Path, server: None, same_environment: None) -> None:
     config = shards.build(read_json(checkout / "out" / places.METRICS)["config"])
     out, planned = shards.plan(checkout / "out", config)
     package = out / places.PACKED
@@ -83,7 +72,7 @@ def test_a_killed_workers_shard_is_made_again_identically(checkout: Path, server
 
 
 @pytest.mark.slow
-def test_rays_workers_make_the_same_bytes(checkout: Path, server: None) -> None:
+def test_rays_workers_make_the_same_bytes(checkout: Path, server: None, same_environment: None) -> None:
     config = shards.build(read_json(checkout / "out" / places.METRICS)["config"])
     out, planned = shards.plan(checkout / "out", config)
     straight = [shards.mark(out, number) for number in range(len(planned))]

@@ -23,10 +23,10 @@ import httpx
 import pytest
 import yaml
 from prefect import flow, task
+from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
 from prefect.futures import wait as wait_for
 from prefect.settings import PREFECT_API_URL, PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.serve import FLOWS, deployments, limit_gpu, main
 from sscl.errors import ConfigError, InputError, SSCLError
@@ -132,7 +132,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with started(fresh(tmp_path_factory.mktemp("prefect"))) as found:
         yield found
 
@@ -159,22 +159,22 @@ def started(server: Server, stop: int = signal.SIGTERM) -> Iterator[Server]:
 
 
 @pytest.mark.slow
-def test_schedules_catch_up_pause_and_resume(server: Server) -> None:
+def test_schedules_catch_up_pause_and_resume(standalone: Server) -> None:
     """SCHEDULED runs of both crons appear; newer packages lose them. A run that was missed is made up for."""
-    with server.serving():
-        audits, weekly = server.deployment("nightly-audit"), server.deployment("weekly-benchmark")
-        wait(lambda: server.scheduled(audits) > 0 and server.scheduled(weekly) > 0)
-        server.ask("PATCH", f"deployments/{weekly}", paused=True)
-        wait(lambda: server.scheduled(weekly) == 0)
-        server.ask("PATCH", f"deployments/{weekly}", paused=False)
-        wait(lambda: server.scheduled(weekly) > 0)
-    assert server.scheduled(audits) > 0  # they wait for the next `sscl serve`
+    with standalone.serving():
+        audits, weekly = standalone.deployment("nightly-audit"), standalone.deployment("weekly-benchmark")
+        wait(lambda: standalone.scheduled(audits) > 0 and standalone.scheduled(weekly) > 0)
+        standalone.ask("PATCH", f"deployments/{weekly}", paused=True)
+        wait(lambda: standalone.scheduled(weekly) == 0)
+        standalone.ask("PATCH", f"deployments/{weekly}", paused=False)
+        wait(lambda: standalone.scheduled(weekly) > 0)
+    assert standalone.scheduled(audits) > 0  # they wait for the next `sscl serve`
     missed = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
     state = {"type": "SCHEDULED", "state_details": {"scheduled_time": missed}}
-    run = server.ask("POST", f"deployments/{audits}/create_flow_run", state=state)["id"]
-    with server.serving():
-        wait(lambda: server.ask("GET", f"flow_runs/{run}")["state_type"] in ("FAILED", "COMPLETED"))
-    message = server.ask("GET", f"flow_runs/{run}")["state"]["message"]
+    run = standalone.ask("POST", f"deployments/{audits}/create_flow_run", state=state)["id"]
+    with standalone.serving():
+        wait(lambda: standalone.ask("GET", f"flow_runs/{run}")["state_type"] in ("FAILED", "COMPLETED"))
+    message = standalone.ask("GET", f"flow_runs/{run}")["state"]["message"]
     assert "suspects.yaml: expected a list such as" in message  # it ran; there is no list of suspects here
 
 
@@ -194,16 +194,16 @@ print(Webhook(name="owner", url="URL", json_data=letter).save("owner"))
 
 
 @pytest.mark.slow
-def test_automations_write_to_the_owner(server: Server) -> None:
+def test_automations_write_to_the_owner(standalone: Server) -> None:
     """``automations.yaml`` on a real server, events from the tasks' own code, and the letters that people get."""
     with inbox() as (url, letters):
-        owner = server.run(OWNER.replace("URL", url))
+        owner = standalone.run(OWNER.replace("URL", url))
         for entry in AUTOMATIONS:
             text = yaml.safe_dump(entry).replace("{{ OWNER_BLOCK_ID }}", owner)
-            server.ask("POST", "automations/", **yaml.safe_load(text))
+            standalone.ask("POST", "automations/", **yaml.safe_load(text))
 
         def delivered() -> bool:
-            server.run(ANNOUNCE)
+            standalone.run(ANNOUNCE)
             return len({letter["subject"] for letter in letters}) == len(AUTOMATIONS)
 
         wait(delivered)
@@ -259,7 +259,7 @@ def test_a_verdict_is_announced_only_if_it_is_confirmatory_and_holds_for_the_lis
         assert used[1] in {"payload": named["payload"], "resource": resource}[used[0]]
 
 
-def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not() -> None:
+def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not(server: None) -> None:
     tries: list[str] = []
 
     def work(kind: str) -> str:
@@ -274,8 +274,7 @@ def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not() -> None:
     def every() -> list[Any]:
         return [patient.submit(kind).result(raise_on_failure=False) for kind in ("busy", "gate", "input", "taken")]
 
-    with prefect_test_harness(server_startup_timeout=120):
-        found = every()
+    found = every()
     assert found[0] == "busy"
     assert {kind: tries.count(kind) for kind in set(tries)} == {"busy": 3, "gate": 1, "input": 1, "taken": 1}
 
@@ -288,7 +287,7 @@ def test_serving_needs_a_server() -> None:
         main(lambda *_, **__: pytest.fail("it served"))
 
 
-def test_tasks_on_the_gpu_take_turns() -> None:
+def test_tasks_on_the_gpu_take_turns(server: None) -> None:
     """Two at once, and the limit of one that ``sscl serve`` sets; ours are tagged."""
     assert all("gpu" in found.tags for found in (measure, publish_release, run_audit))
     spans: list[tuple[float, float]] = []
@@ -304,12 +303,13 @@ def test_tasks_on_the_gpu_take_turns() -> None:
         wait_for([train.submit(), train.submit()])
 
     with (
-        prefect_test_harness(server_startup_timeout=120),
+        get_client(sync_client=True) as client,
         temporary_settings({PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS: 0.5}),
     ):
         limit_gpu()
         limit_gpu()  # a limit that is there stays
         both()
+        client.delete_concurrency_limit_by_tag("gpu")
     first, second = sorted(spans)
     assert first[1] <= second[0]
 

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sscl.artifacts import read_json, write_json
 from sscl.data.base import Dataset, Writer
-from sscl.data.codec import RefusedImageError, decode, to_tensor
+from sscl.data.codec import RefusedImageError, decode
 from sscl.data.formats import FORMATS
 from sscl.errors import InputError
 from sscl.types import ImageSet
@@ -76,12 +77,15 @@ def load_split(folder: Path, split: str) -> ImageSet:
     """
     card, dataset = open_dataset(folder)
     count = card.counts[split]
-    images = torch.empty(count, card.channels, card.size, card.size, dtype=torch.uint8)
+    pixels = np.empty((count, card.size, card.size, card.channels), dtype=np.uint8)
     labels = torch.empty(count, dtype=torch.int64)
     for number, record in enumerate(dataset.records(split)):
         try:
-            images[number] = to_tensor(decode(record.data), card.channels)
-        except (RefusedImageError, RuntimeError, IndexError) as error:
+            image = decode(record.data)
+            if image.shape[:2] != (card.size, card.size) or (image.ndim == 3 and card.channels == 1):
+                raise RefusedImageError(f"{'x'.join(map(str, image.shape))}, the dataset has {card.size} px")
+            pixels[number] = image if image.ndim == 3 else image[:, :, None]  # grey is repeated where there is colour
+        except (RefusedImageError, IndexError) as error:
             raise InputError(f"{folder}/{split}: {record.name}: {error}; run `sscl prepare` again") from None
         labels[number] = record.label
-    return ImageSet(images, labels, card.class_names)
+    return ImageSet(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels, card.class_names)

@@ -18,8 +18,9 @@ from sscl.config import AuditConfig
 from sscl.data.store import load_split
 from sscl.errors import InputError
 from sscl.evidence import bundle
+from sscl.evidence.canonical import canonical
 from sscl.evidence.check import AUDIT, QUERIES, RAW, pack_record
-from sscl.evidence.commitment import canonical, check_secret, differences
+from sscl.evidence.commitment import check_secret, differences
 from sscl.oracles import Oracle, nhwc
 from sscl.oracles.http import BudgetError
 from sscl.parsing import parse

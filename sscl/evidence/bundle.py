@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from sscl.artifacts import write_atomically
 from sscl.errors import InputError
-from sscl.evidence.commitment import canonical
+from sscl.evidence.canonical import canonical
 
 MANIFEST, SIGNATURE = "manifest.json", "signature.json"
 LARGEST = 1 << 31  # bytes; a bundle is some megabytes

@@ -15,7 +15,8 @@ from sscl.audit.verdict import decide
 from sscl.config import AuditConfig
 from sscl.errors import SSCLError
 from sscl.evidence import bundle
-from sscl.evidence.commitment import canonical, differences, queries_digest
+from sscl.evidence.canonical import canonical
+from sscl.evidence.commitment import differences, queries_digest
 from sscl.oracles.http import REFUSALS
 from sscl.oracles.http_answers import Reader
 from sscl.parsing import parse

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -17,15 +16,11 @@ from sscl.artifacts import digest
 from sscl.audit.protocol import verification_images
 from sscl.config import AuditConfig
 from sscl.errors import InputError
+from sscl.evidence.canonical import canonical
 from sscl.oracles import nhwc
 from sscl.types import ImageSet
 
 FORMAT = "sscl-commitment/3"
-
-
-def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces: the bytes that are hashed and signed."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 Asked = Callable[[ImageSet], Iterable[Tensor]]

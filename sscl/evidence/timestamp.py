@@ -10,7 +10,7 @@ import httpx
 import rfc3161_client as rfc3161
 
 from sscl.errors import InputError, SSCLError
-from sscl.evidence.commitment import canonical
+from sscl.evidence.canonical import canonical
 
 
 def request(commitment: dict[str, Any]) -> bytes:

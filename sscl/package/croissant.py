@@ -11,7 +11,7 @@ import mlcroissant as mlc
 from sscl.config import PackageConfig
 from sscl.data.base import SPLITS
 from sscl.data.store import Card
-from sscl.package.shards import DATA, File
+from sscl.package.files import DATA, File
 
 
 def licence_address(identifier: str) -> str | None:

@@ -12,7 +12,8 @@ from sscl.config import PackageConfig
 from sscl.data.base import SPLITS
 from sscl.data.store import Card, open_dataset
 from sscl.package.croissant import croissant, licence_address
-from sscl.package.shards import DATA, File, shards_of, write_shard
+from sscl.package.files import DATA, File
+from sscl.package.shards import shards_of, write_shard
 
 CARD, CROISSANT, LICENCE = "README.md", "croissant.json", "LICENSE"
 CHECKSUMS, COMMITMENTS = "SHA256SUMS", "commitment"

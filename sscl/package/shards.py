@@ -15,18 +15,9 @@ from sscl.data.codec import RefusedImageError
 from sscl.data.store import Card, writing
 from sscl.errors import InputError
 from sscl.package import alike
+from sscl.package.files import DATA, File
 
-DATA = "data"  # folder of the shards
 COLUMNS = {"image": "image", "label": "label"}
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of a release: relative path, bytes, SHA-256."""
-
-    path: str
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True)

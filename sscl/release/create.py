@@ -13,8 +13,8 @@ from typing import Any
 from sscl.artifacts import digest, read_json
 from sscl.config import Config
 from sscl.errors import InputError
+from sscl.package.files import File
 from sscl.package.pack import files_of, pack
-from sscl.package.shards import File
 from sscl.params import build
 from sscl.release import gate, recipients, sealed
 from sscl.release.config import ReleaseConfig

@@ -26,8 +26,9 @@ from sscl.data.base import SPLITS, Dataset
 from sscl.data.sources import SOURCES
 from sscl.data.store import Card
 from sscl.errors import InputError
+from sscl.package.files import DATA, File
 from sscl.package.pack import describe
-from sscl.package.shards import DATA, File, Shard, shards_of, write_shard
+from sscl.package.shards import Shard, shards_of, write_shard
 from sscl.params import build
 from sscl.provenance import code_digest
 from sscl.release.create import Candidate

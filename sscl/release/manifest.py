@@ -18,7 +18,7 @@ from typing import Any
 
 from sscl.artifacts import key_of
 from sscl.errors import InputError
-from sscl.package.shards import File
+from sscl.package.files import File
 from sscl.release.objects import Objects
 
 FORMAT = "sscl-release/1"

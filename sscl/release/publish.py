@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sscl.errors import InputError, SSCLError
-from sscl.package.shards import File
+from sscl.package.files import File
 from sscl.release.errors import TakenError
 from sscl.release.manifest import Manifest, folder_of, manifest_key, read_manifest
 from sscl.release.objects import Object, Objects

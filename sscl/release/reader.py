@@ -14,7 +14,7 @@ from typing import Any
 
 from sscl.artifacts import digest, write_atomically
 from sscl.errors import InputError, SSCLError
-from sscl.package.shards import File
+from sscl.package.files import File
 from sscl.release.manifest import VERSION, Manifest, ManifestError, folder_of, read_manifest
 from sscl.release.objects import Objects, TamperedError
 

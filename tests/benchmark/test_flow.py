@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.benchmark import benchmark
 from sscl.errors import ConfigError
 from tasks.runners import RUNNERS, runner
 from tests.conftest import ROOT, TINY, shapes, store
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    before = dict(os.environ)
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-    os.environ.clear()  # Ray and Dask leave thread counts behind, which change other tests' digests
-    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", list(RUNNERS))
-def test_rows_are_the_same_whichever_runner(name: str, server: None, place: Path) -> None:
+def test_rows_are_the_same_whichever_runner(name: str, server: None, same_environment: None, place: Path) -> None:
     if importlib.util.find_spec(RUNNERS[name][0]) is None:
         pytest.skip(f"{name} is not installed")
     sets = [*TINY, f"data.path={place / 'source'}"]

@@ -19,8 +19,9 @@ from sscl.config import ComputeConfig
 from sscl.errors import InputError
 from sscl.evidence import bundle, timestamp
 from sscl.evidence.bundle import load_key, new_key
+from sscl.evidence.canonical import canonical
 from sscl.evidence.check import AUDIT, QUERIES, check
-from sscl.evidence.commitment import canonical, differences, seal
+from sscl.evidence.commitment import differences, seal
 from sscl.evidence.session import audit_suspect
 from sscl.stages.names import FINDING, OPENING
 

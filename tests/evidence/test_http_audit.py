@@ -16,8 +16,8 @@ from sscl.compute import Compute
 from sscl.data.store import Card
 from sscl.errors import SSCLError
 from sscl.evidence import bundle
+from sscl.evidence.canonical import canonical
 from sscl.evidence.check import RAW, check, verdict
-from sscl.evidence.commitment import canonical
 from sscl.evidence.session import audit_suspect
 from sscl.oracles import Context, open_oracle
 from sscl.oracles import http as module

@@ -13,8 +13,8 @@ import pytest
 
 from sscl.artifacts import digest
 from sscl.errors import InputError, SSCLError
+from sscl.package.files import File
 from sscl.package.pack import files_of
-from sscl.package.shards import File
 from sscl.release import reader
 from sscl.release.errors import TakenError
 from sscl.release.manifest import FORMAT, SECRET, Manifest, content_digest, folder_of, read_manifest

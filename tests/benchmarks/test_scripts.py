@@ -1,0 +1,86 @@
+"""Every script in ``benchmarks/`` runs, on a tiny set: a figure whose command is broken cannot be made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, environment
+
+SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """What a script needs to run in seconds.
+
+    Attributes:
+        finished: output root of the tiny pipeline, to change at will.
+        sets: ``--set`` options for the tiny dataset.
+        bucket: on the test's S3 server.
+        folder: where results go.
+    """
+
+    finished: Path
+    sets: list[str]
+    bucket: str
+    folder: Path
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "rows.json"
+
+
+Arguments = Callable[[Tiny], list[str]]
+
+
+def seeds(tiny: Tiny) -> list[str]:
+    kept = ["--root", str(tiny.folder / "kept"), "--results", str(tiny.rows)]
+    return [*kept, *tiny.sets]
+
+
+# Script -> its arguments here. `rows`: whether it writes any.
+CASES: dict[str, tuple[Arguments, bool]] = {
+    "embedding": (lambda tiny: ["--size", "100", "--size", "200"], False),
+    "false_accusations": (lambda tiny: ["mnist", "--most", "2", *seeds(tiny)], True),
+    "faults": (
+        lambda tiny: [f"s3://{tiny.bucket}", "--trials", "1", "--only", "no bucket", "--results", str(tiny.rows)],
+        True,
+    ),
+    "scale": (
+        lambda tiny: [str(tiny.finished), "--size", "200", "--runner", "thread", "--results", str(tiny.rows)],
+        True,
+    ),
+    "tracing": (lambda tiny: [str(tiny.finished), "--recipient", "ada", "--results", str(tiny.rows)], True),
+    "training": (lambda tiny: ["--images", "256", "--rounds", "1"], False),
+    "watermarks": (
+        lambda tiny: ["demo", "--seeds", "1", "--picture", str(tiny.folder / "p.svg"), *seeds(tiny)],
+        True,
+    ),
+}
+
+
+def test_every_script_is_here() -> None:
+    assert list(CASES) == SCRIPTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_it_runs(name: str, copy: Path, tiny: tuple[str, ...], bucket: str, tmp_path: Path) -> None:
+    arguments, has_rows = CASES[name]
+    given = Tiny(copy, [text for override in tiny for text in ("--set", override)], bucket, tmp_path)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, f"benchmarks/{name}.py", *arguments(given)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(PATH=path, PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip()
+    assert not has_rows or json.loads(given.rows.read_text())
