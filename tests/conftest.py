@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +18,7 @@ import pytest
 import torch
 
 from sscl.compute import Compute
-from sscl.config import Config
+from sscl.config import ComputeConfig, Config
 from sscl.data.base import Record
 from sscl.data.codec import encode_png, to_pixels
 from sscl.data.store import writing
@@ -80,10 +82,11 @@ def store(folder: Path, train: ImageSet, test: ImageSet, format: str = "parquet"
 
 # xdist starts tests in this order, a file on one process: the longest first, so that no process ends alone.
 LONGEST = (
+    "test_docs",
     "test_drivers",
-    "test_end_to_end",
-    "test_readme",
     "test_serve",
+    "test_end_to_end",
+    "benchmarks/test_scripts",
     "test_large_flow",
     "benchmark/test_flow",
     "release/test_faults",
@@ -108,7 +111,7 @@ def _no_global_randomness() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def compute() -> Compute:
-    return Compute(torch.device("cpu"), bf16=False, channels_last=False, compile=False)
+    return Compute.resolve(ComputeConfig("cpu", threads=None, bf16=False, channels_last=False, compile=False))
 
 
 @pytest.fixture(scope="session")
@@ -122,9 +125,27 @@ def test_set() -> ImageSet:
 
 
 @pytest.fixture(scope="session")
-def source(tmp_path_factory: pytest.TempPathFactory, train_set: ImageSet, test_set: ImageSet) -> Path:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
+
+
+@contextmanager
+def once(folder: Path) -> Iterator[bool]:
+    """Whether this process is the one that makes ``folder``; the others wait until it is there."""
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not folder.exists()
+
+
+@pytest.fixture(scope="session")
+def source(common: Path, train_set: ImageSet, test_set: ImageSet) -> Path:
     """The tiny dataset in parquet."""
-    return store(tmp_path_factory.mktemp("source"), train_set, test_set)
+    with once(common / "source") as mine:
+        if mine:
+            store(common / "source", train_set, test_set)
+    return common / "source"
 
 
 @pytest.fixture(scope="session")
@@ -139,13 +160,61 @@ def config(tiny: tuple[str, ...]) -> Config:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
+def finished(common: Path, config: Config) -> Path:
     """An output root in which the whole tiny pipeline has run. Read only."""
     from sscl.runner import run_all
 
-    root = tmp_path_factory.mktemp("finished")
-    run_all(config, root)
-    return root
+    with once(common / "finished") as mine:
+        if mine:
+            run_all(config, common / "finished.part")
+            (common / "finished.part").rename(common / "finished")
+    return common / "finished"
+
+
+def shell(folder: Path, *command: str, **extra: str) -> str:
+    """What a command prints that is run in ``folder`` and succeeds; this Python's scripts are on its path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    given = environment(PATH=path, **extra)
+    result = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def checkout(folder: Path) -> Path:
+    """What git has of this checkout, as a repository of its own with its environment."""
+    for name in filter(None, shell(ROOT, "git", "ls-files", "-z").split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    shell(folder, "git", "init", "-q")
+    (folder / ".git/info/exclude").write_text(".venv\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reproduced(common: Path, tiny: tuple[str, ...]) -> Path:
+    """A checkout with tiny parameters in which ``dvc repro`` has run. Read only."""
+    from tasks.parameters import set_parameters
+
+    place = common / "reproduced"
+    with once(place) as mine:
+        if mine:
+            folder = checkout(common / "reproduced.part")
+            set_parameters(folder / "params.yaml", None, tiny)
+            shell(folder, "git", "add", "-A")
+            shell(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
+            shell(folder, "dvc", "repro")
+            folder.rename(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def workspace(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of ``reproduced`` for the tests of one file, which change it."""
+    folder = tmp_path_factory.mktemp("workspace") / "checkout"
+    shutil.copytree(reproduced, folder, symlinks=True)
+    return folder
 
 
 @pytest.fixture

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,33 +33,8 @@ from tasks.audit import UnansweredError
 from tasks.parameters import set_parameters
 from tasks.pipeline import BusyError, Pipeline
 from tasks.results import publish_results
-from tests.conftest import EASY, ROOT, environment
+from tests.conftest import EASY, ROOT, shell
 from tests.kept import assert_not_kept, database_dump
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path:
-    """A checkout of its own with tiny parameters, in which ``dvc repro`` has run."""
-    folder = tmp_path_factory.mktemp("workspace")
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("sscl", "tasks", "flows", "docs/results"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    set_parameters(folder / "params.yaml", None, tiny)
-    run(folder, "git", "init", "-q")
-    run(folder, "dvc", "init", "-q")
-    shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
-    run(folder, "git", "add", "-A")
-    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
-    run(folder, "dvc", "repro")
-    return folder
-
-
-def run(folder: Path, *command: str) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    result = subprocess.run(command, cwd=folder, env=environment(PATH=path), capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout + result.stderr
 
 
 def executed(folder: Path) -> dict[str, float]:
@@ -77,18 +49,18 @@ def changed(before: dict[str, float], folder: Path) -> set[str]:
 def test_dvc_repro_ran_every_stage_once(workspace: Path) -> None:
     assert set(executed(workspace)) == set(STAGES)
     before = executed(workspace)
-    assert "Data and pipelines are up to date." in run(workspace, "dvc", "repro")
+    assert "Data and pipelines are up to date." in shell(workspace, "dvc", "repro")
     assert changed(before, workspace) == set()
 
 
 def test_dvc_shows_metrics_and_plots(workspace: Path) -> None:
-    metrics = json.loads(run(workspace, "dvc", "metrics", "show", "--json"))
+    metrics = json.loads(shell(workspace, "dvc", "metrics", "show", "--json"))
     shown = metrics[""]["data"]["out/metrics.json"]["data"]
     assert (
         shown["watermark_success_rate"]
         == json.loads((workspace / "out/metrics.json").read_text())["watermark_success_rate"]
     )
-    run(workspace, "dvc", "plots", "show", "-o", "plots_page")
+    shell(workspace, "dvc", "plots", "show", "-o", "plots_page")
     page = (workspace / "plots_page/index.html").read_text()
     assert "independent_watermark" in page
     assert "Generator losses" in page
@@ -110,13 +82,13 @@ def test_a_flow_after_dvc_computes_nothing_and_the_other_way_round(workspace: Pa
     assert flow["dataset"] == result["dataset"]
     assert changed(before, workspace) == {"verify", "report"}
     before = executed(workspace)
-    assert "Data and pipelines are up to date." in run(workspace, "dvc", "repro")
+    assert "Data and pipelines are up to date." in shell(workspace, "dvc", "repro")
     assert changed(before, workspace) == set()
 
 
 def test_an_experiment_changes_only_what_depends_on_it(workspace: Path) -> None:
     before = executed(workspace)
-    run(workspace, "dvc", "exp", "run", "-S", "verify.alpha=0.01")
+    shell(workspace, "dvc", "exp", "run", "-S", "verify.alpha=0.01")
     assert changed(before, workspace) == {"verify", "report"}
     assert json.loads((workspace / "out/metrics.json").read_text())["config"]["verify"]["alpha"] == 0.01
 
@@ -281,45 +253,45 @@ def test_only_what_may_be_published_goes_to_dvcs_public_remote(workspace: Path, 
     """Real pushes; also where a private output is named."""
     folder = Path(shutil.copytree(workspace, tmp_path / "workspace"))
     name_remotes(folder, tmp_path)
-    run(folder, "dvc", "push", "-r", "public")
-    run(folder, "dvc", "push", "-r", "public", "out/private/watermark/release", "out/clean")
+    shell(folder, "dvc", "push", "-r", "public")
+    shell(folder, "dvc", "push", "-r", "public", "out/private/watermark/release", "out/clean")
     lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     outs = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
     pushed = {path.parent.name + path.name for path in (tmp_path / "public/files/md5").rglob("*") if path.is_file()}
     assert {path for path, md5 in outs.items() if md5 in pushed} == {"out/public/commitment", "out/public/package"}
-    run(folder, "dvc", "push")
+    shell(folder, "dvc", "push")
     clone = tmp_path / "clone"
-    run(tmp_path, "git", "clone", "-q", str(folder), str(clone))
+    shell(tmp_path, "git", "clone", "-q", str(folder), str(clone))
     for name in ("dvc.lock", ".dvc/config"):
         shutil.copy(folder / name, clone / name)
-    run(clone, "dvc", "pull")
+    shell(clone, "dvc", "pull")
     assert digest(clone / "out/public/release") == digest(folder / "out/public/release")
 
 
 def test_a_consumer_gets_a_tagged_release_by_dvc(workspace: Path, bucket: str, tmp_path: Path) -> None:
     """Git tag, DVC lock and release manifest name the same content; the public remote is all that it takes."""
     folder = Path(shutil.copytree(workspace, tmp_path / "workspace"))
-    run(folder, "sscl", "init-remote", "--public", f"s3://{bucket}/dvc", "--private", f"s3://{bucket}-private/dvc")
-    run(folder, "git", "add", "-A")
-    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "1.0.0")
-    run(folder, "git", "tag", "v1.0.0")
-    run(folder, "dvc", "push", "-r", "public")
+    shell(folder, "sscl", "init-remote", "--public", f"s3://{bucket}/dvc", "--private", f"s3://{bucket}-private/dvc")
+    shell(folder, "git", "add", "-A")
+    shell(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "1.0.0")
+    shell(folder, "git", "tag", "v1.0.0")
+    shell(folder, "dvc", "push", "-r", "public")
     places = [f"release.{name}=s3://{bucket}/{name}" for name in ("public", "private", "copies")]
     config = load_release(folder / "params.yaml", [*places, *EASY, f"release.seal_to=[{new_identity()[1]}]"])
     manifest = create(folder / "out", config, "1.0.0", lambda _: None, checkout=folder, study=True).manifest
     assert manifest.source["tag"] == "v1.0.0"
     assert manifest.source["uncommitted"] is False
     consumer = tmp_path / "consumer"
-    run(tmp_path, "git", "clone", "-q", str(folder), str(tmp_path / "origin"))  # without DVC's cache
+    shell(tmp_path, "git", "clone", "-q", str(folder), str(tmp_path / "origin"))  # without DVC's cache
     consumer.mkdir()
-    run(consumer, "git", "init", "-q")
-    run(consumer, "dvc", "init", "-q")
+    shell(consumer, "git", "init", "-q")
+    shell(consumer, "dvc", "init", "-q")
     for verb in ("get", "import"):
-        run(consumer, "dvc", verb, str(tmp_path / "origin"), "out/public/package", "--rev", "v1.0.0", "-o", verb)
+        shell(consumer, "dvc", verb, str(tmp_path / "origin"), "out/public/package", "--rev", "v1.0.0", "-o", verb)
         assert [asdict(file) for file in files_of(consumer / verb)] == manifest.files
     assert digest(tmp_path / "origin/dvc.lock") == manifest.source["dvc_lock"]
 
 
 def name_remotes(folder: Path, places: Path) -> None:
     for name in ("public", "private"):
-        run(folder, "dvc", "remote", "add", "--force", name, str(places / name))
+        shell(folder, "dvc", "remote", "add", "--force", name, str(places / name))

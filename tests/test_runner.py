@@ -96,15 +96,16 @@ def test_killed_at_any_moment_it_ends_the_same(finished: Path, tiny: tuple[str, 
     """SIGKILL at a random moment of several stages, start again each time; the last run ends by itself."""
     rng = random.Random(0)
     overrides = [argument for override in tiny for argument in ("--set", override)]
+    forked = environment(SSCL_FORKSERVER="1")  # its process ends with the one that is killed here: test_forkserver.py
     command = [sys.executable, "-m", "sscl", "run", "--out", str(tmp_path / "run"), *overrides]
     for victim in ("prepare", "surrogate", "generator@release", "embed@release", "simulate@malicious", "verify"):
-        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=ROOT, env=forked, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         with process, process.stderr:
             assert any(line.strip() == victim for line in process.stderr)
             time.sleep(rng.uniform(0, 0.5))
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
-    subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, env=forked, check=True, capture_output=True)
     assert digests(tmp_path / "run") == digests(finished)
     assert not list((tmp_path / "run").rglob("*.tmp-*"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import secrets
 import sys
 from pathlib import Path
@@ -55,7 +56,8 @@ def serve(debug: Debug = False) -> None:
     with reporting(debug):
         if not Path("flows/serve.py").is_file():
             raise InputError("flows/serve.py: not here; run this in the checkout, where prefect.yaml is")
-        os.execv(sys.executable, [sys.executable, "-m", "flows.serve"])
+        sys.path.insert(0, str(Path.cwd()))
+        runpy.run_module("flows.serve", run_name="__main__")
 
 
 def doctor(json_: Json = False) -> None:
