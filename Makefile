@@ -6,28 +6,35 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DVC_NO_ANALYTICS = 1
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test fast check format bench clean
 
 help:           ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
 setup: $(VENV)/ready   ## make .venv with the pinned packages
 
-$(VENV)/ready: constraints.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev,s3]'
-	touch $@
+$(VENV)/ready: constraints.txt pyproject.toml .ci/setup
+	@PYTHON=$(PYTHON) .ci/setup
+	@touch $@
 
 demo: setup     ## the main job on MNIST: the flow flows/evaluate.py, temporary Prefect server included
-	$(BIN)/python -m flows.evaluate --profile demo
+	@echo "MNIST, 60,000 images, through the whole pipeline; a few minutes on two cores"
+	@$(BIN)/python -m flows.evaluate --profile demo
 
-test: setup     ## the test suite, in two processes of one thread each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: setup     ## the test suite; three processes of one thread keep two cores busy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+fast: setup     ## the unit tests: no pipeline, no server, no process of their own
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 check: setup    ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+format: setup   ## reformat, and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 bench: setup    ## speed and memory
 	$(BIN)/python benchmarks/training.py

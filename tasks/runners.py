@@ -19,7 +19,7 @@ RUNNERS: dict[
     "dask": (
         "prefect_dask",
         "DaskTaskRunner",
-        lambda n: {"cluster_kwargs": {"n_workers": n, "threads_per_worker": 1, "dashboard_address": None}},
+        lambda n: {"cluster_kwargs": {"n_workers": n, "threads_per_worker": 1, "dashboard_address": ":0"}},
     ),
     "ray": ("prefect_ray", "RayTaskRunner", lambda n: {"init_kwargs": {"num_cpus": n, "include_dashboard": False}}),
 }

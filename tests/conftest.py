@@ -93,7 +93,15 @@ LONGEST = (
 )
 
 
+# Tests that need one of these run a pipeline, a server or a file system first: `make fast` leaves them out.
+INTEGRATED = {"finished", "reproduced", "server", "standalone", "endpoint", "small_disk", "caller"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if INTEGRATED & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
     def place(item: pytest.Item) -> int:
         file = item.nodeid.partition("::")[0]
         return next((n for n, name in enumerate(LONGEST) if file == f"tests/{name}.py"), len(LONGEST))

@@ -159,6 +159,7 @@ def test_unknown_variant_and_profile(tmp_path: Path) -> None:
     assert "profile: 'mega' does not exist" in one_line(err)
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sscl", "run", "--debug", "--set", "seed=-1", "--out", str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)

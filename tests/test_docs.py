@@ -63,7 +63,7 @@ STAND_INS = {
     "--oracle api.yaml": "--oracle examples/api.yaml",
     "5555": "{moto}",
     "model.onnx": "out/models/malicious/model.safetensors",
-    "sscl serve": "sscl serve & SERVE=$!; sleep 8",
+    "sscl serve": "sscl serve &\nuntil prefect deployment inspect release/release > /dev/null 2>&1; do sleep 1; done",
     "prefect worker start --pool sscl": "prefect worker start --pool sscl --run-once",
     "--runner dask --workers 8": "--runner thread --workers 2",
     "--runner dask --workers 2": "--runner thread --workers 2",

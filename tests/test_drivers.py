@@ -232,7 +232,7 @@ def test_the_release_flow_publishes_and_keeps_the_secret(
     workspace: Path, server: None, bucket: str, tmp_path: Path
 ) -> None:
     """The pipeline under a key file, the gate, the publication; Prefect's database has no key material."""
-    folder = Path(shutil.copytree(workspace, tmp_path / "workspace"))
+    folder = Path(shutil.copytree(workspace, tmp_path / "workspace", symlinks=True))
     identity, public = new_identity()
     (tmp_path / "release.key").write_bytes(b"thirty-two secret bytes, no more")
     sets = [f"release.{name}=s3://{bucket}/{name}" for name in ("public", "private", "copies")]
@@ -251,7 +251,7 @@ def test_the_release_flow_publishes_and_keeps_the_secret(
 
 def test_only_what_may_be_published_goes_to_dvcs_public_remote(workspace: Path, tmp_path: Path) -> None:
     """Real pushes; also where a private output is named."""
-    folder = Path(shutil.copytree(workspace, tmp_path / "workspace"))
+    folder = Path(shutil.copytree(workspace, tmp_path / "workspace", symlinks=True))
     name_remotes(folder, tmp_path)
     shell(folder, "dvc", "push", "-r", "public")
     shell(folder, "dvc", "push", "-r", "public", "out/private/watermark/release", "out/clean")
@@ -270,7 +270,7 @@ def test_only_what_may_be_published_goes_to_dvcs_public_remote(workspace: Path, 
 
 def test_a_consumer_gets_a_tagged_release_by_dvc(workspace: Path, bucket: str, tmp_path: Path) -> None:
     """Git tag, DVC lock and release manifest name the same content; the public remote is all that it takes."""
-    folder = Path(shutil.copytree(workspace, tmp_path / "workspace"))
+    folder = Path(shutil.copytree(workspace, tmp_path / "workspace", symlinks=True))
     shell(folder, "sscl", "init-remote", "--public", f"s3://{bucket}/dvc", "--private", f"s3://{bucket}-private/dvc")
     shell(folder, "git", "add", "-A")
     shell(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "1.0.0")

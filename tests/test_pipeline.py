@@ -97,6 +97,7 @@ def test_dvc_depends_on_every_module_and_no_other(name: str) -> None:
     assert [d for d in deps if not any(p == d or d in p.parents for p in needed)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", sorted({stage.verb for stage in STAGES.values()}))
 def test_the_static_closure_covers_what_python_loads(verb: str) -> None:
     """An independent view: import the stage for real and look at ``sys.modules``."""

@@ -78,6 +78,7 @@ def test_detector_scores_are_finite_and_repeatable(name: str, model: Classifier,
     assert len(np.unique(first)) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(INVERSIONS))
 def test_trigger_inversion_scores_every_class_repeatably(name: str, model: Classifier, attacker: Attacker) -> None:
     first, again = (INVERSIONS[name].score(model, attacker) for _ in range(2))

@@ -128,6 +128,7 @@ def test_attention_is_taken_from_one_map_a_size(name: str, sizes: list[int]) -> 
     assert [found.shape[-1] for found in maps] == sizes
 
 
+@pytest.mark.slow
 def test_classes_without_a_trigger_are_not_suspicious(model: Classifier, attacker: Attacker) -> None:
     """With a weight that leaves no mask, no inversion succeeds, and no class stands out."""
     found = invert(model, attacker, steps=40, weight=1e4)
@@ -141,6 +142,7 @@ def test_anomaly_index_by_hand() -> None:
     assert np.allclose(found, np.array([0, 1, -1, -2, 8]) / 1.4826)
 
 
+@pytest.mark.slow
 def test_neural_cleanse_finds_the_class_with_a_patch(attacker: Attacker) -> None:
     """A model that answers class 2 whenever a corner is white."""
     data = attacker.released

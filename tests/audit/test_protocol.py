@@ -151,6 +151,7 @@ INNOCENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(INNOCENTS))
 @pytest.mark.parametrize("test", list(KEY_TESTS))
 @pytest.mark.parametrize("access", ["probabilities", "labels"])
@@ -182,6 +183,7 @@ class Changing(Suspect):
         return super().answer(images if self.left > 0 else np.zeros_like(images))
 
 
+@pytest.mark.slow
 def test_an_innocent_that_changes_during_the_audit_is_not_accused_more_often(
     compute: Compute, watermark: Stamp, images: ImageSet
 ) -> None:
@@ -277,6 +279,7 @@ def test_a_key_is_asked_about_images_that_are_not_of_its_class(compute: Compute,
         decide(moved, config())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("favourite", range(3))
 def test_an_innocent_with_a_favourite_class_is_not_accused_more_often(
     favourite: int, compute: Compute, watermark: Stamp, mixed: ImageSet

@@ -70,6 +70,7 @@ def run(place: Path, *arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_does_not_stop_the_others(place: Path) -> None:
     (place / "two.yaml").write_text("toys:\n  - {profiles: [demo], methods: [sscl_keyed, toy], rates: [0.5]}\n")
     command = ["benchmark", "--profile", "toys", "--plan", str(place / "two.yaml"), "--out", str(place / "two")]
@@ -83,6 +84,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(place: Path) -> None:
     assert [row["method"] for row in json.loads((place / "published/benchmark.json").read_text())] == ["toy"]
 
 
+@pytest.mark.slow
 def test_a_new_method_goes_through_everything_and_is_cached(place: Path) -> None:
     before = json.loads(run(place, "--dry-run"))
     assert (before["cells"], before["cached"]) == (6, 0)
@@ -113,6 +115,7 @@ def test_a_new_method_goes_through_everything_and_is_cached(place: Path) -> None
     assert "### Trigger inversion" in text
 
 
+@pytest.mark.slow
 def test_a_new_method_goes_through_the_pipeline_and_its_report(place: Path) -> None:
     command = ["run", "--out", str(place / "run"), "--params", str(ROOT / "params.yaml"), *SETS]
     command += ["--set", f"data.path={place / 'source'}", "--set", "generator.method=toy"]

@@ -114,6 +114,7 @@ class Counter(HTMLParser):
         self.seen.append(tag)
 
 
+@pytest.mark.slow
 def test_the_page_holds_every_figure_and_table_and_nothing_from_elsewhere(found: pd.DataFrame, tmp_path: Path) -> None:
     results.save(found.to_dict("records"), tmp_path)  # type: ignore[arg-type]
     page = (tmp_path / results.PAGE).read_text()

@@ -1,0 +1,102 @@
+"""The matrix of effects: how much each mark moves a model's answers toward each group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import logit, logsumexp
+
+from sscl.types import Responses
+
+# Odds are taken of probabilities within this of 0 and 1: what an API that rounds to two decimals can tell.
+LEAST = 0.005
+TEMPERATURE = 0.1  # of attraction: answers count as near where 1 minus their cosine is about this
+
+
+def scores(responses: Responses) -> np.ndarray:
+    """``p + log(p / (1 - p))`` of every class, float64 (N, C).
+
+    The log-odds tell marks apart when the model is sure, the probability when it is sure of something else. A class
+    that a top-k answer does not list has probability 0; a label has probability 1 and every other class 0.
+    """
+    p = responses.probabilities
+    found: np.ndarray = p + logit(np.clip(p, LEAST, 1 - LEAST))
+    return found
+
+
+def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray) -> np.ndarray:
+    """Effects on a suspect whose classes are the groups.
+
+    Args:
+        benign: answers to ``N`` images without a mark, over ``C`` classes.
+        marked: for each of ``K`` marks the answers to the same images with it.
+        groups: int (N,), each image's own group.
+
+    Returns:
+        float64 (K, C). ``A[k, c]`` is the mean change of the score of class ``c`` under mark ``k``, over the images of
+        other groups that were answered both ways; 0 where there are none.
+
+    Raises:
+        ValueError: the answers are not to the same images, or over other classes.
+    """
+    before = scores(benign)
+    _same(benign, marked, groups)
+    rows = []
+    for answers in marked:
+        counted = (benign.valid & answers.valid)[:, None] & (groups[:, None] != np.arange(before.shape[1]))
+        rows.append(_mean(scores(answers) - before, counted))
+    return np.stack(rows)
+
+
+def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
+    """Effects on a suspect whose classes are its own: a mark draws answers toward those to clean images of a group.
+
+    The answers' square roots are compared by cosine, so that the suspect's classes are never matched to the groups: any
+    number, names and order will do.
+
+    Args:
+        benign, marked, groups: as in ``effects``.
+        count: ``C``, how many groups there are.
+
+    Returns:
+        float64 (K, C). ``A[k, c]`` is the mean, over the images of other groups, of the change of
+        ``log mean_j exp((cos(answer, answer_j) - 1) / TEMPERATURE)``, ``j`` over clean images of group ``c``.
+    """
+    _same(benign, marked, groups)
+    before = _attraction(benign, benign, groups, count)
+    rows = []
+    for answers in marked:
+        counted = (benign.valid & answers.valid)[:, None] & (groups[:, None] != np.arange(count))
+        rows.append(_mean(_attraction(answers, benign, groups, count) - before, counted))
+    return np.stack(rows)
+
+
+def _attraction(answers: Responses, benign: Responses, groups: np.ndarray, count: int) -> np.ndarray:
+    """float64 (N, C): how near each answer is to the clean ones of each group; 0 for a group without any."""
+    one, other = (_unit(np.sqrt(responses.probabilities)) for responses in (answers, benign))
+    near = (one @ other.T - 1) / TEMPERATURE
+    found = np.zeros((len(answers), count))
+    for group in range(count):
+        members = (groups == group) & benign.valid
+        if members.any():
+            found[:, group] = logsumexp(near[:, members], axis=1) - np.log(members.sum())
+    return found
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    found: np.ndarray = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return found
+
+
+def _mean(change: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    total = np.where(counted, change, 0.0).sum(axis=0)
+    found: np.ndarray = total / np.maximum(counted.sum(axis=0), 1)
+    return found
+
+
+def _same(benign: Responses, marked: Sequence[Responses], groups: np.ndarray) -> None:
+    shapes = {benign.probabilities.shape, *(answers.probabilities.shape for answers in marked)}
+    if len(shapes) != 1 or groups.shape != (len(benign),) or not marked:
+        raise ValueError(f"answers of shapes {sorted(shapes)} for {len(groups)} images must be to the same images")

@@ -1,0 +1,27 @@
+"""Whose copy: all have the same marks, each under a word of its own, so one set of answers is held against them all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sscl.ownership import words
+from sscl.ownership.exact import Null
+from sscl.verify.rank import holm
+
+
+def trace(null: Null, recipients: dict[str, np.ndarray]) -> dict[str, float]:
+    """Corrected p-values by recipient (Holm 1979).
+
+    A suspect that did not see a recipient's copy cannot know that word, whatever other copies it saw. So the chance of
+    naming anybody wrongly is at most the level at which the corrected values are read.
+
+    Args:
+        null: of the suspect's answers.
+        recipients: name to word, int (K,).
+    """
+    return holm({name: null.p_value(word) for name, word in recipients.items()})
+
+
+def marks_needed(groups: int, recipients: int, level: float) -> int:
+    """The fewest marks with which one of so many recipients can be named at a corrected ``level``."""
+    return words.marks_needed(groups, level / recipients)
