@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -25,6 +26,8 @@ class Registry(Generic[T]):
         self._package = package
         self._members: dict[str, T] = {}
         self._discovered = package is None
+        self._discovering = False
+        self._lock = threading.RLock()
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that adds a member under ``name``; raises ``ValueError`` if the name is taken."""
@@ -56,7 +59,11 @@ class Registry(Generic[T]):
     def _discover(self) -> None:
         if self._discovered or self._package is None:
             return
-        self._discovered = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
+        with self._lock:  # another thread waits until every member is there
+            if self._discovered or self._discovering:
+                return
+            self._discovering = True  # a member's file may ask while it is imported
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+            self._discovered = True
