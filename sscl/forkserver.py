@@ -27,6 +27,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -74,10 +75,8 @@ def address(preload: str, environment: Mapping[str, str]) -> Path:
         "groups": Path("/proc/self/cgroup").read_text(),
         "namespaces": sorted(os.readlink(entry) for entry in Path("/proc/self/ns").iterdir()),
     }
-    name = hashlib.sha256(json.dumps(inherited, sort_keys=True).encode()).hexdigest()[
-        :16
-    ]  # a socket's path may have 107 bytes
-    return folder / name
+    name = hashlib.sha256(json.dumps(inherited, sort_keys=True).encode()).hexdigest()
+    return folder / name[:16]  # a socket's path may have 107 bytes
 
 
 def _code() -> list[list[Any]]:
@@ -262,6 +261,9 @@ def _work(connection: socket.socket) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        traceback.print_exc()  # as the interpreter would; this process ends without it
+        return 1
     return 0
 
 

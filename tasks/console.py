@@ -34,11 +34,15 @@ class Lines:
                 self._status.start()
             self._status.update(f"{name:<{NAME_WIDTH}} {state}")
 
-    def ended(self, name: str, outcome: str) -> None:
-        """The stage's line: seconds, or that there was nothing to do."""
+    def stop(self) -> None:
+        """Show nothing of a running stage any more."""
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+    def ended(self, name: str, outcome: str) -> None:
+        """The stage's line: seconds, or that there was nothing to do."""
+        self.stop()
         self.say(f"{name:<{NAME_WIDTH}} {outcome:>12}")
 
 
@@ -58,6 +62,7 @@ def shown(debug: bool) -> Iterator[Lines]:
     try:
         yield LINES
     finally:
+        LINES.stop()  # a stage that failed did not end
         LINES.console = None
         for handler, level in zip(handlers, levels, strict=True):
             handler.setLevel(level)

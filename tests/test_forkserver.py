@@ -26,6 +26,8 @@ def main():
     print("ran in", os.getcwd(), sys.argv[1:], os.environ.get("GREETING"), "heavy" in sys.modules, flush=True)
     if sys.argv[1] == "fail":
         sys.exit(3)
+    if sys.argv[1] == "break":
+        raise RuntimeError("broken")
     if sys.argv[1] == "wait":
         with open("pid", "w") as file:
             file.write(str(os.getpid()))
@@ -93,6 +95,7 @@ def gone(process: int) -> bool:
 def test_a_fork_has_the_callers_folder_arguments_environment_and_exit_code(caller: Caller) -> None:
     assert caller.run("a", "b")[1] == f"ran in {caller.folder} ['a', 'b'] None True\n"
     assert caller.run("fail")[0] == 3
+    assert caller.run("break")[0] == 1
 
 
 def test_another_environment_is_another_server(caller: Caller) -> None:
