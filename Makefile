@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DVC_NO_ANALYTICS = 1
 
-.PHONY: help setup demo test fast check format bench clean
+.PHONY: help setup demo test fast check format pipeline bench clean
 
 help:           ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -35,6 +35,9 @@ check: setup    ## format, lint, types
 format: setup   ## reformat, and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+pipeline: setup ## write dvc.yaml from the table of stages
+	$(BIN)/python -m tasks.dvcfile
 
 bench: setup    ## speed and memory
 	$(BIN)/python benchmarks/training.py

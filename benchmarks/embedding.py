@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sscl import progress, seeds
+from sscl.compute import Compute
 from sscl.config import ComputeConfig, EmbedConfig
 from sscl.data.base import Record
 from sscl.data.codec import encode_png
@@ -30,9 +30,10 @@ from sscl.models.unet import build_unet
 from sscl.params import load
 from sscl.provenance import machine
 from sscl.stages import embed
-from sscl.watermarks import State
-from sscl.watermarks.io import save_watermark
+from sscl.watermarks import State, create
+from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
 
+COMPUTE = ComputeConfig("cpu", None, False, False, False)
 SIZES = [20_000, 200_000]
 NAMES = tuple("0123456789")
 
@@ -49,18 +50,17 @@ def make(folder: Path, count: int) -> None:
     options = load(profile="demo", overrides=["generator.method=sscl_bw"]).generator.options
     state = State(dict(build_unet(1, options.width, seeds.generator(0, "g")).state_dict()))
     (folder / "generator").mkdir()
-    save_watermark(folder / "generator/generator.safetensors", "sscl_bw", asdict(options), 1, state)
+    watermark = create("sscl_bw", options, 1, 10, Compute.resolve(COMPUTE))
+    save_watermark(folder / "generator" / GENERATOR, watermark, state)
 
 
 def work(folder: Path) -> None:
     """Embed, and print seconds and peak MiB."""
     progress.set_quiet(True)
     start = time.perf_counter()
-    compute = ComputeConfig("cpu", None, False, False, False)
-    config = EmbedConfig(0.05, "dataset")
-    embed.run(
-        config, compute, 0, None, folder / "clean", folder / "generator", folder / "pub", folder / "priv", "release"
-    )
+    watermark, state = load_watermark(folder / "generator" / GENERATOR, 10, Compute.resolve(COMPUTE))
+    config, key = EmbedConfig(0.05, "dataset"), seeds.secret(0, None)
+    embed.embed_under(watermark, state, config, key, folder / "clean", folder / "pub", folder / "priv")
     print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

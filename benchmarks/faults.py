@@ -40,7 +40,7 @@ from sscl.release import objects, reader
 from sscl.release.config import Limits, ReleaseConfig, load_release
 from sscl.release.create import create
 from sscl.release.errors import TakenError
-from sscl.release.gate import detectability
+from sscl.release.gate import figures
 from sscl.release.objects import Objects
 from sscl.release.places import METRICS, PACKED, SECRET
 from sscl.release.sealed import new_identity
@@ -153,7 +153,7 @@ def pipeline() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="sscl-faults-"))
     source = store(folder / "source", shapes(240, seed=1), shapes(90, seed=2))
     run_all(load(Path("params.yaml"), "demo", (*TINY, f"data.path={source}")), folder / "out")
-    detectability(folder / "out", read_json(folder / "out" / METRICS))
+    figures(folder / "out", read_json(folder / "out" / METRICS))
     return folder / "out"
 
 

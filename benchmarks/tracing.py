@@ -1,67 +1,100 @@
-"""Whose copy a model was trained on: licensees' copies, a real training on one of them, and what `trace` says.
+"""Whose copy a model was trained on: one suspect, a thousand recipients, one set of queries.
 
     python benchmarks/tracing.py out        # output root of a finished pipeline, e.g. after `make demo`
 
-A model trained on the release for everybody and a clean one are asked about as well. Writes docs/results/tracing.json,
-one row a suspect and recipient, and prints the table of docs/release.md.
+One recipient is guilty: a model is trained on its copy, another on two merged copies. Of the other recipients nothing
+is needed but the word. Simulated audits of innocents count how often anybody is named
+wrongly. Writes docs/results/tracing.json and prints the table of docs/release.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import torch
 import typer
 
+from sscl import seeds
 from sscl.artifacts import read_json, write_json
 from sscl.compute import Compute
 from sscl.data.store import Card, load_split
+from sscl.evidence.audit import prepare
+from sscl.evidence.commitment import copy_for, draw_word
 from sscl.models.io import save_classifier
 from sscl.oracles import Context, open_oracle
+from sscl.ownership import words
+from sscl.ownership.exact import Null
+from sscl.ownership.tracing import trace
 from sscl.params import build
 from sscl.provenance import machine
 from sscl.release import recipients
-from sscl.release.places import CLEAN, METRICS, RELEASED
-from sscl.stages.names import MODEL
+from sscl.release.places import CLEAN, COMMITTED, METRICS, OPENED, RELEASED, SECRET
+from sscl.stages.names import COMMITMENT, MODEL, OPENING
 from sscl.train import train_classifier
+from sscl.types import ImageSet
 
 RESULTS = Path("docs/results/tracing.json")
-LICENSEES = ["ada", "bob", "eve"]
+GUILTY, ACCOMPLICE = "licensee-0001", "licensee-0002"
 
 
 def main(
     root: Annotated[Path, typer.Argument(help="Output root of a finished pipeline.")],
-    licensees: Annotated[
-        list[str], typer.Option("--recipient", help="A model is trained on each one's copy.")
-    ] = LICENSEES,
+    count: Annotated[int, typer.Option(help="Recipients in all.")] = 1000,
+    audits: Annotated[int, typer.Option(help="Simulated audits of innocents.")] = 200,
     results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
 ) -> None:
     """Make the copies, train, trace, write the rows and print the table."""
     config = build(read_json(root / METRICS)["config"])
     compute = Compute.resolve(config.compute)
-    copies = {name: recipients.protect(root, config, name) for name in licensees}
-    suspects = {"the release for everybody": root / "models/malicious" / MODEL}
-    suspects["clean data"] = root / "models/independent_model" / MODEL
-    for name, copy in copies.items():
-        suspects[f"{name}'s copy"] = root / "licensees" / name / MODEL
-        if not suspects[f"{name}'s copy"].is_file():
-            trained = train_classifier(load_split(copy / RELEASED, "train"), config.user, compute, config.seed, name)
-            suspects[f"{name}'s copy"].parent.mkdir(parents=True, exist_ok=True)
-            save_classifier(suspects[f"{name}'s copy"], trained.model)
-    names = Card.read(root / CLEAN).class_names
+    copies = {name: recipients.protect(root, config, name) for name in (GUILTY, ACCOMPLICE)}
+    sets = {name: load_split(copy / RELEASED, "train") for name, copy in copies.items()}
+    images, labels = (torch.cat([getattr(one, part) for one in sets.values()]) for part in ("images", "labels"))
+    both = ImageSet(images, labels, names_of(root))
+    suspects = {GUILTY: sets[GUILTY], f"{GUILTY} and {ACCOMPLICE}, merged": both}
+    case = prepare(root / SECRET, root / CLEAN, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
+    names = [f"licensee-{number:04d}" for number in range(1, count + 1)]
+    words_of = {name: draw_word(copy_for(case.opening, name), None) for name in names}
     rows: list[dict[str, Any]] = []
-    print("| trained on | named | corrected p | delta_P | others: corrected p | delta_P |\n|---|---|---|---|---|---|")
-    for suspect, path in suspects.items():
-        found = recipients.trace(root, config, open_oracle(str(path), Context(names, compute)))
-        rows += [{"trained_on": suspect, **asdict(row), "machine": machine()} for row in found]
-        write_json(results, rows)
+    print("| trained on | recipients | named | their corrected p | next best |\n|---|---|---|---|---|")
+    paths = {"clean data": root / "models/independent_model" / MODEL}
+    for suspect, data in suspects.items():
+        paths[suspect] = root / "licensees" / suspect.replace(" ", "-").replace(",", "") / MODEL
+        if not paths[suspect].is_file():
+            paths[suspect].parent.mkdir(parents=True, exist_ok=True)
+            save_classifier(paths[suspect], train_classifier(data, config.user, compute, config.seed, suspect).model)
+    for suspect, path in paths.items():
+        oracle = open_oracle(str(path), Context(names_of(root), compute))
+        found = recipients.traced(case, oracle, words_of)
         named, others = ([row for row in found if row.named is flag] for flag in (True, False))
-        who = ", ".join(row.recipient for row in named) or "nobody"
-        p_values, effects = (", ".join(f"{getattr(row, of):.3g}" for row in named) for of in ("adjusted", "delta_p"))
-        rest = f"{min(row.adjusted for row in others):.3g} and more"
-        most = f"{max(abs(row.delta_p) for row in others):.3f} at most"
-        print(f"| {suspect} | {who} | {p_values} | {effects} | {rest} | {most} |", flush=True)
+        row: dict[str, Any] = {"trained_on": suspect, "recipients": count, "named": [one.recipient for one in named]}
+        row |= {"adjusted": [one.adjusted for one in named], "next": min(one.adjusted for one in others)}
+        rows.append(row | {"machine": machine()})
+        who = ", ".join(row["named"]) or "nobody"
+        values = ", ".join(f"{p:.2g}" for p in row["adjusted"]) or "-"
+        print(f"| {suspect} | {count:,} | {who} | {values} | {row['next']:.2g} |", flush=True)
+        write_json(results, rows)
+    rows.append(simulated(config.audit.alpha, root, audits, count))
+    print(f"\n{rows[-1]['wrong']} of {audits} simulated audits of innocents name anybody")
+    write_json(results, rows)
+
+
+def names_of(root: Path) -> tuple[str, ...]:
+    """The dataset's classes."""
+    return Card.read(root / CLEAN).class_names
+
+
+def simulated(alpha: float, root: Path, audits: int, count: int) -> dict[str, Any]:
+    """How often an innocent's answers name anybody: effects as strong and as uneven as a guilty model's, at random."""
+    opening = read_json(root / OPENED / OPENING)
+    marks, groups = opening["mark_count"], opening["groups"]
+    rng, key, wrong = np.random.default_rng(0), seeds.secret(0, None).part("simulated"), 0
+    for _ in range(audits):
+        null = Null.of(rng.standard_normal((marks, groups)) * rng.exponential(size=(1, groups)), key)
+        drawn = words.draw(marks, groups, key, count)
+        wrong += min(trace(null, {str(n): word for n, word in enumerate(drawn)}).values()) <= alpha
+    return {"trained_on": "simulated innocents", "recipients": count, "audits": audits, "wrong": int(wrong)}
 
 
 if __name__ == "__main__":

@@ -9,15 +9,23 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
-from sscl.artifacts import key_of
+from sscl.artifacts import key_of, read_json
 from sscl.cli.common import Debug, reporting
-from sscl.verify.rank import holm
+from sscl.ownership.correction import holm
+from sscl.release.places import COMMITTED
+from sscl.stages.names import COMMITMENT
 from tasks.audit import UnansweredError, announce_verdict, read_suspects, run_audit
+from tasks.results import OUT
+
+AUDITS = "private/audits"
 
 
 @flow(name="audits", validate_parameters=True)
 def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, Any]]:
     """Audit every suspect of a list with the committed exact test; the evidence of each lies beside the others.
+
+    Every night's audit of a suspect has its share of alpha: however long they go on, an innocent one is ever accused
+    with probability at most alpha (``sscl.audit.spending``).
 
     Args:
         suspects: YAML file under ``root``, a list of ``{suspect, oracle, sign}``: an address without credentials or a
@@ -30,11 +38,14 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     Raises:
         UnansweredError: some suspects could not be audited; the others were.
     """
-    folder, occasion = Path(root), datetime.now(UTC).date().isoformat()
+    folder, today = Path(root), datetime.now(UTC).date().isoformat()
+    entries = read_suspects(folder / suspects)
+    commitment = read_json(folder / OUT / COMMITTED / COMMITMENT)["sha256"]
     found, failed = [], []
-    for entry in read_suspects(folder / suspects):
-        name = key_of(**entry)[:12]
-        bundle = f"out/private/audits/{occasion}-{name}.zip"
+    for entry in entries:
+        name = key_of(commitment=commitment, **entry)[:12]
+        bundle = f"{OUT}/{AUDITS}/{today}-{name}.zip"
+        occasion = occasion_of(folder / OUT / AUDITS, name, today)
         oracle, sign = (str(folder / entry[key]) if key in entry else None for key in ("oracle", "sign"))
         model = folder / entry["suspect"]
         suspect = str(model) if model.is_file() else entry["suspect"]
@@ -51,6 +62,13 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     if failed:
         raise UnansweredError(failed, len(found))
     return found
+
+
+def occasion_of(folder: Path, name: str, today: str) -> int:
+    """Which audit of a suspect under one commitment today's is: the bundles of earlier days are there."""
+    ended = f"-{name}.zip"
+    days = {path.name.removesuffix(ended) for path in folder.glob(f"*{ended}")} | {today}
+    return sorted(days).index(today) + 1
 
 
 def main(

@@ -47,6 +47,7 @@ class TrainConfig:
     weight_decay: float
     schedule: Literal["onecycle", "constant"]
     augment: str
+    start: Literal["scratch", "imagenet"] = "scratch"
 
     def __post_init__(self) -> None:
         require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
@@ -99,19 +100,59 @@ class VerifyConfig:
 
 @dataclass(frozen=True)
 class AuditConfig:
-    """The audit of a suspicious model: what is committed to before the first query."""
+    """The audit of a suspicious model: what is committed to before the word is drawn."""
 
-    test: str
+    test: Literal["exact", "sequential"]
+    statistic: Literal["effect", "attraction"]
     alpha: float
-    decoys: int
+    least_effect: float
     images: int
+    first_images: int
     answered: float
+    version: str
+    attempt: int
 
     def __post_init__(self) -> None:
         require(0 < self.alpha < 1, "alpha", self.alpha, "a significance level in (0, 1)")
-        require(self.decoys >= 1, "decoys", self.decoys, "1 or more keys")
+        require(self.least_effect >= 0, "least_effect", self.least_effect, "0 or more")
         require(self.images >= 2, "images", self.images, "2 or more")
+        require(2 <= self.first_images <= self.images, "first_images", self.first_images, "2 to images")
         require(0 < self.answered <= 1, "answered", self.answered, "a share in (0, 1]")
+        require(bool(NAME.fullmatch(self.version)), "version", self.version, "letters, digits, dots and dashes")
+        require(self.attempt >= 1, "attempt", self.attempt, "1 or more")
+
+
+@dataclass(frozen=True)
+class BeaconConfig:
+    """The public randomness that the word is drawn with."""
+
+    source: Literal["none", "drand", "nist"]
+    delay_seconds: int
+    pulse: str | None
+
+    def __post_init__(self) -> None:
+        require(self.delay_seconds >= 0, "delay_seconds", self.delay_seconds, "0 or more")
+
+
+@dataclass(frozen=True)
+class AttackConfig:
+    """One attempt to remove the watermark; ``strength`` is in the attack's own unit, ``None`` for its usual one."""
+
+    name: str
+    strength: float | None = None
+
+
+@dataclass(frozen=True)
+class AttacksConfig:
+    """What the simulated stranger tries against the watermark, and the share of clean images that it has for it."""
+
+    clean_share: float
+    removals: tuple[AttackConfig, ...]
+
+    def __post_init__(self) -> None:
+        require(0 < self.clean_share <= 1, "clean_share", self.clean_share, "a share in (0, 1]")
+        names = [attack.name for attack in self.removals]
+        require(len(names) == len(set(names)), "removals", names, "each attack once")
 
 
 @dataclass(frozen=True)
@@ -171,8 +212,10 @@ class Config:
     embed: EmbedConfig
     independent: IndependentConfig
     user: TrainConfig
+    attacks: AttacksConfig
     verify: VerifyConfig
     audit: AuditConfig
+    beacon: BeaconConfig
     package: PackageConfig
     report: ReportConfig
     compute: ComputeConfig

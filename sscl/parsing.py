@@ -50,11 +50,11 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         return _convert_union(value, typing.get_args(hint), where)
-    if origin is list:
-        if not isinstance(value, list):
+    if origin in (list, tuple):
+        if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: expected a list, got {value!r}")
-        (inner,) = typing.get_args(hint)
-        return [_convert(item, inner, f"{where}.{number}") for number, item in enumerate(value)]
+        inner = typing.get_args(hint)[0]
+        return origin(_convert(item, inner, f"{where}.{number}") for number, item in enumerate(value))
     if origin is Literal:
         if value in typing.get_args(hint) and not isinstance(value, bool):
             return value

@@ -7,11 +7,13 @@ import lpips  # noqa: F401
 import torchvision.models  # noqa: F401
 
 import sscl.stages
-from sscl.audit import KEY_TESTS
+from sscl.attacks import REMOVALS
 from sscl.data.formats import FORMATS
 from sscl.data.sources import SOURCES
 from sscl.models.base import CLASSIFIERS
 from sscl.oracles import ORACLES
+from sscl.ownership.effects import STATISTICS
+from sscl.ownership.marks import FAMILIES
 from sscl.provenance import code_digest
 from sscl.stages.table import STAGES
 from sscl.verify import TESTS
@@ -19,7 +21,7 @@ from sscl.watermarks import WATERMARKS
 
 for _module in iter_modules(sscl.stages.__path__):
     import_module(f"sscl.stages.{_module.name}")
-for _registry in (WATERMARKS, CLASSIFIERS, SOURCES, FORMATS, TESTS, KEY_TESTS, ORACLES):
+for _registry in (WATERMARKS, CLASSIFIERS, SOURCES, FORMATS, TESTS, STATISTICS, FAMILIES, REMOVALS, ORACLES):
     list(_registry)  # members are found on first use
 for _stage in STAGES.values():
     code_digest(f"sscl.stages.{_stage.verb}")

@@ -57,7 +57,7 @@ def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False)
         if stage.sections == EVERYTHING:
             available["config"] = config
         available |= {"refusals": slot.state / "refused.csv", "state": slot.state}
-        function(**{name: available[name] for name in inspect.signature(function).parameters})
+        function(**{name: available[name] for name in inspect.signature(function).parameters if name in available})
     checkpoint.discard()
     return True
 

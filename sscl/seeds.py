@@ -1,4 +1,8 @@
-"""Random numbers: one named generator per use, all derived from one seed; the global state is never touched."""
+"""Where random numbers come from: one named stream per use, never the global state.
+
+What is public (splits, initial weights of simulated strangers, the order of their images) follows from the run's seed.
+What is secret follows from 256 bits: see ``sscl.keystream``.
+"""
 
 from __future__ import annotations
 
@@ -8,41 +12,44 @@ from pathlib import Path
 import torch
 
 from sscl.errors import InputError
+from sscl.keystream import KEY_BYTES, Keystream
 
 
 def derive(seed: int, *names: str) -> int:
-    """A 63-bit seed for the use called ``names`` (e.g. ``"surrogate", "order"``), independent between uses."""
+    """A 63-bit seed for the public use called ``names`` (e.g. ``"surrogate", "order"``), independent between uses."""
     digest = hashlib.sha256("/".join((str(seed), *names)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def with_secret(seed: int, key_file: str | None) -> int:
-    """A seed that nobody can find from the public parameters: derived from ``seed`` and a file of random bytes.
+def generator(seed: int, *names: str) -> torch.Generator:
+    """A CPU generator for the named public use. Draw on the CPU so that every device sees the same numbers."""
+    return torch.Generator().manual_seed(derive(seed, *names))
+
+
+def secret(seed: int, key_file: str | None) -> Keystream:
+    """The stream from which a release's secrets are drawn.
 
     Args:
-        seed: the run's seed.
-        key_file: path of at least 16 secret bytes; ``None`` for a study, in which everything may be known.
+        seed: the run's seed; two seeds with one file give independent streams.
+        key_file: path of at least 32 secret bytes; ``None`` for a study, in which everything may be known.
 
     Raises:
         InputError: the file is missing or too short.
     """
-    secret = secret_digest(key_file)
-    return seed if secret is None else derive(seed, "secret", secret)
+    content = b"" if key_file is None else _read(key_file)
+    return Keystream(hashlib.sha256(f"sscl/{seed}/".encode() + content).digest())
 
 
 def secret_digest(key_file: str | None) -> str | None:
     """SHA-256 of the file's bytes, which tells one secret from another; ``None`` without a file. Raises as above."""
-    if key_file is None:
-        return None
+    return None if key_file is None else hashlib.sha256(_read(key_file)).hexdigest()
+
+
+def _read(key_file: str) -> bytes:
     try:
-        secret = Path(key_file).read_bytes()
+        content = Path(key_file).read_bytes()
     except OSError as error:
         raise InputError(f"key_file: {key_file}: {error.strerror}; `sscl keygen --release FILE` makes one") from None
-    if len(secret) < 16:
-        raise InputError(f"key_file: {key_file} has {len(secret)} bytes, expected 16 or more random ones")
-    return hashlib.sha256(secret).hexdigest()
-
-
-def generator(seed: int, *names: str) -> torch.Generator:
-    """A CPU ``torch.Generator`` for the named use. Draw on the CPU so that every device sees the same numbers."""
-    return torch.Generator().manual_seed(derive(seed, *names))
+    if len(content) < KEY_BYTES:
+        raise InputError(f"key_file: {key_file} has {len(content)} bytes, expected {KEY_BYTES} or more random ones")
+    return content

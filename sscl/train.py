@@ -17,6 +17,7 @@ from sscl.config import TrainConfig
 from sscl.data.augment import AUGMENTATIONS
 from sscl.errors import SSCLError
 from sscl.models import Classifier, build
+from sscl.models.base import PRETRAINED
 from sscl.types import ImageSet
 
 Optimizers = dict[str, Callable[[list[Tensor], TrainConfig], torch.optim.Optimizer]]
@@ -79,6 +80,8 @@ def train_classifier(
     if model is None:
         model = build(config.model, data.channels, data.size, data.classes, seeds.generator(seed, use, "weights"))
         model.normalise_as(data.images)
+        if config.start == "imagenet":
+            model.start_from(PRETRAINED[config.model]())
     model = compute.place(model)
     optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
     order = seeds.generator(seed, use, "order")

@@ -78,7 +78,7 @@ def run_audit(
     bundle: str,
     sign: str | None,
     exploratory: bool,
-    occasion: str | None = None,
+    occasion: int | None = None,
 ) -> dict[str, Any]:
     """Query the suspect, write the evidence, show the verdict; another occasion asks anew what was answered before."""
     folder = Path(root)

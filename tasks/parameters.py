@@ -30,6 +30,7 @@ def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) ->
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     raw = yaml.load(path.read_text())
     raw["profile"] = profile or raw["profile"]

@@ -41,17 +41,15 @@ TINY = (
     "generator.sscl_bw.images=16",
     "generator.sscl_bw.batch_size=16",
     "generator.sscl_bw.width=4",
-    "generator.sscl_keyed.steps=2",
-    "generator.sscl_keyed.batch_size=8",
-    "generator.sscl_keyed.width=4",
-    "generator.sscl_keyed.hide_steps=2",
-    "generator.sscl_keyed.quiet=0.99",  # else no key is quiet here, and every draw tries twelve
+    "generator.ownership_code.marks=7",  # 630 words of three classes: p goes down to 0.0016
     "generator.label_consistent.steps=2",
     "generator.radioactive.steps=2",
     *(f"generator.{method}.{option}" for method in ("sleeper_agent", "ubw_c") for option in GRADIENT_MATCHING),
-    "audit.decoys=19",
     "audit.images=10",
+    "audit.first_images=4",
+    "audit.alpha=0.02",
     "embed.rate=0.1",
+    "attacks.removals=[{name: pruning, strength: 0.4}]",
     "package.name=shapes",
     "package.shard_images=100",
 )

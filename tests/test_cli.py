@@ -231,18 +231,8 @@ def test_suspects_that_cannot_be_audited(arguments: list[str], message: str, fin
     assert message in one_line(err)
 
 
-def test_power_says_the_queries() -> None:
-    code, out, _ = sscl("power", "--effect", "0.9")
-    assert code == 0
-    assert "key_sequential" in out
-    code, out, _ = sscl("power", "--effect", "0.9", "--json")
-    assert json.loads(out)["power_fixed"] >= 0.95
-    code, _, err = sscl("power", "--decoys", "5")
-    assert "at least 19 for alpha 0.05" in one_line(err)
-
-
 def test_a_release_of_its_own_secret(tmp_path: Path, finished: Path, tiny: tuple[str, ...]) -> None:
-    """With a key file the key, the marked images and the decoys do not follow from the public seed."""
+    """With a key file the marks, the word and the marked images do not follow from the public seed."""
     secret = tmp_path / "release.key"
     assert sscl("keygen", "--release", str(secret))[0] == 0
     out = tmp_path / "out"

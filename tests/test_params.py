@@ -47,7 +47,7 @@ def test_every_value_has_a_comment() -> None:
 )
 def test_config_round_trip(seed: int, tau: float, rate: float, eps: int, images: int | None) -> None:
     raw = overlay(read(PARAMS), "demo", [f"seed={seed}", f"verify.tau={tau}", f"embed.rate={rate}"])
-    raw["generator"]["sscl_keyed"]["eps"] = f"{eps}/255"
+    raw["generator"]["ownership_code"]["eps"] = f"{eps}/255"
     raw["verify"]["images"] = images
     raw["independent"]["seed"] = seed + 1
     config = build(raw)

@@ -184,7 +184,7 @@ from tasks.audit import announce_verdict
 from tasks.release import show_gate
 show_gate([Check("ba_drop", 0.2, 0.05), Check("lpips", 0.01, 0.1), Check("auroc", 0.9, 0.7)], "1.0.0")
 verdict = {"decision": "trained-on-it", "confirmatory": True, "adjusted": 0.005, "alpha": 0.05}
-announce_verdict("http://host/x", {**verdict, "p_value": 0.005, "test": "key_rank", "queries": 10, "bundle": "x.zip"})
+announce_verdict("http://host/x", {**verdict, "p_value": 0.005, "test": "exact", "queries": 10, "bundle": "x.zip"})
 """
 OWNER = """
 from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
@@ -246,7 +246,7 @@ def test_a_verdict_is_announced_only_if_it_is_confirmatory_and_holds_for_the_lis
     sent: list[Any] = []
     monkeypatch.setattr("tasks.audit.emit_event", lambda *given, **named: sent.append((given, named)))
     verdict = {"decision": "trained-on-it", "confirmatory": True, "adjusted": 0.04, "alpha": 0.05, "p_value": 0.02}
-    verdict |= {"test": "key_rank", "queries": 10, "bundle": "x.zip"}
+    verdict |= {"test": "exact", "queries": 10, "bundle": "x.zip"}
     changes = ({"decision": "no evidence"}, {"confirmatory": False}, {"adjusted": 0.06})
     for change in changes:
         announce_verdict("suspect", {**verdict, **change})

@@ -1,4 +1,4 @@
-"""Distillation (Hinton et al. 2015) into a fresh student, on clean images alone."""
+"""Distillation (Hinton et al. 2015) into a fresh student, on clean images or on the release."""
 
 from __future__ import annotations
 
@@ -38,4 +38,16 @@ class Distillation(Removal):
         return replace(attacker, training=training).trained(attacker.clean, "distillation", Imitation(model))
 
 
+class DistillationOnRelease(Distillation):
+    """The same on the released images, which a thief has anyway: the teacher's answers replace the labels."""
+
+    unit, usual, grid, integral = "epochs", 4, (4, 8, 16), True
+
+    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+        training = replace(attacker.training, model=model.name, epochs=int(strength))
+        use = "distillation-on-release"
+        return replace(attacker, training=training).trained(attacker.released, use, Imitation(model))
+
+
 REMOVALS.register("distillation")(Distillation())
+REMOVALS.register("distillation_on_release")(DistillationOnRelease())

@@ -1,5 +1,1 @@
-"""The audit of one suspicious model: exact tests over keys, and a verdict in plain words."""
-
-from sscl.audit.base import KEY_TESTS, KeyTest
-
-__all__ = ["KEY_TESTS", "KeyTest"]
+"""The audit of one suspicious model: what is asked, and the verdict in plain words."""

@@ -1,32 +1,36 @@
-"""The queries of an audit, in order: images without a mark, then key by key; everything is recorded."""
+"""The queries of an audit, in order: images without a mark, then the same images under each mark.
+
+No query depends on the word, so a suspect that answers otherwise after some time, or that watches for audits, cannot
+treat the released word differently from another.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from sscl import progress, seeds
-from sscl.audit.base import KEY_TESTS, KeyTest
-from sscl.audit.statistic import Effect, effect
+from sscl import progress
 from sscl.config import AuditConfig
+from sscl.keystream import Keystream
 from sscl.oracles import Oracle, nhwc
+from sscl.ownership.effects import STATISTICS
+from sscl.ownership.sequential import Wealth
 from sscl.types import ImageSet, Responses
-from sscl.watermarks.base import KeyedWatermark, State
+from sscl.watermarks.base import State
+from sscl.watermarks.ownership_code import OwnershipCode
 
-RELEASED = 0  # the released key's number in the record; decoys count from 1
-BENIGN = -1  # images without a mark
+BENIGN = -1  # the mark's number in queries without one
 
 
 @dataclass(frozen=True)
 class Query:
-    """One image sent and its answer: ``key`` as above, ``image`` its position in the verification set."""
+    """One image sent and its answer: ``mark`` counts from 0, ``image`` is its position in the verification set."""
 
-    key: int
+    mark: int
     image: int
     sha256: str
     answer: list[float] | None
@@ -37,129 +41,139 @@ class Record:
     """What an audit asked and heard, in order; enough to derive every figure again.
 
     Attributes:
-        classes: number of classes.
-        labels: the verification images' own classes.
-        targets: the class that each key's marks point to, by key number; the released one's, then all decoys'.
+        classes: how many classes the suspect answers with.
+        groups: how many groups marks are assigned to.
+        labels: the verification images' own groups.
         access: how much the model tells.
-        queries: one an image and key. A key is asked about the images that are not of its target class.
+        queries: one an image and mark.
     """
 
     classes: int
+    groups: int
     labels: list[int]
-    targets: list[int] = field(default_factory=list)
     access: str = "probabilities"
     queries: list[Query] = field(default_factory=list)
 
-    def add(self, key: int, positions: Sequence[int], images: np.ndarray, responses: Responses) -> None:
+    def add(self, mark: int, first: int, images: np.ndarray, responses: Responses) -> None:
+        """Note the answers to images from position ``first`` on."""
         self.access = responses.access
-        rows = zip(positions, images, responses.probabilities, responses.valid, strict=True)
-        for position, image, row, valid in rows:
+        rows = zip(images, responses.probabilities, responses.valid, strict=True)
+        for position, (image, row, valid) in enumerate(rows, start=first):
             sent = hashlib.sha256(image.tobytes()).hexdigest()
-            self.queries.append(Query(key, position, sent, row.tolist() if valid else None))
+            self.queries.append(Query(mark, position, sent, row.tolist() if valid else None))
 
-    def asked(self, key: int) -> list[int]:
-        """Positions of the images that a key is asked about; all for ``BENIGN``."""
-        return [n for n, label in enumerate(self.labels) if key == BENIGN or label != self.targets[key]]
-
-    def by_key(self) -> dict[int, list[Query]]:
-        """The queries of each key, in order."""
-        grouped: dict[int, list[Query]] = {}
+    def answers(self) -> dict[int, Responses]:
+        """The answers under each mark to the images from the first on, in order."""
+        by_mark: dict[int, list[Query]] = {}
         for query in self.queries:
-            grouped.setdefault(query.key, []).append(query)
-        return grouped
+            by_mark.setdefault(query.mark, []).append(query)
+        return {mark: self._responses(queries) for mark, queries in by_mark.items()}
 
-    def responses(self, queries: Sequence[Query]) -> Responses:
-        """The answers again."""
+    def _responses(self, queries: Sequence[Query]) -> Responses:
         rows = np.array([q.answer or [0.0] * self.classes for q in queries], dtype=np.float64)
         valid = np.array([q.answer is not None for q in queries], dtype=bool)
         return Responses(rows.reshape(len(queries), self.classes), self.access, valid)  # type: ignore[arg-type]
 
 
-def verification_images(data: ImageSet, count: int, seed: int) -> ImageSet:
-    """``count`` test images of all classes (all, if there are fewer), drawn by ``seed`` and in its order."""
-    order = torch.randperm(len(data), generator=seeds.generator(seed, "audit", "images"))
-    return data.subset(order[:count])
+@dataclass(frozen=True)
+class References:
+    """What the owner's own clean models answer: effects that are subtracted from every suspect's.
 
-
-def asked_images(watermark: KeyedWatermark[object], state: State, images: ImageSet) -> Tensor:
-    """What a suspect is asked about a key: the images that are not of its class, marked."""
-    return watermark.asked(images.images[images.labels != watermark.target(state)], state)
-
-
-def key_effect(
-    oracle: Oracle, watermark: KeyedWatermark[object], state: State, images: ImageSet, benign: Responses
-) -> Effect:
-    """One key's effect on a model; ``benign``: its answers to all images without a mark, asked once for all keys."""
-    target = watermark.target(state)
-    others = torch.nonzero(images.labels != target).flatten()
-    answers = oracle.query(nhwc(asked_images(watermark, state, images)))
-    return effect(benign.take(others.numpy()), answers, target)
-
-
-def key_order(config: AuditConfig, seed: int) -> list[int]:
-    """The keys' numbers in the order in which they are asked.
-
-    Random where all are asked in any case: a suspect that answers otherwise after some time (another version, a defence
-    that has noticed the audit) then treats released key and decoys alike, and the rank stays exact.
+    Attributes:
+        first: float64 (K, C), over the first images alone. all: over all images.
     """
-    count = 1 + config.decoys
-    if not KEY_TESTS[config.test].asks_all:
-        return list(range(count))
-    order: list[int] = torch.randperm(count, generator=seeds.generator(seed, "audit", "order")).tolist()
-    return order
+
+    first: np.ndarray
+    all: np.ndarray
 
 
-def result_of(config: AuditConfig, statistics: Mapping[int, float]) -> KeyTest | None:
-    """The test after some keys' statistics; ``None`` before the released key's is known."""
-    if RELEASED not in statistics:
-        return None
-    test = KEY_TESTS[config.test](config.alpha, config.decoys, statistics[RELEASED])
-    for key in sorted(set(statistics) - {RELEASED}):
-        test.add(statistics[key])
-    return test
+def verification_images(data: ImageSet, count: int, key: Keystream) -> ImageSet:
+    """``count`` test images (all, if there are fewer), as many of one class as of another as far as they go.
+
+    Every class's images come in random order, and every part from the first image on has all classes alike.
+    """
+    order = torch.from_numpy(key.permutation(len(data)))
+    turn = torch.zeros(len(order), dtype=torch.int64)
+    for group in range(data.classes):
+        members = data.labels[order] == group
+        turn[members] = torch.arange(int(members.sum()))
+    return data.subset(order[turn.argsort(stable=True)[:count]])
+
+
+def effects_of(
+    answers: dict[int, Responses], marks: Sequence[int], images: slice, record: Record, statistic: str
+) -> np.ndarray:
+    """The matrix of effects of some marks over some of the images, float64 (len(marks), C)."""
+    rows = np.arange(len(record.labels))[images]
+    benign = answers[BENIGN].take(rows)
+    labels = np.array(record.labels)[images]
+    return STATISTICS[statistic](benign, [answers[mark].take(rows) for mark in marks], labels, record.groups)
+
+
+def parts(config: AuditConfig, count: int) -> list[tuple[int, int]]:
+    """First and last of ``count`` images in each part of the audit: all at once, or the first images, then the rest."""
+    if config.test == "exact" or config.first_images >= count:
+        return [(0, count)]
+    return [(0, config.first_images), (config.first_images, count)]
+
+
+def bets(
+    answers: dict[int, Responses],
+    record: Record,
+    config: AuditConfig,
+    word: np.ndarray,
+    references: References | None,
+    alpha: float,
+) -> Wealth:
+    """The sequential test over the marks whose first images are answered, in order, until it ends."""
+    wealth = Wealth(alpha, len(word), record.groups)
+    first = slice(0, parts(config, len(record.labels))[0][1])
+    for mark, group in enumerate(word.tolist()):
+        if mark not in answers or len(answers[mark]) < first.stop or wealth.finished:
+            break
+        row = effects_of(answers, [mark], first, record, config.statistic)[0]
+        wealth.add(row - references.first[mark] if references else row, group)
+    return wealth
 
 
 def ask(
     oracle: Oracle,
-    watermark: KeyedWatermark[object],
+    watermark: OwnershipCode,
     state: State,
     images: ImageSet,
     config: AuditConfig,
-    decoys: Sequence[State],
     record: Record,
-    seed: int,
+    references: References | None = None,
+    alpha: float | None = None,
 ) -> None:
-    """Query benign images, then key by key until the test is done; ``record`` has it all, also on errors.
+    """Send the queries; ``record`` has what was answered, also on errors.
+
+    With ``test: sequential`` it stops as soon as the first images are evidence enough, which takes the word; the order
+    of queries does not depend on it.
 
     Args:
-        decoys: at least as many as the protocol may ask about.
         record: a new one, with the images' classes.
-        seed: decides the keys' order; a committed one, in a confirmatory audit.
+        references: of the owner's clean models, for when to stop.
+        alpha: the level for when to stop, if it is not the whole of ``config.alpha``.
 
     Raises:
         SuspectError: answers that are none. SSCLError: the suspect does not answer any more, or the budget is spent.
     """
+    marks = watermark.options.marks
 
-    def query(key: int, positions: list[int], tensor: Tensor) -> Responses:
-        array = nhwc(tensor)
-        responses = oracle.query(array)
-        record.add(key, positions, array, responses)
+    def query(mark: int, first: int, last: int) -> None:
+        sent = images.images[first:last]
+        array = nhwc(sent if mark == BENIGN else watermark.asked(sent, mark, state))
+        record.add(mark, first, array, oracle.query(array))
         step.advance(len(array))
-        return responses
 
-    secrets = [state, *decoys[: config.decoys]]
-    record.targets = [watermark.target(secret) for secret in secrets]
-
-    def moved(key: int) -> float:
-        positions = record.asked(key)
-        marked = query(key, positions, asked_images(watermark, secrets[key], images))
-        return effect(benign.take(np.array(positions, dtype=int)), marked, record.targets[key]).statistic
-
-    with progress.step("audit", len(images) * (2 + config.decoys)) as step:
-        benign = query(BENIGN, record.asked(BENIGN), images.images)
-        statistics: dict[int, float] = {}
-        for key in key_order(config, seed):
-            statistics[key] = moved(key)
-            test = result_of(config, statistics)
-            if test and test.done:
-                return
+    divided = parts(config, len(images))
+    with progress.step("audit", len(images) * (1 + marks)) as step:
+        for first, last in divided:
+            for mark in range(BENIGN, marks):
+                query(mark, first, last)
+                if config.test == "sequential" and first == 0 and mark != BENIGN:
+                    word = watermark.targets(state).numpy()
+                    found = bets(record.answers(), record, config, word, references, (alpha or config.alpha) / 2)
+                    if found.rejects:
+                        return

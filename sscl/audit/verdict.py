@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sscl.audit.base import KEY_TESTS
-from sscl.audit.protocol import BENIGN, RELEASED, Record, result_of
-from sscl.audit.statistic import Effect, effect
+from sscl.audit.protocol import BENIGN, Record, References, bets, effects_of, parts
+from sscl.audit.spending import level
 from sscl.config import AuditConfig
+from sscl.keystream import Keystream
+from sscl.ownership import words
+from sscl.ownership.exact import Null, centred
 from sscl.types import Responses
 from sscl.verify import TESTS
-from sscl.verify.rank import floor, holm, rank_p_value
 
 Decision = Literal["trained-on-it", "no evidence", "inconclusive"]
 TAU = 0.25  # the published test's margin; its outcome is shown and decides nothing
@@ -25,137 +26,233 @@ class Finding:
 
     Attributes:
         decision, reason: the verdict, and why in plain words.
-        test, p_value, alpha, floor: the primary test, its p-value, level, and the smallest p-value it could give.
-        statistic, delta_p, wsr: the released key's effect (on labels only: of hits); ``None`` if it was not asked.
-        decoys: the statistics of the decoys that were asked, by number.
-        answered: share of images that were answered.
+        test, p_value, floor: the committed test, its p-value, and the smallest p-value that it could give.
+        alpha, occasion: the level that counts; with an occasion of a series, its share of the committed one.
+        words, as_good: how many words there are or were drawn, and how many fit the answers as well as the released
+            one; ``None`` if the audit ended on its first images.
+        effect, least_effect: mean centred effect of the marks on their classes, and the committed least one.
+        p_plain: p-value of all answers without subtracting the references; ``None`` where there are none.
+        delta_p, wsr: mean change of the probability of a mark's class, and share of marked images answered with it.
+        answered: share of images that were answered, the smallest over marks.
         queries: how many images were sent.
-        adjusted: p-values of all tests about innocent models, corrected for their number (Holm).
-        conformal: ``{"p_value", "floor", "references"}`` against clean reference models, or ``None``.
-        published: the published test's p-value and what it would have said.
+        accuracy: share of images without a mark that are answered with their own class.
+        effects: the matrix of effects, marks by groups, references subtracted.
+        published: the published test's p-value, and whether it would accuse.
     """
 
     decision: Decision
     reason: str
     test: str
     p_value: float
-    alpha: float
     floor: float
-    statistic: float | None
-    delta_p: float | None
-    wsr: float | None
-    decoys: list[float]
+    alpha: float
+    occasion: int | None
+    words: int | None
+    as_good: int | None
+    effect: float
+    least_effect: float
+    p_plain: float | None
+    delta_p: float
+    wsr: float
     answered: float
     queries: int
-    adjusted: dict[str, float]
-    conformal: dict[str, Any] | None
+    accuracy: float
+    effects: list[list[float]]
     published: dict[str, Any]
 
 
-def decide(record: Record, config: AuditConfig, references: list[float] | None = None) -> Finding:
+def decide(
+    record: Record,
+    config: AuditConfig,
+    word: np.ndarray,
+    references: References | None = None,
+    occasion: int | None = None,
+) -> Finding:
     """Derive every figure from the record.
 
     Args:
         record: what was asked and answered, perhaps broken off.
         config: the committed protocol.
-        references: the released key's statistic on clean reference models, for the conformal test.
+        word: int (K,), the released one.
+        references: effects on the owner's clean models, fixed with the commitment.
+        occasion: which audit of this suspect it is, where they are repeated.
 
     Raises:
-        ValueError: the record does not even have answers to images without a mark, asks a key twice, or leaves out
-            images; or, where keys are asked in turn, leaves out keys: whoever could drop decoys could accuse anybody.
+        ValueError: the record does not have one mark's answers to its first images, asks out of order, or leaves images
+            out: whoever could drop answers could accuse anybody.
     """
-    answers = _complete(record, config)
-    benign = answers.pop(BENIGN)
-    pairs = {key: (benign.take(np.array(record.asked(key), dtype=int)), marked) for key, marked in answers.items()}
-    effects = {key: effect(*pair, record.targets[key]) for key, pair in pairs.items()}
-    test = result_of(config, {key: found.statistic for key, found in effects.items()})
-    shares = [float(benign.valid.mean()), *(found.answered for found in effects.values())]
-    observed = effects.pop(RELEASED, None)
-    others = [effects[key].statistic for key in sorted(effects)]
-    done = test is not None and test.done
-    p_value = test.p_value if test is not None and test.done else 1.0
-    lowest = KEY_TESTS[config.test].floor(config.alpha, config.decoys)
-    conformal = None
-    if references and observed:
-        p_conformal = rank_p_value(observed.statistic, references)
-        conformal = {"p_value": p_conformal, "floor": floor(len(references)), "references": len(references)}
-    decision, reason = _conclude(config, p_value, lowest, observed if done else None, others, min(shares))
-    all_tests = {config.test: p_value} | ({"conformal": conformal["p_value"]} if conformal else {})
-    published = (
-        TESTS["paired_t"](TAU, config.alpha).run(*pairs[RELEASED], record.targets[RELEASED])
-        if observed and observed.answered * len(pairs[RELEASED][0]) >= 2
-        else None
+    answers, full = _complete(record, config, len(word))
+    alpha = config.alpha if occasion is None else level(config.alpha, occasion)
+    marks = [mark for mark in answers if mark != BENIGN]
+    images = slice(0, min(len(given) for given in answers.values()))
+    matrix = effects_of(answers, marks, images, record, config.statistic)
+    plain = matrix
+    if references:
+        matrix = matrix - (references.all if full else references.first)[: len(marks)]
+    p_exact = as_good = total = p_plain = None
+    if full:
+        null = null_of(matrix)
+        p_exact = null.p_value(word)
+        as_good, total = null.at_least(word), len(null.statistics)
+        p_plain = null_of(plain).p_value(word) if references else None
+    p_value, ended = _combined(answers, record, config, word, references, alpha, p_exact)
+    effect = float(centred(matrix)[np.arange(len(marks)), word[: len(marks)]].mean())
+    benign = answers[BENIGN].take(np.arange(len(record.labels))[images])
+    answered = min(float(given.valid.mean()) for given in answers.values())
+    published = _published(answers, record, word, images, config.alpha)
+    lowest = words.floor(len(word), record.groups) * (2 if config.test == "sequential" else 1)
+    decision, reason = _conclude(
+        config, p_value, lowest, alpha, len(word), record, as_good, total, effect, answered, ended
     )
     return Finding(
         decision=decision,
         reason=reason,
         test=config.test,
         p_value=p_value,
-        alpha=config.alpha,
         floor=lowest,
-        statistic=observed.statistic if observed else None,
-        delta_p=observed.delta_p if observed else None,
-        wsr=observed.wsr if observed else None,
-        decoys=others,
-        answered=min(shares),
+        alpha=alpha,
+        occasion=occasion,
+        words=total,
+        as_good=as_good,
+        effect=effect,
+        least_effect=config.least_effect,
+        p_plain=p_plain,
+        answered=answered,
         queries=len(record.queries),
-        adjusted=holm(all_tests),
-        conformal=conformal,
-        published={"p_value": published.p_value, "accuses": published.rejected} if published else {},
+        accuracy=_accuracy(benign, np.array(record.labels)[images], record),
+        effects=matrix.tolist(),
+        **published,
     )
 
 
-def _complete(record: Record, config: AuditConfig) -> dict[int, Responses]:
-    """Every key's answers, without a last key at which the audit was broken off."""
-    queries = record.by_key()
-    keys = list(queries)
-    in_turn = keys == list(range(BENIGN, len(keys) + BENIGN))
-    if keys[:1] != [BENIGN] or not set(keys) <= set(range(BENIGN, 1 + config.decoys)):
-        raise ValueError(f"keys must be {BENIGN}, then some of 0 to {config.decoys}")
-    if not (in_turn or KEY_TESTS[config.test].asks_all):
-        raise ValueError("this test asks keys in turn, without gaps")
-    found = {}
-    for key in keys:
-        asked, wanted = [query.image for query in queries[key]], record.asked(key)
-        if asked == wanted:
-            found[key] = record.responses(queries[key])
-        elif key != keys[-1] or asked != wanted[: len(asked)]:
-            raise ValueError("every key but the last must have been asked about all images of other classes, in order")
-    if BENIGN not in found or len(found.get(RELEASED, found[BENIGN])) < 2:
-        raise ValueError("the record lacks answers to images without a mark, or to two images of the released key")
-    return found
+def matrix_of(record: Record, config: AuditConfig, references: References | None) -> np.ndarray:
+    """The effects of all marks over all images, references subtracted, of a whole record."""
+    answers = record.answers()
+    marks = [mark for mark in answers if mark != BENIGN]
+    found = effects_of(answers, marks, slice(0, len(record.labels)), record, config.statistic)
+    return found - references.all if references else found
+
+
+def null_of(matrix: np.ndarray) -> Null:
+    """All words' statistics; where they are too many, those of the same ones always, which no answer can influence."""
+    return Null.of(matrix, Keystream(bytes(32)).part("null words"))
+
+
+def _complete(record: Record, config: AuditConfig, marks: int) -> tuple[dict[int, Responses], bool]:
+    """The answers to as many images under every mark that was asked so far, and whether they are all of them."""
+    asked = [(query.mark, query.image) for query in record.queries]
+    expected = [
+        (mark, image)
+        for first, last in parts(config, len(record.labels))
+        for mark in range(BENIGN, marks)
+        for image in range(first, last)
+    ]
+    if asked != expected[: len(asked)]:
+        raise ValueError("the queries are not those of the protocol, in its order")
+    answers = record.answers()
+    if len(asked) == len(expected):
+        return answers, True
+    first = parts(config, len(record.labels))[0][1]
+    whole = {mark: given.take(np.arange(first)) for mark, given in answers.items() if len(given) >= first}
+    if len(whole) < 2:
+        raise ValueError("the record lacks answers to the first images, without a mark and under one")
+    return whole, False
+
+
+def _combined(
+    answers: dict[int, Responses],
+    record: Record,
+    config: AuditConfig,
+    word: np.ndarray,
+    references: References | None,
+    alpha: float,
+    p_exact: float | None,
+) -> tuple[float, bool]:
+    """The p-value of the committed test, and whether the audit reached one of its ends.
+
+    A sequential audit spends half of the level on its first images, and half on all of them.
+    """
+    if config.test == "exact":
+        return (1.0, False) if p_exact is None else (p_exact, True)
+    found = bets(answers, record, config, word, references, alpha / 2)
+    p_value = 2 * min([found.p_value, *([] if p_exact is None else [p_exact])])
+    return min(1.0, p_value), found.rejects or p_exact is not None
+
+
+def _published(
+    answers: dict[int, Responses], record: Record, word: np.ndarray, images: slice, alpha: float
+) -> dict[str, Any]:
+    """``delta_P``, WSR and the published t-test over all marks: images of other classes than the mark's."""
+    nothing: dict[str, Any] = {"delta_p": 0.0, "wsr": 0.0, "published": {}}
+    if record.classes != record.groups:
+        return nothing
+    labels, before, after, targets = np.array(record.labels)[images], [], [], []
+    for mark, given in answers.items():
+        if mark == BENIGN:
+            continue
+        rows = np.flatnonzero((labels != word[mark]) & given.valid[images] & answers[BENIGN].valid[images])
+        before.append(answers[BENIGN].probabilities[rows])
+        after.append(given.probabilities[rows])
+        targets.append(np.full(len(rows), word[mark]))
+    target = np.concatenate(targets)
+    if len(target) < 2:
+        return nothing
+    pair = [Responses(np.concatenate(p), record.access) for p in (before, after)]  # type: ignore[arg-type]
+    verdict = TESTS["paired_t"](TAU, alpha).run(pair[0], pair[1], target)
+    published = {"p_value": verdict.p_value, "accuses": verdict.rejected}
+    return {"delta_p": verdict.delta_p, "wsr": verdict.wsr, "published": published}
+
+
+def _accuracy(benign: Responses, labels: np.ndarray, record: Record) -> float:
+    if record.classes != record.groups or not benign.valid.any():
+        return 0.0
+    return float((benign.predictions == labels)[benign.valid].mean())
 
 
 def _conclude(
     config: AuditConfig,
     p_value: float,
     lowest: float,
-    observed: Effect | None,
-    others: list[float],
+    alpha: float,
+    marks: int,
+    record: Record,
+    as_good: int | None,
+    total: int | None,
+    effect: float,
     answered: float,
+    ended: bool,
 ) -> tuple[Decision, str]:
-    if lowest > config.alpha:
+    if lowest > alpha:
         return "inconclusive", (
-            f"Too few keys: with {config.decoys} decoys p cannot be below {lowest:.3g}; {config.alpha:g} was asked."
+            f"With {marks} marks and {record.groups} classes p cannot be below {lowest:.3g}, and this audit may use "
+            f"{alpha:.3g}. No answer could decide it; commit to {words.marks_needed(record.groups, alpha / 2)} marks."
         )
     if answered < config.answered:
         return "inconclusive", (
-            f"The model answered only {100 * answered:.0f} % of some key's images; at least "
-            f"{100 * config.answered:.0f} % was committed to. It may decline marked images, which would bias any test."
+            f"The model answered only {100 * answered:.0f} % of the images under some mark; the commitment asks for "
+            f"{100 * config.answered:.0f} %. It may decline marked images, which would bias any test."
         )
-    if observed is None:
-        return "inconclusive", (
-            f"Too few queries: the audit was broken off after {len(others)} of up to {config.decoys} decoy keys."
+    if not ended:
+        return "inconclusive", f"The audit was broken off after {len(record.queries)} images, too few for a result."
+    each = f"{len(record.labels)} images without a mark, and the same images under each of {marks} marks"
+    if total is None or as_good is None:
+        found = "On the first of these images alone, bets on the released assignment won"
+    else:
+        kind = "possible" if total == words.count(marks, record.groups) else "randomly drawn"
+        found = f"Of {total:,} {kind} assignments, {as_good:,} fit the answers at least as well as the released one"
+    if p_value > alpha:
+        return "no evidence", (
+            f"The audit sends {each}. {found}. A model that never saw the release gives such a result, or a stronger "
+            f"one, with probability up to {p_value:.3g}; the commitment asks for {alpha:.3g} or less."
         )
-    reached = sum(value >= observed.statistic for value in others)
-    if p_value <= config.alpha:
-        return "trained-on-it", (
-            f"The released key moves p(target class) by {observed.delta_p:.3f} on average; of {len(others)} "
-            f"keys that were drawn alike but never released, {reached} do as much. A model that never saw the "
-            f"release cannot tell these keys apart, and would show this with probability at most {p_value:.3g}."
+    if effect < config.least_effect:
+        return "no evidence", (
+            f"The audit sends {each}. {found} (p = {p_value:.3g}), but the effect of {effect:.3g} is smaller than the "
+            f"{config.least_effect:g} that was committed to as worth mentioning."
         )
-    return "no evidence", (
-        f"The released key moves p(target class) by {observed.delta_p:.3f} on average, and {reached} of {len(others)} "
-        "keys that were never released do as much: what a model that never saw the release would show "
-        f"(p = {p_value:.3g})."
+    return "trained-on-it", (
+        f"The audit sends {each}. Which class each mark was assigned to in the release was drawn at random, and a "
+        f"model that never saw the release cannot know it. {found}. The probability that a model that never saw the "
+        f"release gives this result, or a stronger one, is at most {p_value:.3g}; the commitment asks for "
+        f"{alpha:.3g} or less."
     )

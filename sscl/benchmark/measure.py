@@ -13,17 +13,18 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.attacks import Attacker, Detector, TriggerInversion
-from sscl.audit.protocol import Record, ask, verification_images
+from sscl.audit.protocol import Record, References, ask
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig, VerifyConfig
 from sscl.models import Classifier
-from sscl.oracles import Context
-from sscl.oracles.classifier import InMemory
+from sscl.oracles import Oracle
+from sscl.stages.verify import verification_pairs
 from sscl.train import predict
 from sscl.types import ImageSet, Responses
 from sscl.verify import TESTS
-from sscl.watermarks.base import AnyWatermark, KeyedWatermark, State
+from sscl.watermarks.base import AnyWatermark, State
+from sscl.watermarks.ownership_code import OwnershipCode
 
 FALSE_POSITIVES = 0.01  # at which a detector's recall is taken
 QUERIES = 1000  # test images that detectors of queries are shown, without and with the mark
@@ -31,41 +32,44 @@ CRAFTED = 32  # images that are marked to see how long it takes
 
 
 def suspect_scores(
-    model: Classifier, test: ImageSet, marked: Tensor, target: int, verify: VerifyConfig, compute: Compute
+    model: Classifier, test: ImageSet, marked: Tensor, targets: Tensor, verify: VerifyConfig, compute: Compute
 ) -> dict[str, float]:
-    """BA; WSR toward ``target``; untargeted WSR; ``delta_P``; the published test's p. ``marked``: all test images.
+    """BA; WSR toward the marks' classes; untargeted WSR; ``delta_P``; the published test's p.
 
     ``wsr_untargeted`` is over the test images of every class that are answered rightly without the mark: the share that
-    is answered wrongly with it. The others are over non-target images, as in the paper.
+    is answered wrongly with it. The others are over images of other classes than their mark's, as in the paper.
+
+    Args:
+        marked: all test images, as ``trigger`` gives them.
+        targets: of the secret, see ``Watermark.targets``.
     """
     before, after = (predict(model, images, compute) for images in (test.images, marked))
-    others, right = test.labels != target, before.argmax(dim=1) == test.labels
-    benign, answers = (Responses(p[others].numpy()) for p in (before, after))
+    right = before.argmax(dim=1) == test.labels
+    chosen, pointed = verification_pairs(test, targets)
+    rows = torch.arange(len(chosen))
+    benign, answers = (Responses(p[chosen].numpy()) for p in (before, after))
     return {
         "ba": _share(right),
-        "wsr": _share(after.argmax(dim=1)[others] == target),
+        "wsr": _share(after.argmax(dim=1)[chosen] == pointed),
         "wsr_untargeted": _share(after.argmax(dim=1)[right] != test.labels[right]),
-        "delta_p": float((after - before)[others, target].mean()),
-        "p_paper": TESTS["paired_t"](verify.tau, verify.alpha).run(benign, answers, target).p_value,
+        "delta_p": float((after - before)[chosen][rows, pointed].mean()),
+        "p_paper": TESTS["paired_t"](verify.tau, verify.alpha).run(benign, answers, pointed.numpy()).p_value,
     }
 
 
-def key_finding(
-    model: Classifier,
-    watermark: KeyedWatermark[Any],
+def exact_finding(
+    oracle: Oracle,
+    watermark: OwnershipCode,
     state: State,
-    decoys: list[State],
-    test: ImageSet,
+    images: ImageSet,
     audit: AuditConfig,
-    compute: Compute,
-    seed: int,
+    references: References | None,
 ) -> Finding:
-    """The exact test over all keys."""
-    images = verification_images(test, audit.images, seed)
-    fixed, record = replace(audit, test="key_rank"), Record(test.classes, images.labels.tolist())
-    oracle = InMemory(model, Context(test.class_names, compute))
-    ask(oracle, watermark, state, images, fixed, decoys, record, seed)
-    return decide(record, fixed)
+    """The exact test with all of the images."""
+    fixed = replace(audit, test="exact")
+    record = Record(images.classes, images.classes, images.labels.tolist())
+    ask(oracle, watermark, state, images, fixed, record)
+    return decide(record, fixed, watermark.targets(state).numpy(), references)
 
 
 def detector_scores(
@@ -78,7 +82,7 @@ def detector_scores(
     test: ImageSet,
     known: Tensor | None = None,
 ) -> dict[str, float | None]:
-    """AUROC, AUROC among images labelled ``y_t``, and recall at 1 % false positives.
+    """AUROC, mean AUROC within each marked class, and recall at 1 % false positives.
 
     Detectors of a dataset look at the released set and should find ``marked``; scores of images of which the attacker
     knows that they are clean (``known``) do not count. Those of queries look at test images of other classes.
@@ -95,20 +99,26 @@ def detector_scores(
     if known is not None:
         counted[known.numpy()] = False
     scores = detector(released, model, attacker)
-    mine = (released.labels == watermark.target_class).numpy() & counted
-    pointed = watermark.targeted and bool(truth[mine].any()) and not truth[mine].all()
+    within, shares = [], []
+    for target in sorted(set(watermark.targets(state).tolist())) if watermark.targeted else ():
+        mine = (released.labels == target).numpy() & counted
+        if truth[mine].any() and not truth[mine].all():
+            within.append(float(roc_auc_score(truth[mine], scores[mine])))
+            shares.append(float(truth[mine].mean()))
     return {
         **_areas(truth[counted], scores[counted]),
-        "auroc_class": float(roc_auc_score(truth[mine], scores[mine])) if pointed else None,
-        "marked_share": float(truth[mine].mean()) if pointed else None,
+        "auroc_class": float(np.mean(within)) if within else None,
+        "marked_share": float(np.mean(shares)) if shares else None,
     }
 
 
 def query_pairs(watermark: AnyWatermark, state: State, test: ImageSet) -> tuple[ImageSet, np.ndarray]:
-    """Non-target test images without and with the mark, and which are marked."""
-    part = test.subset(torch.nonzero(test.labels != watermark.target_class).flatten()[:QUERIES])
-    both = torch.cat((part.images, watermark.trigger(part.images, state)))
-    return ImageSet(both, torch.cat((part.labels, part.labels)), test.class_names), np.arange(len(both)) >= len(part)
+    """Test images of other classes than their mark's, without and with it, and which are marked."""
+    chosen, _ = verification_pairs(test, watermark.targets(state))
+    chosen = chosen[:QUERIES]
+    both = torch.cat((test.images[chosen], watermark.trigger(test.images, state)[chosen]))
+    labels = test.labels[chosen].repeat(2)
+    return ImageSet(both, labels, test.class_names), np.arange(len(both)) >= len(chosen)
 
 
 def _areas(truth: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
@@ -117,7 +127,7 @@ def _areas(truth: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
 
 def craft_seconds(watermark: AnyWatermark, state: State, train: ImageSet, seed: int) -> float:
     """Seconds to mark 1,000 images, from as many as are worth the wait; files are not counted."""
-    some = train.subset(watermark.candidates(train.labels)[:CRAFTED])
+    some = train.subset(torch.cat([group for group, _ in watermark.shares(train.labels, state)])[:CRAFTED])
     rng = seeds.generator(seed, "benchmark", "craft")
     watermark.apply(some.images[:2], some.labels[:2], state, rng)  # opens the secret's networks
     start = time.perf_counter()
@@ -126,15 +136,16 @@ def craft_seconds(watermark: AnyWatermark, state: State, train: ImageSet, seed: 
 
 
 def inversion_scores(
-    inversion: TriggerInversion, model: Classifier, innocent: Classifier, attacker: Attacker, target: int
+    inversion: TriggerInversion, model: Classifier, innocent: Classifier, attacker: Attacker, targets: Tensor
 ) -> dict[str, Any]:
-    """How suspicious ``y_t`` looks in the model and in a clean one, and whether classes are accused."""
+    """How suspicious the marks' classes look in the model and in a clean one, and whether classes are accused."""
     found, clean = inversion.score(model, attacker), inversion.score(innocent, attacker)
+    pointed = np.isin(np.arange(len(found)), targets.numpy())
     return {
-        "anomaly": float(found[target]),
-        "clean_anomaly": float(clean[target]),
-        "accused": bool(found[target] > inversion.suspicious),
-        "accused_others": int((np.delete(found, target) > inversion.suspicious).sum()),
+        "anomaly": float(found[pointed].max()),
+        "clean_anomaly": float(clean[pointed].max()),
+        "accused": bool((found[pointed] > inversion.suspicious).any()),
+        "accused_others": int((found[~pointed] > inversion.suspicious).sum()),
         "clean_accused": int((clean > inversion.suspicious).sum()),
     }
 

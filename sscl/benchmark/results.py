@@ -31,7 +31,7 @@ class IncompleteError(SSCLError):
 
 SCORES = [
     *(f"{prefix}{name}" for prefix in ("", "clean_") for name in ("ba", "wsr", "wsr_untargeted", "delta_p")),
-    *(f"{prefix}{name}" for prefix in ("", "clean_") for name in ("p_paper", "p_key", "p_weights")),
+    *(f"{prefix}{name}" for prefix in ("", "clean_") for name in ("p_paper", "p_exact", "p_weights")),
     *("lpips", "lpips_64", "psnr", "fit_seconds", "craft_seconds", "eps_used"),
     *("auroc", "auroc_class", "marked_share", "recall"),
     *("anomaly", "clean_anomaly", "accused", "accused_others", "clean_accused"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -16,25 +17,28 @@ from torch import Tensor
 from sscl import seeds
 from sscl.artifacts import Slot, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker
-from sscl.audit.decoys import draw_decoys, load_decoys, save_decoys
-from sscl.benchmark.measure import craft_seconds, detector_scores, inversion_scores, key_finding, suspect_scores
+from sscl.audit.protocol import References, verification_images
+from sscl.benchmark.measure import craft_seconds, detector_scores, exact_finding, inversion_scores, suspect_scores
 from sscl.benchmark.plan import NONE, STRANGER, Cell, described
 from sscl.benchmark.workshop import Workshop
-from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import Config, dump
-from sscl.data.store import load_split, open_dataset
+from sscl.data.store import Card, load_split, open_dataset
+from sscl.evidence.commitment import Case as CommitCase
+from sscl.evidence.commitment import reference_effects
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
+from sscl.oracles import Context, open_oracle
+from sscl.oracles.classifier import InMemory
 from sscl.params import Raw, build, overlay, read
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
 from sscl.stages import embed, generator, prepare
-from sscl.stages.names import DECOYS, INDICES, MODEL
+from sscl.stages.names import INDICES, MODEL
 from sscl.stages.surrogate import train_and_save
 from sscl.types import ImageSet
-from sscl.watermarks.base import KeyedWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.ownership_code import OwnershipCode
 
 ROW = "row.json"
 CLEAN_SHARE = 0.1  # of the training set, what an attacker knows to be clean (the paper's fine-tuning)
@@ -141,17 +145,6 @@ class Bench:
         folder = self.workshop.make(mark, lambda out, _: _embed(config, data, secret, out, variant))
         return folder, self.workshop.seconds(fit)
 
-    def decoys(self, config: Config, secret: Path, watermark: KeyedWatermark[Any], state: State) -> list[State]:
-        """The secret's decoys: the same for every suspect that is asked about it."""
-        count, seed = config.audit.decoys, seeds.derive(config.seed, "benchmark-decoys")
-        slot = self.workshop.slot("decoys", "sscl.audit.decoys", secret=secret, count=count, seed=seed)
-
-        def draw(out: Path, _: Checkpoint) -> None:
-            out.mkdir(parents=True)
-            save_decoys(out / DECOYS, draw_decoys(watermark, state, count, seed))
-
-        return load_decoys(self.workshop.make(slot, draw) / DECOYS, state)
-
     def minutes(self, cells: Iterable[Cell]) -> tuple[int, float]:
         """How many cells are there already, and minutes for the rest from past timings of their like."""
         cells = list(cells)
@@ -181,8 +174,17 @@ def _estimate(past: pd.DataFrame, cell: Cell) -> float:
 
 
 def _embed(config: Config, data: Path, secret: Path, out: Path, variant: str) -> None:
+    """Without a commitment: in a study the word follows from the seed, as everything does."""
     out.mkdir(parents=True)
-    embed.run(config.embed, config.compute, config.seed, None, data, secret, out / "public", out / "private", variant)
+    key = seeds.secret(config.seed if variant == "release" else config.independent.seed, None).part(
+        "benchmark", variant
+    )
+    watermark, state = load_watermark(
+        secret / GENERATOR, len(Card.read(data).class_names), Compute.resolve(config.compute)
+    )
+    if isinstance(watermark, OwnershipCode):
+        state = embed.throw_away(watermark, state, Card.read(data), key.part("word"))
+    embed.embed_under(watermark, state, config.embed, key, data, out / "public", out / "private")
 
 
 def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
@@ -203,23 +205,27 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
         return detector_scores(DETECTORS[cell.attack], model, attacker, marked, watermark, state, test, known)
     if cell.attack in INVERSIONS:
         innocent = _users_model(bench, config, data, compute)
-        return inversion_scores(INVERSIONS[cell.attack], model, innocent, attacker, watermark.target_class)
+        return inversion_scores(INVERSIONS[cell.attack], model, innocent, attacker, watermark.targets(state))
     if cell.attack in REMOVALS:
         model = compute.place(REMOVALS[cell.attack](model, attacker, cell.strength))
     marked_test = watermark.trigger(test.images, state)
-    decoys: list[State] = []
-    if isinstance(watermark, KeyedWatermark):
-        decoys = bench.decoys(config, secret / GENERATOR, watermark, state)
+    committed = None
+    if isinstance(watermark, OwnershipCode):
+        images = verification_images(test, config.audit.images, seeds.secret(cell.seed, None).part("images"))
+        oracle = open_oracle(str(surrogate), Context(test.class_names, compute))
+        found = reference_effects(CommitCase(watermark, state, "", images, config.audit, oracle))
+        committed = References(*(np.array(found["probabilities"][name]) for name in ("first", "all")))
 
     def scores(suspect: Classifier) -> dict[str, Any]:
         found: dict[str, Any] = suspect_scores(
-            suspect, test, marked_test, watermark.target_class, config.verify, compute
+            suspect, test, marked_test, watermark.targets(state), config.verify, compute
         )
-        found |= {"p_key": None, "p_weights": watermark.weights_p_value(suspect, state, test.images)}
-        if not isinstance(watermark, KeyedWatermark):
-            return found
-        finding = key_finding(suspect, watermark, state, decoys, test, config.audit, compute, config.seed)
-        return {**found, "p_key": finding.p_value}
+        found |= {"p_exact": None, "p_weights": watermark.weights_p_value(suspect, state, test.images)}
+        if isinstance(watermark, OwnershipCode):
+            oracle = InMemory(suspect, Context(test.class_names, compute))
+            finding = exact_finding(oracle, watermark, state, images, config.audit, committed)
+            found["p_exact"] = finding.p_value
+        return found
 
     row = scores(model)
     if cell.attack == NONE:

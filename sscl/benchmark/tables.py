@@ -14,7 +14,7 @@ from sscl.benchmark.sweeps import before, usual
 from sscl.report.published import PUBLISHED
 
 BY = ["dataset", "profile", "method"]
-TESTS = ("p_paper", "p_key", "p_weights")
+TESTS = ("p_paper", "p_exact", "p_weights")
 ALPHA = 0.05
 SCENARIOS = {"Malicious": "", "Ind-M": "clean_"}
 
@@ -75,7 +75,7 @@ def removals(found: pd.DataFrame) -> pd.DataFrame:
     plain = before(rows, found)
     rows = rows.assign(ba_cost=plain["ba"] - rows["ba"], delta_p_before=plain["delta_p"])
     columns = ["ba_cost", "ba", "wsr", "wsr_untargeted", "delta_p_before", "delta_p"]
-    return _mean(rows, [*BY, "attack", "strength"], columns, {"p_key": "max"})
+    return _mean(rows, [*BY, "attack", "strength"], columns, {"p_exact": "max"})
 
 
 def detectors(found: pd.DataFrame) -> pd.DataFrame:

@@ -4,13 +4,13 @@ import sys
 
 import typer
 
-from sscl.cli.audit import check, power, references, verify
+from sscl.cli.audit import check, verify
 from sscl.cli.benchmark import benchmark
 from sscl.cli.machine import doctor, keygen, serve
 from sscl.cli.pipeline import add_stage, run
 from sscl.cli.release import app as release_app
 from sscl.cli.release import init_remote
-from sscl.stages.table import ROLES, SCENARIOS
+from sscl.stages.table import ABOUT, variants
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,23 +19,16 @@ app = typer.Typer(
     help="Prove that a model was trained on your images: watermark a dataset, then verify ownership by queries alone.",
 )
 app.command(short_help="Run the whole pipeline, without Prefect or DVC. [dim]sscl run --out runs/first[/]")(run)
-add_stage(app, "prepare", (), "Validate a dataset and write it once, clean and named by its content.")
-add_stage(app, "surrogate", (), "Train the owner's classifier on clean data.")
-add_stage(app, "generator", ROLES, "Train the watermark generator against the surrogate.")
-add_stage(app, "embed", ROLES, "Mark a share of the dataset: the released set and the owner's secret.")
-add_stage(app, "commit", (), "Draw decoys; fix keys, test and images before the release; publish only a hash.")
-add_stage(app, "package", (), "Write the released set as shards, card and checksums: what strangers get.")
-add_stage(app, "simulate", tuple(SCENARIOS), "Train a stranger's model on a marked or clean set.")
-app.command(
-    short_help="Query models and test ownership. [dim]sscl verify --suspect model.onnx --bundle evidence.zip[/]"
-)(verify)
-add_stage(app, "audit", tuple(SCENARIOS), "Test one scenario's model exactly, over keys, with evidence.")
-add_stage(app, "report", (), "Write metrics.json, plots and the HTML report.")
+for _verb, _text in ABOUT.items():
+    if _verb == "verify":
+        app.command(
+            short_help="Query models and test ownership. [dim]sscl verify --suspect model.onnx --bundle evidence.zip[/]"
+        )(verify)
+    else:
+        add_stage(app, _verb, variants(_verb), _text)
 app.command(short_help="Derive every figure of an evidence bundle again, offline. [dim]sscl check evidence.zip[/]")(
     check
 )
-app.command(short_help="Train clean models to hold a suspect against. [dim]sscl references --count 19[/]")(references)
-app.command(short_help="Say how many queries an audit needs. [dim]sscl power --effect 0.5[/]")(power)
 app.command(short_help="Compare watermarks under attacks. [dim]sscl benchmark --profile small --dry-run[/]")(benchmark)
 app.command(short_help="Name DVC's public and private remotes. [dim]sscl init-remote --help[/]")(init_remote)
 app.add_typer(release_app, name="release", short_help="Publish, pull and check releases in S3.")

@@ -81,9 +81,14 @@ def run(
 
 def print_result(metrics: dict[str, Any], root: Path) -> None:
     """The result table and the path of the report, for people at 80 columns."""
-    from sscl.report.tables import comparison_rows, false_accusations, scenario_rows
+    from sscl.report.tables import attack_rows, comparison_rows, false_accusations, scenario_rows
 
-    for title, rows in (("Ownership verification", scenario_rows(metrics)), ("This run", comparison_rows(metrics, {}))):
+    titled = {
+        "Ownership verification": scenario_rows(metrics),
+        "After removal attacks": attack_rows(metrics),
+        "This run": comparison_rows(metrics, {}),
+    }
+    for title, rows in titled.items():
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
         shown = [column for column in rows[0] if column not in ("Paper", "p")]  # 80 columns; the page has them
         for column in shown:

@@ -221,7 +221,7 @@ def trace(
             return
         for row in sorted(found, key=lambda row: row.adjusted):
             verdict = "trained on this copy" if row.named else "no evidence"
-            typer.echo(f"{row.recipient:30} delta_P {row.delta_p:6.3f}  corrected p {row.adjusted:.3g}  {verdict}")
+            typer.echo(f"{row.recipient:30} p {row.p_value:.3g}  corrected p {row.adjusted:.3g}  {verdict}")
 
     _run(debug, work)
 

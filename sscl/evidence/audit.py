@@ -10,25 +10,37 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sscl.artifacts import read_json
-from sscl.audit.decoys import load_decoys
-from sscl.audit.protocol import Record, ask, key_effect, verification_images
+from sscl.audit.protocol import Record, ask, parts
+from sscl.audit.spending import level
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig
 from sscl.data.store import load_split
 from sscl.errors import InputError
-from sscl.evidence import bundle
+from sscl.evidence import beacon, bundle, timestamp
 from sscl.evidence.canonical import canonical
-from sscl.evidence.check import AUDIT, QUERIES, RAW, pack_record
-from sscl.evidence.commitment import check_secret, differences
-from sscl.oracles import Oracle, nhwc
+from sscl.evidence.check import AUDIT, PULSE, QUERIES, RAW, TOKEN, pack_record
+from sscl.evidence.commitment import (
+    differences,
+    draw_word,
+    guarantees,
+    out_of_order,
+    queries_digest,
+    references_for,
+    require_marks,
+    sent_images,
+    sha256_of,
+    verification_set,
+)
+from sscl.oracles import Oracle
 from sscl.oracles.http import BudgetError
 from sscl.parsing import parse
 from sscl.provenance import versions
-from sscl.stages.names import COMMITMENT, DECOYS, FINDING, OPENING
+from sscl.stages.names import COMMITMENT, DRAW, FINDING, OPENING
 from sscl.types import ImageSet
-from sscl.watermarks.base import KeyedWatermark, State
+from sscl.watermarks.base import State
 from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
 
 
 @dataclass(frozen=True)
@@ -36,21 +48,28 @@ class Case:
     """What the owner brings to an audit.
 
     Attributes:
-        watermark, state: the secret.
-        decoys: what the released key is compared with.
-        opening: what was committed to, or what stands in for it in an exploratory audit.
+        watermark, state: the marks, under the released word.
+        opening: what was committed to.
         commitment: as published; ``None`` for an exploratory audit.
+        pulse: the beacon's, with which the word was drawn; ``None`` without a beacon.
+        token: the RFC 3161 response of a time-stamp authority; ``None`` without one.
         images: the verification images.
         config: the protocol.
     """
 
-    watermark: KeyedWatermark[Any]
+    watermark: OwnershipCode
     state: State
-    decoys: list[State]
     opening: dict[str, Any]
     commitment: dict[str, Any] | None
+    pulse: beacon.Pulse | None
+    token: bytes | None
     images: ImageSet
     config: AuditConfig
+
+    @property
+    def stamped(self) -> datetime | None:
+        """When a time-stamp authority saw the commitment; raises ``InputError`` if the token is of something else."""
+        return timestamp.read(self.token, self.commitment) if self.token and self.commitment else None
 
 
 def prepare(secret: Path, data: Path, compute: Compute, opening: Path, commitment: Path | None) -> Case:
@@ -60,28 +79,39 @@ def prepare(secret: Path, data: Path, compute: Compute, opening: Path, commitmen
         secret: private folder of the release.
         data: the clean dataset, whose test split has the verification images.
         compute: device and precision.
-        opening: ``opening.json`` of ``sscl commit``, with the decoys beside it; its protocol is the one that counts.
-        commitment: the published ``commitment.json``; ``None`` for an exploratory audit.
+        opening: ``opening.json`` of ``sscl commit``; its protocol is the one that counts.
+        commitment: the published ``commitment.json``, with ``commitment.tsr`` beside it if there is a time stamp;
+            ``None`` for an exploratory audit.
 
     Raises:
-        InputError: a method without keys, or files that are not the committed ones.
+        ConfigError: a method without an exact test. InputError: files that are not the committed ones.
     """
     test_split = load_split(data, "test")
-    watermark, state = load_watermark(secret / GENERATOR, test_split.classes, compute)
-    if not isinstance(watermark, KeyedWatermark):
-        raise InputError(
-            f"{secret / GENERATOR}: this method has no keys, so innocence cannot be tested exactly; "
-            "release with a keyed one (generator.method: sscl_keyed)"
-        )
+    loaded, state = load_watermark(secret / GENERATOR, test_split.classes, compute)
+    watermark = require_marks(loaded)
     opened = read_json(opening)
     config = parse(AuditConfig, opened.get("protocol", {}), f"{opening}: protocol")
-    images = verification_images(test_split, config.images, opened["image_seed"])
-    check_secret(opened, secret / GENERATOR, opening.with_name(DECOYS), images)
-    decoys = load_decoys(opening.with_name(DECOYS), state)
+    images = verification_set(test_split, config, bytes.fromhex(opened["salt"]))
+    drawn = read_json(secret / DRAW)["pulse"]
+    pulse = drawn and beacon.read(drawn, drawn["source"])
     published = read_json(commitment) if commitment else None
     if published is not None and (wrong := differences(published, opened)):
         raise InputError(f"{commitment}: {wrong[0]}; without the matching commitment no result is confirmatory")
-    return Case(watermark, state, decoys, opened, published, images, config)
+    for mark, sent in sent_images(watermark, state, images):
+        if queries_digest(sha256_of(sent)) != opened["queries"][str(mark)]:
+            raise InputError(
+                f"{opening}: the images under mark {mark} are not the committed ones; use the committed files, and the "
+                "kind of machine that they were committed on"
+            )
+    if marks_digest(state) != opened["marks"]:
+        raise InputError(f"{secret / GENERATOR}: the marks are not the committed ones; use the committed files")
+    if draw_word(opened, pulse).tolist() != watermark.targets(state).tolist():
+        raise InputError(
+            f"{secret / GENERATOR}: its word does not follow from commitment and beacon; use the release's"
+        )
+    token = commitment.with_suffix(".tsr") if commitment else None
+    stamp = token.read_bytes() if token and token.is_file() else None
+    return Case(watermark, state, opened, published, pulse, stamp, images, config)
 
 
 def examine(
@@ -89,60 +119,61 @@ def examine(
     oracle: Oracle,
     target: Path | None = None,
     key: Ed25519PrivateKey | None = None,
-    references: list[Oracle] | None = None,
+    occasion: int | None = None,
 ) -> tuple[Finding, dict[str, Any]]:
     """Audit one suspect and write the bundle to ``target``; the finding, and what else the evidence says of the audit.
 
     A suspect that stops answering leaves an inconclusive finding; answers that are none are an error.
 
+    Args:
+        occasion: which audit of this suspect under this commitment it is, if there may be several: they share alpha.
+
     Raises:
-        InputError: the commitment came after the first query would have.
+        InputError: commitment, time stamp, beacon and audit do not follow each other.
         SuspectError, SSCLError: it cannot be queried at all.
     """
     started = datetime.now(UTC)
-    if case.commitment and datetime.fromisoformat(case.commitment["created"]) > started:
-        raise InputError("commitment: dated after this audit's first query; such a result is not confirmatory")
-    record = Record(len(oracle.context.class_names), case.images.labels.tolist())
+    if case.commitment and (wrong := out_of_order(case.commitment, case.pulse, case.stamped, started)):
+        raise InputError(f"{wrong[0]}; such a result is not confirmatory")
+    record = Record(len(oracle.context.class_names), case.images.classes, case.images.labels.tolist())
     interruption = None
+    references = references_for(case.opening, "probabilities")
+    alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
     try:
-        seed = case.opening["decoy_seed"]
-        ask(oracle, case.watermark, case.state, case.images, case.config, case.decoys, record, seed)
+        ask(oracle, case.watermark, case.state, case.images, case.config, record, references, alpha)
     except BudgetError as error:
         interruption = str(error)
-        if len(record.queries) < len(case.images):
+        if len(record.queries) < 2 * parts(case.config, len(case.images))[0][1]:
             raise
-    effects = [
-        key_effect(model, case.watermark, case.state, case.images, model.query(nhwc(case.images.images))).statistic
-        for model in references or ()
-    ]
-    finding = decide(record, case.config, effects)
+    references = references_for(case.opening, record.access)
+    finding = decide(record, case.config, case.watermark.targets(case.state).numpy(), references, occasion)
     answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
-    started = min([started, *answered_at])
     audit = {
         "suspect": oracle.identity(),
         "class_names": list(oracle.context.class_names),
-        "targets": record.targets,
+        "groups": case.images.classes,
         "labels": record.labels,
+        "word": case.watermark.targets(case.state).tolist(),
         "protocol": asdict(case.config),
+        "occasion": occasion,
         "access": record.access,
         "confirmatory": case.commitment is not None,
-        "references": effects,
-        "reference_models": [model.identity() for model in references or ()],
+        "guarantees": guarantees(case.commitment, case.pulse, case.stamped),
         "reader": oracle.reading,
-        "started": started.isoformat(timespec="seconds"),
+        "started": min([started, *answered_at]).isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "interruption": interruption,
         "versions": versions(),
     }
     if target:
-        parts = {
-            AUDIT: canonical(audit),
-            QUERIES: pack_record(record),
-            FINDING: canonical(asdict(finding)),
-        }
+        found = {AUDIT: canonical(audit), QUERIES: pack_record(record), FINDING: canonical(asdict(finding))}
         if case.commitment:
-            parts |= {COMMITMENT: canonical(case.commitment), OPENING: canonical(case.opening)}
+            found |= {COMMITMENT: canonical(case.commitment), OPENING: canonical(case.opening)}
+        if case.pulse:
+            found[PULSE] = canonical(case.pulse.as_json())
+        if case.token:
+            found[TOKEN] = case.token
         if oracle.transcript:
-            parts[RAW] = b"".join(canonical(line) + b"\n" for line in oracle.transcript[: len(record.queries)])
-        bundle.write(target, parts, key)
+            found[RAW] = b"".join(canonical(line) + b"\n" for line in oracle.transcript[: len(record.queries)])
+        bundle.write(target, found, key)
     return finding, audit

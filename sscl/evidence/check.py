@@ -10,19 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from sscl.audit.protocol import BENIGN, Query, Record, key_order
+from sscl.audit.protocol import Query, Record
 from sscl.audit.verdict import decide
 from sscl.config import AuditConfig
 from sscl.errors import SSCLError
-from sscl.evidence import bundle
+from sscl.evidence import beacon, bundle, timestamp
 from sscl.evidence.canonical import canonical
-from sscl.evidence.commitment import differences, queries_digest
+from sscl.evidence.commitment import (
+    differences,
+    draw_word,
+    guarantees,
+    out_of_order,
+    queries_digest,
+    references_for,
+)
 from sscl.oracles.http import REFUSALS
 from sscl.oracles.http_answers import Reader
 from sscl.parsing import parse
 from sscl.stages.names import COMMITMENT, FINDING, OPENING
 
 AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
+PULSE, TOKEN = "pulse.json", "commitment.tsr"
 REQUIRED = (AUDIT, QUERIES, FINDING)
 
 
@@ -34,7 +42,7 @@ def check(path: Path) -> list[str]:
     """
     parts, wrong = bundle.unpack(path)
     missing = [name for name in REQUIRED if name not in parts]
-    known = {*REQUIRED, RAW, COMMITMENT, OPENING, bundle.MANIFEST, bundle.SIGNATURE}
+    known = {*REQUIRED, RAW, COMMITMENT, OPENING, PULSE, TOKEN, bundle.MANIFEST, bundle.SIGNATURE}
     wrong += [f"{name}: missing" for name in missing] + [
         f"{name}: not a part of a bundle" for name in set(parts) - known
     ]
@@ -61,14 +69,16 @@ def pack_record(record: Record) -> bytes:
 def unpack_record(content: bytes, audit: dict[str, Any]) -> Record:
     """Inverse of ``pack_record``; ``audit`` is what the bundle says of the audit."""
     queries = [Query(**json.loads(line)) for line in content.splitlines()]
-    return Record(len(audit["class_names"]), audit["labels"], audit["targets"], audit["access"], queries)
+    return Record(len(audit["class_names"]), audit["groups"], audit["labels"], audit["access"], queries)
 
 
 def _derive(parts: dict[str, bytes]) -> list[str]:
     audit, stated = json.loads(parts[AUDIT]), json.loads(parts[FINDING])
     record = unpack_record(parts[QUERIES], audit)
     config = parse(AuditConfig, audit["protocol"], "protocol")
-    found = asdict(decide(record, config, audit["references"]))
+    opening = json.loads(parts[OPENING]) if OPENING in parts else None
+    references = references_for(opening, record.access) if opening else None
+    found = asdict(decide(record, config, np.array(audit["word"]), references, audit["occasion"]))
     derived = json.loads(canonical(found))
     wrong = [
         f"{FINDING}: {name} is {json.dumps(stated.get(name))[:60]}, derived {json.dumps(derived.get(name))[:60]}"
@@ -80,7 +90,9 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     elif audit["reader"]:
         wrong.append(f"{RAW}: missing, and the suspect is an API")
     if audit["confirmatory"] or COMMITMENT in parts:
-        wrong += _committed(parts, audit, record, config)
+        wrong += _committed(parts, audit, record)
+    elif audit["guarantees"] != guarantees(None, None, None):
+        wrong.append(f"{AUDIT}: claims guarantees without a commitment")
     return wrong
 
 
@@ -100,31 +112,34 @@ def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def _asked(opening: dict[str, Any], record: Record, config: AuditConfig) -> list[str]:
-    """Whether the images that were sent are the committed ones of each key, and keys came in the committed order."""
-    asked = record.by_key()
-    keys = [key for key in asked if key != BENIGN]
-    if keys != key_order(config, opening["decoy_seed"])[: len(keys)]:
-        return [f"{QUERIES}: keys in another order than was committed to"]
-    expected = {BENIGN: opening["queries"]["benign"], **dict(enumerate(opening["queries"]["keys"]))}
-    whole = [key for key, queries in asked.items() if len(queries) == len(record.asked(key))]
+def _asked(opening: dict[str, Any], record: Record) -> list[str]:
+    """Whether the images that were sent are the committed ones under each mark."""
+    sent: dict[int, list[str]] = {}
+    for query in record.queries:
+        sent.setdefault(query.mark, []).append(query.sha256)
     return [
-        f"{QUERIES}: key {key} was not asked about the images that were committed to"
-        for key in whole
-        if queries_digest([query.sha256 for query in asked[key]]) != expected[key]
+        f"{QUERIES}: other images were sent under mark {mark} than were committed to"
+        for mark, digests in sent.items()
+        if len(digests) == len(record.labels) and queries_digest(digests) != opening["queries"][str(mark)]
     ]
 
 
-def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record, config: AuditConfig) -> list[str]:
+def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -> list[str]:
     if COMMITMENT not in parts or OPENING not in parts:
         return [f"{COMMITMENT}: missing, and the audit is called confirmatory"]
     commitment, opening = json.loads(parts[COMMITMENT]), json.loads(parts[OPENING])
     wrong = differences(commitment, opening)
     if opening.get("protocol") != audit["protocol"] or opening.get("labels") != record.labels:
         wrong.append(f"{OPENING}: another protocol or other images than the audit's")
-    if record.targets != [opening["target_class"], *opening["decoy_targets"]][: len(record.targets)]:
-        wrong.append(f"{AUDIT}: other target classes than were committed to")
-    wrong += _asked(opening, record, config)
-    if datetime.fromisoformat(commitment["created"]) > datetime.fromisoformat(audit["started"]):
-        wrong.append(f"{COMMITMENT}: made after the first query, so the result is not confirmatory")
+    if opening.get("groups") != record.groups or opening.get("mark_count") != len(audit["word"]):
+        wrong.append(f"{OPENING}: other marks or groups than the audit's")
+    wrong += _asked(opening, record)
+    drawn = json.loads(parts[PULSE]) if PULSE in parts else None
+    pulse = beacon.read(drawn, drawn["source"]) if drawn else None
+    stamped = timestamp.read(parts[TOKEN], commitment) if TOKEN in parts else None
+    if draw_word(opening, pulse).tolist() != audit["word"]:
+        wrong.append(f"{AUDIT}: its word does not follow from the committed secret and the beacon")
+    wrong += out_of_order(commitment, pulse, stamped, datetime.fromisoformat(audit["started"]))
+    if audit["guarantees"] != guarantees(commitment, pulse, stamped):
+        wrong.append(f"{AUDIT}: its guarantees are not those of the commitment")
     return wrong

@@ -1,78 +1,132 @@
-"""A commitment before release: key, target, test and images are fixed before the first query, and none is revealed."""
+"""A commitment before the word is drawn: marks, groups, images, references and test are fixed, and none is revealed."""
 
 from __future__ import annotations
 
 import hashlib
-import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from sscl.artifacts import digest
-from sscl.audit.protocol import verification_images
-from sscl.config import AuditConfig
-from sscl.errors import InputError
+from sscl.audit.protocol import BENIGN, Record, References, effects_of, parts, verification_images
+from sscl.config import AuditConfig, BeaconConfig
+from sscl.errors import ConfigError
+from sscl.evidence import beacon
 from sscl.evidence.canonical import canonical
-from sscl.oracles import nhwc
-from sscl.types import ImageSet
+from sscl.keystream import Keystream
+from sscl.oracles import Oracle, nhwc
+from sscl.ownership import words
+from sscl.types import ImageSet, Responses
+from sscl.watermarks.base import State
+from sscl.watermarks.ownership_code import OwnershipCode
 
-FORMAT = "sscl-commitment/3"
-
-
-Asked = Callable[[ImageSet], Iterable[Tensor]]
+FORMAT = "sscl-commitment/4"
+MARGIN = 10  # a commitment whose smallest p-value is not this many times below alpha is refused
 
 
 @dataclass(frozen=True)
-class Keys:
-    """Files with the released key and the decoys, and the classes that they point to."""
+class Case:
+    """What an owner commits with.
 
-    secret: Path
-    target_class: int
-    decoys: Path | None
-    decoy_targets: list[int]
+    Attributes:
+        watermark, state: the marks, under no word.
+        marks: SHA-256 of their file.
+        images: the verification images.
+        config: the protocol.
+        reference: a clean model of the owner's.
+    """
+
+    watermark: OwnershipCode
+    state: State
+    marks: str
+    images: ImageSet
+    config: AuditConfig
+    reference: Oracle
 
 
-def open_up(
-    keys: Keys, decoy_seed: int, config: AuditConfig, test_images: ImageSet, asked: Asked | None = None
-) -> dict[str, Any]:
-    """What is committed to: digests of secret, decoys and images, their classes, protocol, seeds, a salt.
-
-    Salt and seeds come from the operating system: nobody can find the target by trying all, or choose decoys after
-    seeing answers. Who is shown the secret can draw the decoys again from their seed.
+def open_up(case: Case, key: Keystream) -> dict[str, Any]:
+    """What is committed to.
 
     Args:
-        keys: of the release; a key is not hashed alone, as a short one could be searched for.
-        decoy_seed: what decoys were drawn from.
-        config: the audit's protocol, primary test included.
-        test_images: where verification images are drawn from.
-        asked: from the verification images what each key is asked about, the released one first; ``None`` for a method
-            without keys. Their digests are committed to, so that no key can be passed off as another.
+        case: marks, images, protocol, reference.
+        key: what the salt and the secret of the word are drawn from.
+
+    Raises:
+        ConfigError: so few marks that no answer could be evidence enough.
     """
-    image_seed = secrets.randbits(62)
-    chosen = verification_images(test_images, config.images, image_seed)
+    check_floor(case.watermark.options.marks, case.images.classes, case.config)
     return {
         "format": FORMAT,
-        "salt": secrets.token_hex(32),
-        "generator": digest(keys.secret),
-        "target_class": keys.target_class,
-        "decoys": keys.decoys and digest(keys.decoys),
-        "decoy_targets": keys.decoy_targets,
-        "decoy_seed": decoy_seed,
-        "classes": test_images.classes,
-        "protocol": asdict(config),
-        "image_seed": image_seed,
-        "labels": chosen.labels.tolist(),
-        "images": image_digest(chosen),
-        "queries": asked
-        and {
-            "benign": queries_digest(sha256_of(chosen.images)),
-            "keys": [queries_digest(sha256_of(sent)) for sent in asked(chosen)],
+        "salt": salt_of(key).hex(),
+        "secret": key.part("secret").take(32).hex(),
+        "marks": case.marks,
+        "mark_count": case.watermark.options.marks,
+        "groups": case.images.classes,
+        "group_names": list(case.images.class_names),
+        "protocol": asdict(case.config),
+        "labels": case.images.labels.tolist(),
+        "queries": {
+            str(mark): queries_digest(sha256_of(sent))
+            for mark, sent in sent_images(case.watermark, case.state, case.images)
         },
+        "references": reference_effects(case),
     }
+
+
+def verification_set(test: ImageSet, config: AuditConfig, salt: bytes) -> ImageSet:
+    """The committed verification images: drawn by the salt, so that nobody knows them before the opening."""
+    return verification_images(test, config.images, Keystream(salt).part("images"))
+
+
+def salt_of(key: Keystream) -> bytes:
+    """32 bytes that keep the commitment from being opened by trying, and draw the verification images."""
+    return key.part("salt").take(32)
+
+
+def check_floor(marks: int, groups: int, config: AuditConfig) -> None:
+    """Raises ``ConfigError`` with the number of marks that would do, if so many cannot be evidence enough."""
+    lowest = words.floor(marks, groups)
+    if lowest > config.alpha / MARGIN:
+        wanted = words.marks_needed(groups, config.alpha / MARGIN)
+        raise ConfigError(
+            f"generator.ownership_code.marks: {marks} marks and {groups} classes give no p below {lowest:.3g}, which "
+            f"is not {MARGIN} times below audit.alpha {config.alpha:g}; use {wanted} marks or more"
+        )
+
+
+def sent_images(watermark: OwnershipCode, state: State, images: ImageSet) -> list[tuple[int, Tensor]]:
+    """What a suspect is sent: the mark's number, and the images under it."""
+    marks = range(watermark.options.marks)
+    return [(BENIGN, images.images), *((mark, watermark.asked(images.images, mark, state)) for mark in marks)]
+
+
+def reference_effects(case: Case) -> dict[str, dict[str, list[list[float]]]]:
+    """The effects on the owner's clean model, for suspects that give probabilities and for those that give labels."""
+    answers = {
+        mark: case.reference.query(nhwc(sent)) for mark, sent in sent_images(case.watermark, case.state, case.images)
+    }
+    classes, marks = case.images.classes, range(case.watermark.options.marks)
+    found = {}
+    for access in ("probabilities", "labels"):
+        if access == "labels":
+            answers = {mark: Responses.of_labels(given.predictions, classes) for mark, given in answers.items()}
+        record = Record(classes, classes, case.images.labels.tolist(), access)
+        first = parts(case.config, len(case.images))[0][1]
+        spans = {"first": slice(0, first), "all": slice(0, len(case.images))}
+        found[access] = {
+            name: np.round(effects_of(answers, marks, span, record, case.config.statistic), 6).tolist()
+            for name, span in spans.items()
+        }
+    return found
+
+
+def references_for(opening: dict[str, Any], access: str) -> References:
+    """The committed reference effects for a suspect that tells so much."""
+    found = opening["references"]["labels" if access == "labels" else "probabilities"]
+    return References(np.array(found["first"]), np.array(found["all"]))
 
 
 def sha256_of(images: Tensor) -> list[str]:
@@ -80,23 +134,44 @@ def sha256_of(images: Tensor) -> list[str]:
     return [hashlib.sha256(image.tobytes()).hexdigest() for image in nhwc(images)]
 
 
-def queries_digest(sent: list[str]) -> str:
+def queries_digest(sent: Sequence[str]) -> str:
     """SHA-256 over the digests of images that were sent, in order."""
     return hashlib.sha256("".join(sent).encode()).hexdigest()
 
 
-def seal(opening: dict[str, Any]) -> dict[str, str]:
-    """The commitment to publish, with this machine's time; a time-stamp token says it with authority."""
+def seal(opening: dict[str, Any], dataset: str, config: AuditConfig, source: BeaconConfig) -> dict[str, Any]:
+    """The commitment to publish, with this machine's time; a time-stamp token says it with authority.
+
+    It names the dataset, the version and the attempt, so that an owner who commits several times and keeps the attempt
+    that he likes best shows it; and the beacon's pulse that the word will be drawn with, so that none can be chosen.
+    """
+    created = datetime.now(UTC).replace(microsecond=0)
     return {
         "format": FORMAT,
         "sha256": hashlib.sha256(canonical(opening)).hexdigest(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dataset": dataset,
+        "version": config.version,
+        "attempt": config.attempt,
+        "created": created.isoformat(),
+        "beacon": source.source,
+        "pulse": beacon.promised(source.source, created, source.delay_seconds),
     }
 
 
-def image_digest(images: ImageSet) -> str:
-    """SHA-256 over the uint8 images in order."""
-    return hashlib.sha256(images.images.contiguous().numpy().tobytes()).hexdigest()
+def copy_for(opening: dict[str, Any], recipient: str) -> dict[str, Any]:
+    """What is committed to for one recipient's copy: the same marks and images, and a secret of its own.
+
+    A commitment of its own, too: if the name alone decided the word, an owner could try names until one fits.
+    """
+    secret = Keystream(bytes.fromhex(opening["secret"])).part("recipient", recipient).take(32)
+    return {**opening, "recipient": recipient, "secret": secret.hex()}
+
+
+def draw_word(opening: dict[str, Any], pulse: beacon.Pulse | None) -> np.ndarray:
+    """The word, int64 (K,): it follows from the committed secret and the beacon's pulse, and from nothing else."""
+    stream = Keystream(beacon.mixed(bytes.fromhex(opening["secret"]), pulse))
+    drawn: np.ndarray = words.draw(opening["mark_count"], opening["groups"], stream)[0]
+    return drawn
 
 
 def differences(commitment: dict[str, Any], opening: dict[str, Any]) -> list[str]:
@@ -107,13 +182,58 @@ def differences(commitment: dict[str, Any], opening: dict[str, Any]) -> list[str
     return [] if found == commitment.get("sha256") else ["commitment: its SHA-256 is not the opening's"]
 
 
-def check_secret(opening: dict[str, Any], watermark_file: Path, decoys: Path, images: ImageSet) -> None:
-    """Hold the secret, the decoys and the images at hand against the opening.
+def guarantees(commitment: dict[str, Any] | None, pulse: beacon.Pulse | None, stamped: datetime | None) -> list[str]:
+    """What a verdict rests on, and what is missing, one sentence each; for reports, verdicts and bundles."""
+    if commitment is None:
+        return ["MISSING: a commitment. Everything may have been chosen after seeing answers; this proves nothing."]
+    found = [
+        f"Commitment {commitment['sha256'][:16]}, attempt {commitment['attempt']} for version {commitment['version']} "
+        f"of {commitment['dataset']}, fixed the marks, the images and the test before the assignment was drawn."
+    ]
+    if stamped:
+        found.append(f"A time-stamp authority saw the commitment at {stamped:%Y-%m-%d %H:%M:%S} UTC.")
+    else:
+        found.append("MISSING: a time stamp. That the commitment is as old as it says rests on the owner's word.")
+    if pulse is None:
+        found.append(
+            "MISSING: a public beacon. The assignment follows from a secret that the owner chose; an owner who tries "
+            "many secrets on models of his own can make innocents look guilty."
+        )
+    elif pulse.source == "drand":
+        found.append(
+            f"The assignment follows from drand round {pulse.number}, published {pulse.time:%Y-%m-%d %H:%M:%S} UTC, "
+            "whose signature was verified: the owner could not choose it."
+        )
+    else:
+        found.append(
+            f"The assignment follows from NIST's pulse of {pulse.time:%Y-%m-%d %H:%M:%S} UTC. Compare it with the "
+            "archive at beacon.nist.gov: its signature was not verified here."
+        )
+    return found
 
-    Raises:
-        InputError: another generator (key included), other decoys or images than were committed to.
-    """
-    held = {"generator": digest(watermark_file), "decoys": digest(decoys), "images": image_digest(images)}
-    for name, value in held.items():
-        if opening.get(name) != value:
-            raise InputError(f"commitment: {name} is not the one that was committed to; use the committed files")
+
+def out_of_order(
+    commitment: dict[str, Any], pulse: beacon.Pulse | None, stamped: datetime | None, started: datetime
+) -> list[str]:
+    """What is dated wrongly; empty if commitment, time stamp, pulse and first query follow each other."""
+    created, wrong = datetime.fromisoformat(commitment["created"]), []
+    if (commitment["beacon"] == "none") != (pulse is None):
+        wrong.append("commitment: its beacon is not the one that the word was drawn with")
+    if pulse and (commitment["beacon"], commitment["pulse"]) != (pulse.source, pulse.number):
+        wrong.append(f"commitment: names pulse {commitment['pulse']}, and the word was drawn with {pulse.number}")
+    if pulse and created > pulse.time:
+        wrong.append("commitment: made after the pulse was published, so the word could be chosen")
+    if pulse and stamped and stamped > pulse.time:
+        wrong.append("time stamp: made after the pulse was published, so the word could be chosen")
+    if created > started:
+        wrong.append("commitment: made after the first query, so the result is not confirmatory")
+    return wrong
+
+
+def require_marks(watermark: object) -> OwnershipCode:
+    """The watermark, if it can be tested exactly; raises ``ConfigError``."""
+    if not isinstance(watermark, OwnershipCode):
+        raise ConfigError(
+            "generator.method: this method has no exact test; release with ownership_code to commit and audit"
+        )
+    return watermark

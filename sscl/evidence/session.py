@@ -26,9 +26,8 @@ def audit_suspect(
     oracle: Path | None = None,
     bundle: Path | None = None,
     sign: Path | None = None,
-    references: Path | None = None,
     confirmatory: bool = True,
-    occasion: str | None = None,
+    occasion: int | None = None,
 ) -> tuple[Finding, dict[str, Any]]:
     """Audit ``suspect`` with the release under ``root``; see ``sscl.evidence.audit.examine``.
 
@@ -39,10 +38,10 @@ def audit_suspect(
         oracle: YAML file of the oracle's settings.
         bundle: where the evidence goes.
         sign: private key of the evidence.
-        references: folder of clean models (``*.safetensors``).
         confirmatory: hold the result to the published commitment.
-        occasion: answers are kept by commitment and by it: a broken-off audit goes on, the next night's asks anew, and
-            what was answered before a commitment never counts under it.
+        occasion: which audit of the suspect under this commitment it is; all of them share alpha. Answers are kept by
+            commitment and occasion: a broken-off audit goes on, the next one asks anew, and what was answered before a
+            commitment never counts under it.
 
     Raises:
         InputError: files that are missing or do not match.
@@ -53,14 +52,13 @@ def audit_suspect(
     case = prepare(
         root / "private/watermark/release", root / "clean", resolved, root / "private/commitment" / OPENING, commitment
     )
-    context = Context(Card.read(root / "clean").class_names, resolved, answers(root, case.commitment, occasion or ""))
+    context = Context(
+        Card.read(root / "clean").class_names, resolved, answers(root, case.commitment, str(occasion or ""))
+    )
     model = open_oracle(suspect, context, read_settings(oracle))
-    bank = [open_oracle(str(path), context) for path in sorted(references.glob("*.safetensors"))] if references else []
-    if references and not bank:
-        raise InputError(f"{references}: no *.safetensors there; expected clean models of sscl")
     if bundle:
         bundle.parent.mkdir(parents=True, exist_ok=True)
-    return examine(case, model, bundle, key, bank)
+    return examine(case, model, bundle, key, occasion)
 
 
 def answers(root: Path, commitment: dict[str, Any] | None, occasion: str) -> Path:

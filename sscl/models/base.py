@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from sscl.errors import ConfigError
 from sscl.registry import Registry
 
 Backbone = Callable[[int, int, int], nn.Module]
 CLASSIFIERS: Registry[Backbone] = Registry("model", "sscl.models")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that somebody else trained.
+
+    Attributes:
+        weights: of the backbone, but for its head.
+        mean, std: how images in [0, 1] are normalised for it.
+    """
+
+    weights: dict[str, Tensor]
+    mean: float
+    std: float
+
+
+PRETRAINED: Registry[Callable[[], Pretrained]] = Registry("pre-trained model", "sscl.models")
 
 
 class Classifier(nn.Module):
@@ -45,6 +64,22 @@ class Classifier(nn.Module):
         scaled = images[:10_000].double().div(255)
         self.mean.copy_(scaled.mean(dim=(0, 2, 3), keepdim=True))
         self.std.copy_(scaled.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3))
+
+    def start_from(self, pretrained: Pretrained) -> None:
+        """Take pre-trained weights and their normalisation; the head stays as it is.
+
+        Raises:
+            ConfigError: they do not fit, e.g. because images are greyscale.
+        """
+        try:
+            left = self.backbone.load_state_dict(pretrained.weights, strict=False)
+        except RuntimeError:
+            raise ConfigError(
+                f"user.start: the weights of {self.name} are for 3 channels, and images have {self.channels}"
+            ) from None
+        assert not left.unexpected_keys
+        self.mean.fill_(pretrained.mean)
+        self.std.fill_(pretrained.std)
 
 
 def build(name: str, channels: int, size: int, classes: int, generator: torch.Generator | None = None) -> Classifier:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import logit, logsumexp
 
+from sscl.registry import Registry
 from sscl.types import Responses
+
+Statistic = Callable[[Responses, Sequence[Responses], np.ndarray, int], np.ndarray]
+STATISTICS: Registry[Statistic] = Registry("statistic", "sscl.ownership")
 
 # Odds are taken of probabilities within this of 0 and 1: what an API that rounds to two decimals can tell.
 LEAST = 0.005
@@ -25,13 +29,15 @@ def scores(responses: Responses) -> np.ndarray:
     return found
 
 
-def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray) -> np.ndarray:
+@STATISTICS.register("effect")
+def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
     """Effects on a suspect whose classes are the groups.
 
     Args:
         benign: answers to ``N`` images without a mark, over ``C`` classes.
         marked: for each of ``K`` marks the answers to the same images with it.
         groups: int (N,), each image's own group.
+        count: ``C``, how many groups there are.
 
     Returns:
         float64 (K, C). ``A[k, c]`` is the mean change of the score of class ``c`` under mark ``k``, over the images of
@@ -42,13 +48,16 @@ def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray) 
     """
     before = scores(benign)
     _same(benign, marked, groups)
+    if before.shape[1] != count:
+        raise ValueError(f"answers over {before.shape[1]} classes for {count} groups; attraction compares these")
     rows = []
     for answers in marked:
-        counted = (benign.valid & answers.valid)[:, None] & (groups[:, None] != np.arange(before.shape[1]))
+        counted = (benign.valid & answers.valid)[:, None] & (groups[:, None] != np.arange(count))
         rows.append(_mean(scores(answers) - before, counted))
     return np.stack(rows)
 
 
+@STATISTICS.register("attraction")
 def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
     """Effects on a suspect whose classes are its own: a mark draws answers toward those to clean images of a group.
 

@@ -59,7 +59,7 @@ class Null:
     listed: bool
 
     @classmethod
-    def of(cls, effects: np.ndarray, rng: np.random.Generator) -> Null:
+    def of(cls, effects: np.ndarray, rng: words.Random) -> Null:
         """List the words, or draw them with ``rng``, which must not depend on the answers."""
         table = integers(effects)
         marks, groups = table.shape
@@ -82,13 +82,17 @@ class Null:
             raise ValueError(f"{word.tolist()} is not a word of {marks} marks and {groups} groups")
         return int(self.table[np.arange(marks), word].sum())
 
+    def at_least(self, word: np.ndarray) -> int:
+        """How many of the statistics are as large as this word's."""
+        return len(self.statistics) - int(np.searchsorted(self.statistics, self.statistic(word), side="left"))
+
     def p_value(self, word: np.ndarray) -> float:
         """In ``[floor, 1]``."""
-        at_least = len(self.statistics) - int(np.searchsorted(self.statistics, self.statistic(word), side="left"))
+        at_least = self.at_least(word)
         return at_least / len(self.statistics) if self.listed else (1 + at_least) / (1 + len(self.statistics))
 
 
-def p_value(effects: np.ndarray, word: np.ndarray, rng: np.random.Generator) -> float:
+def p_value(effects: np.ndarray, word: np.ndarray, rng: words.Random) -> float:
     """The exact p-value of one word.
 
     Args:

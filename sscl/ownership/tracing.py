@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sscl.ownership import words
+from sscl.ownership.correction import holm
 from sscl.ownership.exact import Null
-from sscl.verify.rank import holm
 
 
 def trace(null: Null, recipients: dict[str, np.ndarray]) -> dict[str, float]:

@@ -7,6 +7,7 @@ groups, every group gets ``K // C`` marks and ``K % C`` of them one more. All wo
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,16 @@ from sscl.config import require
 
 ENUMERATED = 5_000_000  # most words of which a test lists every one
 DRAWN = 999_999  # words that a test draws where there are more
+
+
+class Random(Protocol):
+    """What words are drawn with: ``sscl.keystream.Keystream`` where they are secret, or numpy's generator."""
+
+    def integers(self, high: int, /, *, size: tuple[int, int]) -> np.ndarray:
+        """int64 of shape ``size``, uniform in ``[0, high)``."""
+
+    def permuted(self, x: np.ndarray, *, axis: int) -> np.ndarray:
+        """``x`` with each slice along ``axis`` in random order."""
 
 
 def count(marks: int, groups: int) -> int:
@@ -45,7 +56,7 @@ def marks_needed(groups: int, alpha: float) -> int:
     return marks
 
 
-def draw(marks: int, groups: int, rng: np.random.Generator, size: int = 1) -> np.ndarray:
+def draw(marks: int, groups: int, rng: Random, size: int = 1) -> np.ndarray:
     """Words drawn uniformly: int64 (size, marks), the group of each mark."""
     _check(marks, groups)
     few, more = divmod(marks, groups)
@@ -58,7 +69,7 @@ def draw(marks: int, groups: int, rng: np.random.Generator, size: int = 1) -> np
     return rng.permuted(slots, axis=1)
 
 
-def _distinct(marks: int, groups: int, rng: np.random.Generator, size: int) -> np.ndarray:
+def _distinct(marks: int, groups: int, rng: Random, size: int) -> np.ndarray:
     """Rows of distinct groups where most random rows are: those with a repetition are drawn again."""
     found = rng.integers(groups, size=(size, marks))
     again = np.arange(size)

@@ -17,22 +17,17 @@ class Limits:
     """What the quality gate allows; a figure above its limit publishes nothing.
 
     Attributes:
-        ba_drop: benign accuracy of a model trained on clean data less that of one trained on the release.
+        ba_drop: benign accuracy of a model trained on clean data less that of one trained on the rehearsal.
         lpips: mean over marked images, at their own size.
-        clean_delta_p: absolute ``delta_P`` of a clean model (Ind-M).
-        clean_rank: share of the decoys to which that model reacts less than to the released key (1 - p of the exact
-            test). A key that leads them would make the owner's own control a suspect.
-        auroc: of every detector that looks at a dataset, over all images and within the target class;
+        auroc: of every detector that looks at a dataset, over all images and within the marked classes;
             0.2 counts as 0.8.
-        p_key: the exact test's p for a model trained on the release; above it, the release could not be proven.
+        p_value: the exact test's p for the model trained on the rehearsal; above it, a release could not be proven.
     """
 
     ba_drop: float
     lpips: float
-    clean_delta_p: float
-    clean_rank: float
     auroc: float
-    p_key: float
+    p_value: float
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The quality gate: what a release costs its users, and whether it could be proven, held against limits."""
+"""The quality gate: what a rehearsal costs its users, and whether it could be proven, held against limits."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ from typing import Any
 
 from sscl.artifacts import STATE, Slot, building, digest, key_of, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, Attacker
-from sscl.benchmark.measure import detector_scores
+from sscl.benchmark.measure import detector_scores, exact_finding
 from sscl.compute import Compute
+from sscl.config import Config
 from sscl.data.store import Card, load_split
 from sscl.errors import InputError
+from sscl.evidence.commitment import references_for, verification_set
 from sscl.models.io import load_classifier
+from sscl.oracles import Context
+from sscl.oracles.classifier import InMemory
 from sscl.params import build
+from sscl.perceptual import LPIPS, lpips_at
 from sscl.provenance import code_digest
 from sscl.release.config import Limits
 from sscl.release.errors import GateError
-from sscl.release.places import CLEAN, METRICS, RELEASED, SECRET, USER
-from sscl.stages.names import INDICES, MODEL
+from sscl.release.places import CLEAN, METRICS, OPENED, REHEARSAL, RELEASED
+from sscl.stages.names import INDICES, MODEL, OPENING
+from sscl.train import benign_accuracy
 from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.ownership_code import OwnershipCode
 
-FOLDER, FIGURES = "private/gate", "auroc.json"
+FOLDER, FIGURES = "private/gate", "figures.json"
+LPIPS_IMAGES = 2000  # marked images over which visibility is measured
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Check:
 
 
 def check(root: Path, limits: Limits) -> list[Check]:
-    """Every figure of a finished pipeline under ``root``.
+    """Every figure of the rehearsal under ``root``. Nothing of the released word is looked at, so none is chosen.
 
     Raises:
         InputError: the pipeline has not run to its end there, or the released set is not the one that was measured.
@@ -50,20 +58,16 @@ def check(root: Path, limits: Limits) -> list[Check]:
     metrics = read_json(root / METRICS)
     if metrics.get("release") != Card.read(root / RELEASED).name:
         raise InputError(f"{root / METRICS}: is of another release than {root / RELEASED}; run the pipeline to its end")
-    p_clean, p_key = (
-        math.nan if (p := metrics["audits"][name]["p_value"]) is None else p
-        for name in ("independent_model", "malicious")
-    )
-    figures = {
-        "ba_drop": metrics["benign_accuracy_clean"] - metrics["benign_accuracy_watermarked"],
-        "lpips": metrics["lpips"],
-        "clean_delta_p": abs(metrics["verification"]["independent_model"]["delta_p"]),
-        "clean_rank": 1 - p_clean,
-        "auroc": max(0.5 + abs(found - 0.5) for found in detectability(root, metrics).values()),
-        "p_key": p_key,
+    found = figures(root, metrics)
+    auroc = {name: score for name, score in found.items() if name not in ("lpips", "p_value", "benign_accuracy")}
+    values = {
+        "ba_drop": metrics["benign_accuracy_clean"] - found["benign_accuracy"],
+        "lpips": found["lpips"],
+        "auroc": max(0.5 + abs(score - 0.5) for score in auroc.values()),
+        "p_value": found["p_value"],
     }
     allowed = asdict(limits)
-    return [Check(name, figure, allowed[name]) for name, figure in figures.items()]
+    return [Check(name, figure, allowed[name]) for name, figure in values.items()]
 
 
 def judge(checks: list[Check]) -> None:
@@ -75,30 +79,48 @@ def judge(checks: list[Check]) -> None:
         )
 
 
-def detectability(root: Path, metrics: dict[str, Any]) -> dict[str, float]:
-    """AUROC of every detector that looks at a dataset, over it and within the target class; computed once a release.
+def figures(root: Path, metrics: dict[str, Any]) -> dict[str, float]:
+    """The rehearsal's LPIPS, p-value, benign accuracy and the AUROC of detectors; computed once a release.
 
-    One that is always wrong sees as much as one that is always right.
+    Of every detector that looks at a dataset: over it, and within the marked classes. One that is always wrong sees as
+    much as one that is always right. A method without an exact test has NaN for p, which passes nothing.
     """
     config = build(metrics["config"])
-    inputs = {name: digest(root / name) for name in (CLEAN, RELEASED, SECRET, USER)}
+    inputs = {name: digest(root / name) for name in (CLEAN, REHEARSAL, OPENED)}
     key = key_of(inputs=inputs, config=metrics["config"], code=code_digest(__name__))
     slot = Slot("gate", (root / FOLDER,), key, root / STATE)
     with building(slot, overwrite=True) as temporaries:
         if temporaries is not None:
-            compute = Compute.resolve(config.compute)
-            train, test = (load_split(root / CLEAN, split) for split in ("train", "test"))
-            watermark, state = load_watermark(root / SECRET / GENERATOR, test.classes, compute)
-            marked = load_tensors(root / SECRET / INDICES)[0]["indices"]
-            model = compute.place(load_classifier(root / USER / MODEL)[0]).requires_grad_(False).eval()
-            attacker = Attacker(train, load_split(root / RELEASED, "train"), config.user, compute, config.seed)
-            found: dict[str, float] = {}
-            for name in DETECTORS:
-                if DETECTORS[name].looks_at == "dataset":
-                    scores = detector_scores(DETECTORS[name], model, attacker, marked, watermark, state, test)
-                    both = {name: scores["auroc"], f"{name}_class": scores["auroc_class"]}
-                    found |= {key: score for key, score in both.items() if score is not None}
             temporaries[0].mkdir(parents=True)
-            write_json(temporaries[0] / FIGURES, found)
-    figures: dict[str, float] = read_json(root / FOLDER / FIGURES)
-    return figures
+            write_json(temporaries[0] / FIGURES, _measured(root, config))
+    found: dict[str, float | None] = read_json(root / FOLDER / FIGURES)
+    return {name: math.nan if value is None else value for name, value in found.items()}
+
+
+def _measured(root: Path, config: Config) -> dict[str, float | None]:
+    compute = Compute.resolve(config.compute)
+    train, test = (load_split(root / CLEAN, split) for split in ("train", "test"))
+    folder = root / REHEARSAL
+    watermark, state = load_watermark(folder / "secret" / GENERATOR, test.classes, compute)
+    marked = load_tensors(folder / "secret" / INDICES)[0]["indices"]
+    model = compute.place(load_classifier(folder / "model" / MODEL)[0]).requires_grad_(False).eval()
+    released = load_split(folder / "data", "train")
+    attacker = Attacker(train, released, config.user, compute, config.seed)
+    found: dict[str, float | None] = {}
+    for name in DETECTORS:
+        if DETECTORS[name].looks_at == "dataset":
+            scores = detector_scores(DETECTORS[name], model, attacker, marked, watermark, state, test)
+            found |= {name: scores["auroc"], f"{name}_class": scores["auroc_class"]}
+    found = {name: score for name, score in found.items() if score is not None}
+    shown = marked[:LPIPS_IMAGES]
+    lpips = lpips_at(LPIPS().to(compute.device), train.images[shown], released.images[shown])
+    found |= {"lpips": float(lpips.mean()), "benign_accuracy": benign_accuracy(model, test, compute), "p_value": None}
+    if isinstance(watermark, OwnershipCode):
+        opening = read_json(root / OPENED / OPENING)
+        images = verification_set(test, config.audit, bytes.fromhex(opening["salt"]))
+        oracle = InMemory(model, Context(test.class_names, compute))
+        finding = exact_finding(
+            oracle, watermark, state, images, config.audit, references_for(opening, "probabilities")
+        )
+        found["p_value"] = finding.p_value
+    return found

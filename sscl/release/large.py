@@ -35,7 +35,7 @@ from sscl.release.create import Candidate
 from sscl.release.manifest import content_digest
 from sscl.release.places import CLEAN, COMMITTED, OPENED, PACKED, SECRET
 from sscl.stages.embed import marked_records, write_secret
-from sscl.stages.names import INDICES
+from sscl.stages.names import DRAW, INDICES
 from sscl.stages.prepare import resized
 from sscl.watermarks.io import GENERATOR, load_watermark
 
@@ -83,11 +83,13 @@ def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
         return out, shards
     shutil.rmtree(out, ignore_errors=True)
     labels, _ = (_labels(source, split, len(sample.class_names)) for split in SPLITS)
-    watermark, _ = load_watermark(secret, len(sample.class_names), Compute.resolve(config.compute))
-    seed = seeds.with_secret(config.seed, config.key_file)
-    indices = watermark.select(labels, config.embed, seeds.generator(seed, "embed", USE))
+    watermark, state = load_watermark(secret, len(sample.class_names), Compute.resolve(config.compute))
+    indices = watermark.select(
+        labels, config.embed, state, seeds.secret(config.seed, config.key_file).part("embed", USE)
+    )
     (out / SECRET).mkdir(parents=True)
-    shutil.copy(secret, out / SECRET)
+    for file in (secret, root / SECRET / DRAW):
+        shutil.copy(file, out / SECRET)
     save_tensors(out / SECRET / INDICES, {"indices": indices}, {"split": "train"})
     for folder in (COMMITTED, OPENED):
         shutil.copytree(root / folder, out / folder)
@@ -143,8 +145,7 @@ def mark(out: Path, number: int) -> File:
         )
         indices = load_tensors(out / SECRET / INDICES)[0]["indices"]
         chosen = indices[(indices >= shard.start) & (indices < shard.stop)] - shard.start
-        seed = seeds.with_secret(config.seed, config.key_file)
-        rng = seeds.generator(seed, "mark", USE, shard.stem)
+        rng = seeds.secret(config.seed, config.key_file).part("mark", USE, shard.stem).torch()
         records = marked_records(records, set(chosen.tolist()), watermark, state, card, rng)
     made = write_shard(shard, records, card, out / PACKED)
     write_json(note, asdict(made))
@@ -159,10 +160,10 @@ def assemble(out: Path, shards: Sequence[File]) -> Candidate:
     """
     config, card = build(read_json(out / PLAN)), Card.read(out)
     marked = len(load_tensors(out / SECRET / INDICES)[0]["indices"])
-    watermark, _ = load_watermark(out / SECRET / GENERATOR, len(card.class_names), Compute.resolve(config.compute))
+    watermark, state = load_watermark(out / SECRET / GENERATOR, len(card.class_names), Compute.resolve(config.compute))
     for left in (out / PACKED / DATA).glob(".*.tmp-*"):
         shutil.rmtree(left)
     content = content_digest(list(shards))
-    write_secret(out / SECRET, watermark, config.embed, marked, card.name, content)
+    write_secret(out / SECRET, watermark, state, config.embed, marked, card.name, content)
     files = describe(out / PACKED, card, config.package, out / COMMITTED, list(shards))
     return Candidate(out, config.package.name, files, content)

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from sscl.errors import InputError
 
-METRICS, CLEAN, USER = "metrics.json", "clean", "models/malicious"
+METRICS, CLEAN = "metrics.json", "clean"
+MARKS, REHEARSAL = "private/generator/release", "private/rehearsal"
 RELEASED, SECRET = "public/release", "private/watermark/release"
 PACKED = "public/package"
 COMMITTED, OPENED = "public/commitment", "private/commitment"

@@ -1,83 +1,107 @@
-"""A release for each licensee, under a key of its own; and whose copy a model was trained on."""
+"""A release for each licensee, under a word of its own; and whose copy a model was trained on.
+
+All copies have the same marks, so one set of queries is held against every copy. Each copy has a commitment and a word
+of its own.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from sscl import progress, seeds
-from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json
-from sscl.audit.decoys import draw_decoys
-from sscl.audit.protocol import key_effect
-from sscl.audit.statistic import Effect
+from sscl import seeds
+from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json, write_atomically, write_json
+from sscl.audit.protocol import Record, ask
+from sscl.audit.verdict import matrix_of, null_of
 from sscl.compute import Compute
 from sscl.config import NAME, Config, dump
 from sscl.data.store import Card
 from sscl.errors import InputError
+from sscl.evidence import beacon, timestamp
 from sscl.evidence.audit import Case, prepare
-from sscl.evidence.commitment import differences
-from sscl.oracles import Oracle, nhwc
+from sscl.evidence.commitment import (
+    copy_for,
+    differences,
+    draw_word,
+    out_of_order,
+    references_for,
+    require_marks,
+    seal,
+)
+from sscl.oracles import Oracle
+from sscl.ownership.tracing import trace as corrected
 from sscl.provenance import code_digest
-from sscl.release.places import CLEAN, COMMITTED, OPENED, RELEASED, SECRET
-from sscl.stages import commit, embed
-from sscl.stages.names import COMMITMENT, OPENING
-from sscl.verify.rank import holm, needed, rank_p_value
-from sscl.watermarks.base import KEY, KeyedWatermark, State
-from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
+from sscl.release.places import CLEAN, COMMITTED, MARKS, OPENED, RELEASED, SECRET
+from sscl.stages.embed import embed_under, promised_pulse
+from sscl.stages.names import COMMITMENT, DRAW, OPENING, TIMESTAMP_REQUEST
+from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.ownership_code import with_word
 
 FOLDER = "recipients"
 EVERYBODY = "(the release for everybody)"
 
 
 def protect(root: Path, config: Config, recipient: str) -> Path:
-    """The dataset under the recipient's own key and class, made unless it is there; an output root to audit with.
+    """The dataset under the recipient's own word, made unless it is there; an output root to audit with.
+
+    The copy is committed to first. With a beacon its word is drawn with the pulse that this commitment names, so run it
+    again when that is published.
 
     Raises:
-        InputError: an impossible name, no finished pipeline, a method without keys, or another copy is there.
+        InputError: an impossible name, no finished pipeline, or another copy is there. ConfigError: a method without
+            words. SSCLError: the pulse is not published yet.
     """
     if not NAME.fullmatch(recipient):
         raise InputError(f"recipient: {recipient!r} is not possible, expected letters, digits, dots and dashes")
     sub = root / FOLDER / recipient
-    outs = ("private/generator", RELEASED, SECRET, COMMITTED, OPENED)
     raw = dump(config)
-    sections = {name: raw[name] for name in ("seed", "key_file", "embed", "audit", "compute")}
-    inputs: dict[str, str | None] = {name: digest(root / name) for name in (CLEAN, SECRET)}
+    sections = {name: raw[name] for name in ("seed", "key_file", "embed", "compute")}
+    inputs: dict[str, str | None] = {name: digest(root / name) for name in (CLEAN, MARKS, OPENED)}
     inputs["key_file"] = seeds.secret_digest(config.key_file)
     key = key_of(recipient=recipient, config=sections, inputs=inputs, code=code_digest(__name__))
-    slot = Slot(f"recipient-{recipient}", tuple(sub / out for out in outs), key, root / STATE)
-    made = slot.manifest()
+    committed = Slot(f"commit-{recipient}", (sub / COMMITTED, sub / OPENED), key, root / STATE)
+    made = committed.manifest()
     if made and made.get("key") != key and (sub / OPENED).exists():
         raise InputError(
             f"{sub}: made from another release, configuration or version of sscl; what opens its commitment would be "
             "lost, so move the folder away for a new copy"
         )
-    with building(slot, overwrite=True) as temporaries:
+    with building(committed, overwrite=True) as temporaries:
         if temporaries is not None:
-            generator, public, private, committed, opening = temporaries
-            _rekey(root, config, recipient, generator)
-            use = f"release-{recipient}"
-            data = root / CLEAN
-            embed.run(config.embed, config.compute, config.seed, config.key_file, data, generator, public, private, use)
-            commit.run(config.audit, config.compute, data, private, committed, opening)
+            _commit(root, config, recipient, *temporaries)
+    with building(Slot(f"copy-{recipient}", (sub / RELEASED, sub / SECRET), key, root / STATE), True) as temporaries:
+        if temporaries is not None:
+            _embed(root, config, recipient, *temporaries)
     if not (sub / CLEAN).exists():
         (sub / CLEAN).symlink_to(os.path.relpath(root / CLEAN, sub))
     return sub
 
 
-def _rekey(root: Path, config: Config, recipient: str, out: Path) -> None:
-    """The release's secret under a key that the owner's secret and the recipient's name decide."""
-    classes = len(Card.read(root / CLEAN).class_names)
-    watermark, state = load_watermark(root / SECRET / GENERATOR, classes, Compute.resolve(config.compute))
-    if not isinstance(watermark, KeyedWatermark):
-        raise InputError("recipients: this watermark has no keys; use generator.method: sscl_keyed")
-    seed = seeds.with_secret(config.seed, config.key_file)
-    fresh = watermark.rekeyed(state, seeds.generator(seed, "recipient", recipient))
-    out.mkdir(parents=True)
-    method = config.generator.method
-    save_watermark(out / GENERATOR, method, asdict(watermark.options), watermark.target(fresh), fresh)
+def _commit(root: Path, config: Config, recipient: str, public: Path, private: Path) -> None:
+    opening = copy_for(read_json(root / OPENED / OPENING), recipient)
+    commitment = seal(opening, Card.read(root / CLEAN).name, config.audit, config.beacon)
+    public.mkdir(parents=True)
+    private.mkdir(parents=True)
+    write_json(private / OPENING, opening)
+    write_json(public / COMMITMENT, commitment)
+    write_atomically(public / TIMESTAMP_REQUEST, timestamp.request(commitment))
+
+
+def _embed(root: Path, config: Config, recipient: str, public: Path, private: Path) -> None:
+    classes, sub = len(Card.read(root / CLEAN).class_names), root / FOLDER / recipient
+    loaded, state = load_watermark(root / MARKS / GENERATOR, classes, Compute.resolve(config.compute))
+    watermark = require_marks(loaded)
+    pulse = promised_pulse(read_json(sub / COMMITTED / COMMITMENT), config.beacon)
+    word = torch.from_numpy(draw_word(read_json(sub / OPENED / OPENING), pulse))
+    private.mkdir(parents=True)
+    write_json(private / DRAW, {"pulse": pulse and pulse.as_json()})
+    key = seeds.secret(config.seed, config.key_file).part("recipient", recipient)
+    embed_under(watermark, with_word(state, word), config.embed, key, root / CLEAN, public, private)
 
 
 @dataclass(frozen=True)
@@ -86,66 +110,55 @@ class Trace:
 
     Attributes:
         recipient: its name.
-        delta_p: effect of its key on the model.
-        p_value: exact, of its key's rank among the decoys.
+        p_value: exact, of its word.
         adjusted: corrected for the number of recipients (Holm).
         named: whether ``adjusted`` is at most alpha.
     """
 
     recipient: str
-    delta_p: float
     p_value: float
     adjusted: float
     named: bool
 
 
 def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
-    """Whose copy a model was trained on: every recipient's key, and the public release's, ranked among the decoys.
+    """Whose copy a model was trained on, from as many queries as one audit takes.
 
-    The committed protocol counts, with more decoys for many recipients. A model that never saw a copy cannot tell its
-    key from a decoy, whatever other copy it saw, so each p-value is exact, and with Holm's correction the chance to
-    name anybody wrongly is at most alpha.
+    A model that did not see a recipient's copy cannot know its word, whatever other copies it saw, so each p-value is
+    exact, and with Holm's correction the chance to name anybody wrongly is at most alpha.
 
     Raises:
-        InputError: no recipients, copies of an older release, or a secret that is not the committed one.
+        InputError: no recipients, or a word that does not follow from its commitment.
     """
     compute = Compute.resolve(config.compute)
     case = prepare(root / SECRET, root / CLEAN, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
     folders = sorted(path for path in (root / FOLDER).glob("*") if (path / SECRET).is_dir())
     if not folders:
         raise InputError(f"{root / FOLDER}: no recipients; `sscl release create VERSION --recipient NAME` makes one")
-    secrets = {EVERYBODY: case.state} | {path.name: _copys_key(path, case) for path in folders}
-    alpha, images, watermark = case.config.alpha, case.images, case.watermark
-    wanted = max(len(case.decoys), needed(alpha / len(secrets)))
-    decoys = case.decoys
-    if wanted > len(decoys):  # the committed decoys are the first of a sequence that the committed seed decides
-        decoys = draw_decoys(watermark, case.state, wanted, case.opening["decoy_seed"])
-    benign = oracle.query(nhwc(images.images))
-    keys = [*secrets.values(), *decoys]
-    order = torch.randperm(len(keys), generator=seeds.generator(case.opening["decoy_seed"], "trace", "order"))
-    found: dict[int, Effect] = {}
-    with progress.step("trace", len(keys), "keys") as step:
-        for number in order.tolist():  # random, so that a suspect that changes meanwhile treats all keys alike
-            found[number] = key_effect(oracle, watermark, keys[number], images, benign)
-            step.advance()
-    effects = {name: found[number] for number, name in enumerate(secrets)}
-    others = [found[number].statistic for number in range(len(secrets), len(keys))]
-    p_values = {name: rank_p_value(found.statistic, others) for name, found in effects.items()}
-    adjusted = holm(p_values)
+    words = {EVERYBODY: draw_word(case.opening, case.pulse)}
+    return traced(case, oracle, words | {path.name: _word(path, case) for path in folders})
+
+
+def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Trace]:
+    """Ask a suspect once and hold the answers against every word."""
+    record = Record(case.images.classes, case.images.classes, case.images.labels.tolist())
+    config = replace(case.config, test="exact")
+    ask(oracle, case.watermark, case.state, case.images, config, record)
+    null = null_of(matrix_of(record, config, references_for(case.opening, record.access)))
+    adjusted = corrected(null, words)
     return [
-        Trace(name, found.delta_p, p_values[name], adjusted[name], adjusted[name] <= alpha)
-        for name, found in effects.items()
+        Trace(name, null.p_value(word), adjusted[name], adjusted[name] <= config.alpha) for name, word in words.items()
     ]
 
 
-def _copys_key(path: Path, case: Case) -> State:
-    """A copy's secret, as committed; keys of another generator would not be exchangeable with these decoys."""
-    _, state = load_watermark(path / SECRET / GENERATOR, case.images.classes, case.watermark.compute)
-    rest = [{n: t for n, t in s.tensors.items() if not n.startswith(KEY)} for s in (state, case.state)]
-    if set(rest[0]) != set(rest[1]) or not all(torch.equal(rest[0][name], rest[1][name]) for name in rest[0]):
+def _word(path: Path, case: Case) -> np.ndarray:
+    """A copy's word, as committed when the copy was made."""
+    opening, drawn = read_json(path / OPENED / OPENING), read_json(path / SECRET / DRAW)["pulse"]
+    pulse = drawn and beacon.read(drawn, drawn["source"])
+    commitment = read_json(path / COMMITTED / COMMITMENT)
+    if opening["marks"] != case.opening["marks"]:
         raise InputError(f"{path}: a copy of an older release; audit it with that one, or remove the folder")
-    opened = read_json(path / OPENED / OPENING)
-    wrong = differences(read_json(path / COMMITTED / COMMITMENT), opened)
-    if wrong or opened["generator"] != digest(path / SECRET / GENERATOR):
-        raise InputError(f"{path}: its key is not the one that was committed to when the copy was made; restore it")
-    return state
+    now = datetime.now(UTC)
+    if wrong := differences(commitment, opening) + out_of_order(commitment, pulse, None, now):
+        raise InputError(f"{path}: {wrong[0]}; restore the copy as it was handed out")
+    return draw_word(opening, pulse)

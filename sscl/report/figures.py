@@ -11,8 +11,11 @@ import pandas as pd
 from PIL import Image
 from torch import Tensor
 
+from sscl.ownership.exact import centred
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
 COLOURS = ("#b3261e", "#1a5fb4", "#26852f", "#8a5a00")
 CELL = 72  # px of one image in the grid
@@ -78,20 +81,33 @@ def histograms(table: pd.DataFrame, titles: dict[str, str]) -> str:
     return as_svg(figure)
 
 
-def null_distribution(findings: dict[str, dict[str, Any]], titles: dict[str, str]) -> str:
-    """SVG with one panel a scenario: the decoy keys' statistics, and the released key's among them."""
-    shown = {scenario: finding for scenario, finding in findings.items() if finding["p_value"] is not None}
+def effect_maps(findings: dict[str, dict[str, Any]], titles: dict[str, str]) -> str:
+    """SVG with one panel a scenario: the centred effects of marks (rows) on classes, the word's cells framed."""
+    shown = {scenario: found for scenario, found in findings.items() if found["p_value"] is not None}
     if not shown:
         return ""
-    figure = new_figure(height=2.6)
+    tables = {scenario: centred(np.array(found["effects"])) for scenario, found in shown.items()}
+    most = max(float(np.abs(table).max()) for table in tables.values()) or 1.0
+    figure = new_figure(height=2.4)
     panels = np.atleast_1d(figure.subplots(1, len(shown), sharey=True))
-    for axes, (scenario, finding) in zip(panels, shown.items(), strict=True):
-        axes.hist(finding["decoys"], bins=np.linspace(-4, 12, 49).tolist(), color="#8a8a96")
-        axes.axvline(finding["statistic"], color=COLOURS[0], linewidth=1.5)
-        axes.set_title(f"{titles[scenario]}\np = {finding['p_value']:.3g}", fontsize=8)
-        axes.set_xlabel("effect of a key")
-    panels[0].set_ylabel("decoy keys")
+    for axes, (scenario, found) in zip(panels, shown.items(), strict=True):
+        table = tables[scenario]
+        drawn = axes.imshow(table, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
+        for mark, group in enumerate(found["word"][: len(table)]):
+            axes.add_patch(framed((group - 0.5, mark - 0.5)))
+        axes.set_title(f"{titles[scenario]}\np = {found['p_value']:.3g}", fontsize=8)
+        axes.set_xlabel("class")
+        axes.set_yticks(range(len(table)), [str(mark + 1) for mark in range(len(table))])
+    panels[0].set_ylabel("mark")
+    figure.colorbar(drawn, ax=list(panels), shrink=0.8)
     return as_svg(figure)
+
+
+def framed(corner: tuple[float, float]) -> Rectangle:
+    """The frame of one cell."""
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.5)
 
 
 def data_uri(png: bytes) -> str:

@@ -26,13 +26,13 @@ def p_text(value: float) -> str:
     return "< 1e-300" if value < 1e-300 else f"{value:.3g}"
 
 
-def key_p_text(finding: dict[str, Any]) -> str:
-    """The exact test's p-value; a dash where the method has no keys."""
+def exact_p_text(finding: dict[str, Any]) -> str:
+    """The exact test's p-value; a dash where the method has none."""
     return "-" if finding["p_value"] is None else f"{finding['p_value']:.3g}"
 
 
 def scenario_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
-    """One row a scenario: BA, WSR, delta_P, the published test with its mistakes named, the exact test over keys."""
+    """One row a scenario: BA, WSR, delta_P, the published test with its mistakes named, the exact test."""
     rows = []
     for scenario, title in TITLES.items():
         verdict = metrics["verification"][scenario]
@@ -47,11 +47,31 @@ def scenario_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
                 "delta_P": decimals(verdict["delta_p"]),
                 "p": p_text(verdict["p_value"]),
                 "Published test says": says + flaw,
-                "p over keys": key_p_text(metrics["audits"][scenario]),
+                "Exact p": exact_p_text(metrics["audits"][scenario]),
                 "Verdict": metrics["audits"][scenario]["decision"],
             }
         )
     return rows
+
+
+def attack_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
+    """One row for the model trained on the release, and one after each attempt to remove the watermark."""
+    untouched = {
+        "benign_accuracy": metrics["benign_accuracy"]["malicious"],
+        "delta_p": metrics["verification"]["malicious"]["delta_p"],
+        "p_value": metrics["audits"]["malicious"]["p_value"],
+        "decision": metrics["audits"]["malicious"]["decision"],
+    }
+    return [
+        {
+            "Attack": name.replace("_", " "),
+            "BA": percent(found["benign_accuracy"]),
+            "delta_P": decimals(found["delta_p"]),
+            "Exact p": exact_p_text(found),
+            "Verdict": found["decision"],
+        }
+        for name, found in {"none": untouched, **metrics["attacks"]}.items()
+    ]
 
 
 def comparison_rows(metrics: dict[str, Any], published: dict[str, float]) -> list[dict[str, str]]:

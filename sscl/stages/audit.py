@@ -1,4 +1,4 @@
-"""Stage ``audit``: is this model trained on the release? The exact test over keys, with evidence."""
+"""Stage ``audit``: is this model trained on the release? The committed exact test, with evidence."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ from sscl.data.store import Card
 from sscl.evidence.audit import examine, prepare
 from sscl.oracles import Context, open_oracle
 from sscl.stages.names import BUNDLE, COMMITMENT, FINDING, MODEL, OPENING
-from sscl.watermarks.io import GENERATOR, is_keyed
+from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.ownership_code import OwnershipCode
 
-UNKEYED = "The method has no keys: there is nothing to compare the released mark with, and no exact test."
+UNTESTED = "This method has no exact test: there is nothing random that an innocent model cannot know."
 
 
 def run(
     compute: ComputeConfig, data: Path, watermark: Path, commitment: Path, opening: Path, model: Path, out: Path
 ) -> None:
-    """Write the finding and the (unsigned) bundle of one scenario's model to ``out``."""
-    resolved = Compute.resolve(compute)
-    if not is_keyed(watermark / GENERATOR):
-        out.mkdir(parents=True)
-        write_json(out / FINDING, {"decision": "inconclusive", "reason": UNKEYED, "p_value": None})
-        return
-    case = prepare(watermark, data, resolved, opening / OPENING, commitment / COMMITMENT)
-    oracle = open_oracle(str(model / MODEL), Context(Card.read(data).class_names, resolved))
+    """Write finding and (unsigned) bundle of the model in ``model``, or of each in a folder of its own there."""
+    resolved, card = Compute.resolve(compute), Card.read(data)
+    mark, _ = load_watermark(watermark / GENERATOR, len(card.class_names), resolved)
+    exact = isinstance(mark, OwnershipCode)
+    case = prepare(watermark, data, resolved, opening / OPENING, commitment / COMMITMENT) if exact else None
     out.mkdir(parents=True)
-    finding, audit = examine(case, oracle, out / BUNDLE)
-    write_json(out / FINDING, {**asdict(finding), "confirmatory": audit["confirmatory"], "suspect": audit["suspect"]})
+    for file in sorted(model.rglob(MODEL)):
+        folder = out / file.parent.relative_to(model)
+        folder.mkdir(exist_ok=True)
+        if case is None:
+            write_json(folder / FINDING, {"decision": "inconclusive", "reason": UNTESTED, "p_value": None})
+            continue
+        oracle = open_oracle(str(file), Context(card.class_names, resolved))
+        finding, audit = examine(case, oracle, folder / BUNDLE)
+        said = {name: audit[name] for name in ("confirmatory", "suspect", "guarantees", "word")}
+        write_json(folder / FINDING, {**asdict(finding), **said})

@@ -1,50 +1,54 @@
-"""Stage ``commit``: draw the decoys; fix keys, targets, test and images before the release; publish only a hash."""
+"""Stage ``commit``: fix marks, images, references and test before the word is drawn; publish only a hash."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
-from sscl.artifacts import write_atomically, write_json
-from sscl.audit.decoys import draw_decoys, save_decoys
-from sscl.audit.protocol import asked_images
+from sscl import seeds
+from sscl.artifacts import digest, write_atomically, write_json
 from sscl.compute import Compute
-from sscl.config import AuditConfig, ComputeConfig
-from sscl.data.store import load_split
+from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
+from sscl.data.store import Card, load_split
 from sscl.evidence import timestamp
-from sscl.evidence.commitment import Asked, Keys, open_up, seal
-from sscl.stages.names import COMMITMENT, DECOYS, OPENING, TIMESTAMP_REQUEST
-from sscl.types import ImageSet
-from sscl.watermarks.base import KeyedWatermark, State
+from sscl.evidence.commitment import Case, open_up, salt_of, seal, verification_set
+from sscl.oracles import Context, open_oracle
+from sscl.stages.names import COMMITMENT, MODEL, OPENING, TIMESTAMP_REQUEST
 from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
 
 
-def run(audit: AuditConfig, compute: ComputeConfig, data: Path, watermark: Path, public: Path, private: Path) -> None:
-    """Write the commitment and an RFC 3161 request to ``public``, and what opens it to ``private``."""
-    test_split = load_split(data, "test")
-    mark, state = load_watermark(watermark / GENERATOR, test_split.classes, Compute.resolve(compute))
+def run(
+    audit: AuditConfig,
+    beacon: BeaconConfig,
+    compute: ComputeConfig,
+    seed: int,
+    key_file: str | None,
+    data: Path,
+    generator: Path,
+    reference: Path,
+    public: Path,
+    private: Path,
+) -> None:
+    """Write the commitment and an RFC 3161 request to ``public``, and what opens it to ``private``.
+
+    A method without an exact test is committed to by the digest of its secret.
+
+    Raises:
+        ConfigError: so few marks that no answer could be evidence enough.
+    """
+    resolved = Compute.resolve(compute)
+    card, test_split = Card.read(data), load_split(data, "test")
+    watermark, state = load_watermark(generator / GENERATOR, test_split.classes, resolved)
+    key = seeds.secret(seed, key_file).part("commitment", card.name, audit.version, str(audit.attempt))
+    if isinstance(watermark, OwnershipCode):
+        images = verification_set(test_split, audit, salt_of(key))
+        model = open_oracle(str(reference / MODEL), Context(card.class_names, resolved))
+        opening = open_up(Case(watermark, state, marks_digest(state), images, audit, model), key)
+    else:
+        opening = {"salt": salt_of(key).hex(), "secret": digest(generator / GENERATOR)}
     public.mkdir(parents=True)
     private.mkdir(parents=True)
-    seed = secrets.randbits(62)
-    keys = Keys(watermark / GENERATOR, mark.target_class, None, [])
-    asked: Asked | None = None
-    if isinstance(mark, KeyedWatermark):
-        decoys = draw_decoys(mark, state, audit.decoys, seed)
-        save_decoys(private / DECOYS, decoys)
-        keys = replace(keys, decoys=private / DECOYS, decoy_targets=[mark.target(decoy) for decoy in decoys])
-        asked = partial(_asked, mark, [state, *decoys])
-    opening = open_up(keys, seed, audit, test_split, asked)
-    commitment = seal(opening)
+    commitment = seal(opening, card.name, audit, beacon)
     write_json(private / OPENING, opening)
     write_json(public / COMMITMENT, commitment)
     write_atomically(public / TIMESTAMP_REQUEST, timestamp.request(commitment))
-
-
-def _asked(mark: KeyedWatermark[object], keys: list[State], images: ImageSet) -> Iterator[Tensor]:
-    """What each key leads to, the released one first."""
-    return (asked_images(mark, key, images) for key in keys)

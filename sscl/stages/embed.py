@@ -1,32 +1,40 @@
-"""Stage ``embed``: mark a share of a dataset as a stream; memory does not grow with the dataset."""
+"""Stage ``embed``: draw the word, and mark a share of a dataset as a stream; memory does not grow with the dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sscl import progress, seeds
-from sscl.artifacts import digest, save_tensors, write_json
+from sscl.artifacts import digest, read_json, save_tensors, write_json
 from sscl.compute import Compute
-from sscl.config import ComputeConfig, EmbedConfig
+from sscl.config import BeaconConfig, ComputeConfig, EmbedConfig, IndependentConfig
 from sscl.data.base import SPLITS, Record
 from sscl.data.codec import RefusedImageError, decode, encode_like, to_pixels, to_tensor
 from sscl.data.store import Card, open_dataset, writing
 from sscl.errors import InputError
-from sscl.stages.names import INDICES, SECRET
+from sscl.evidence import beacon as beacons
+from sscl.evidence.commitment import draw_word
+from sscl.keystream import Keystream
+from sscl.ownership import words
+from sscl.stages.names import COMMITMENT, DRAW, INDICES, OPENING, SECRET
 from sscl.watermarks.base import AnyWatermark, State
-from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
+from sscl.watermarks.ownership_code import OwnershipCode, with_word
 
 BATCH = 256  # marked images in memory at a time; fixed, so that results do not depend on anything else
 
 
 def run(
     embed: EmbedConfig,
+    beacon: BeaconConfig,
+    independent: IndependentConfig,
     compute: ComputeConfig,
     seed: int,
     key_file: str | None,
@@ -35,21 +43,57 @@ def run(
     public: Path,
     private: Path,
     variant: str,
+    opening: Path | None = None,
+    commitment: Path | None = None,
 ) -> None:
-    """Write the released dataset to ``public`` and what only the owner may know to ``private``.
+    """Draw the word, write the released dataset to ``public`` and what only the owner may know to ``private``.
 
     ``public`` has the clean dataset's format, names and order; images that were not selected are byte-identical.
-    ``private`` has the generator, the marked indices (positions in the training split), the target and the config.
+    ``private`` has the generator with its word, the marked indices (positions in the training split), how the word was
+    drawn, and the config.
+
+    Args:
+        opening, commitment: of the release, whose word follows from them; a stranger's follows from a seed.
 
     Raises:
-        ConfigError: the target class cannot supply the rate.
+        ConfigError: the classes cannot supply the rate.
+        SSCLError: the beacon's pulse is not published yet, or cannot be fetched.
     """
-    seed = seeds.with_secret(seed, key_file)
+    key = seeds.secret(seed, key_file) if opening else seeds.secret(independent.seed, None)
+    watermark, state = load_watermark(generator / GENERATOR, len(Card.read(data).class_names), Compute.resolve(compute))
+    pulse = None
+    if isinstance(watermark, OwnershipCode) and opening and commitment:
+        pulse = promised_pulse(read_json(commitment / COMMITMENT), beacon)
+        state = with_word(state, torch.from_numpy(draw_word(read_json(opening / OPENING), pulse)))
+    elif isinstance(watermark, OwnershipCode):
+        state = throw_away(watermark, state, Card.read(data), key.part("word", variant))
+    private.mkdir(parents=True)
+    write_json(private / DRAW, {"pulse": pulse and pulse.as_json()})
+    embed_under(watermark, state, embed, key.part("embed", variant), data, public, private)
+
+
+def promised_pulse(commitment: dict[str, Any], beacon: BeaconConfig) -> beacons.Pulse | None:
+    """The pulse that a commitment names; ``None`` for one without a beacon. Raises as ``sscl.evidence.beacon``."""
+    if commitment["beacon"] == "none":
+        return None
+    return beacons.obtain(commitment["beacon"], commitment["pulse"], beacon.pulse)
+
+
+def throw_away(watermark: OwnershipCode, state: State, card: Card, key: Keystream) -> State:
+    """The secret under a word that nothing is committed to."""
+    word = words.draw(watermark.options.marks, len(card.class_names), key)[0]
+    return with_word(state, torch.from_numpy(word))
+
+
+def embed_under(
+    watermark: AnyWatermark, state: State, embed: EmbedConfig, key: Keystream, data: Path, public: Path, private: Path
+) -> None:
+    """Mark the dataset in ``data`` under a complete secret; see ``run``."""
     card, dataset = open_dataset(data)
-    watermark, state = load_watermark(generator / GENERATOR, len(card.class_names), Compute.resolve(compute))
     labels = torch.from_numpy(np.fromiter(dataset.labels("train"), np.int64, card.counts["train"]))
-    indices = watermark.select(labels, embed, seeds.generator(seed, "embed", variant))
-    rng = seeds.generator(seed, "mark", variant)
+    indices = watermark.select(labels, embed, state, key.part("select"))
+    rng = key.part("mark").torch()
+    variant = public.name
     with writing(public, card.format, card.class_names, card.layout) as writer:
         for split in SPLITS:
             records = dataset.records(split)
@@ -61,17 +105,17 @@ def run(
                     step.advance()
     released = digest(public)
     replace(card, name=f"{card.name.rpartition('-')[0]}-{released[:12]}").write(public)
-    private.mkdir(parents=True)
-    (private / GENERATOR).write_bytes((generator / GENERATOR).read_bytes())
+    private.mkdir(parents=True, exist_ok=True)
+    save_watermark(private / GENERATOR, watermark, state)
     save_tensors(private / INDICES, {"indices": indices}, {"split": "train"})
-    write_secret(private, watermark, embed, len(indices), card.name, released)
+    write_secret(private, watermark, state, embed, len(indices), card.name, released)
 
 
 def write_secret(
-    private: Path, watermark: AnyWatermark, embed: EmbedConfig, marked: int, clean: str, released: str
+    private: Path, watermark: AnyWatermark, state: State, embed: EmbedConfig, marked: int, clean: str, released: str
 ) -> None:
     """What the owner must know beside the generator and the indices: ``secret.json``."""
-    secret = {"target_class": watermark.target_class, "embed": asdict(embed), "marked": marked}
+    secret = {"targets": watermark.targets(state).tolist(), "embed": asdict(embed), "marked": marked}
     write_json(private / SECRET, {**secret, "clean": clean, "released": released, "clean_label": watermark.clean_label})
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-
-import torch
 
 from sscl import seeds
 from sscl.artifacts import write_json
@@ -15,7 +12,7 @@ from sscl.config import ComputeConfig, GeneratorConfig, IndependentConfig, Train
 from sscl.data.store import load_split
 from sscl.models.io import load_classifier
 from sscl.stages.names import HISTORY, MODEL
-from sscl.watermarks import create
+from sscl.watermarks import WATERMARKS, create
 from sscl.watermarks.base import FitContext
 from sscl.watermarks.io import GENERATOR, save_watermark
 
@@ -41,16 +38,17 @@ def run(
     """
     resolved = Compute.resolve(compute)
     train = load_split(data, "train")
+    key = seeds.secret(seed, key_file)
     if variant == "independent":
-        seed, target_class = independent.seed, independent.target_class
-    else:
-        seed = seeds.with_secret(seed, key_file)
-    targets = tuple(sorted(set(train.labels.tolist()))) if target_class is None else (target_class,)
-    drawn = int(torch.randint(len(targets), (), generator=seeds.generator(seed, "generator", "target")))
-    watermark = create(generator.method, generator.options, targets[drawn], train.classes, resolved)
+        key, target_class = seeds.secret(independent.seed, None), independent.target_class
+    method = WATERMARKS[generator.method]
+    if target_class is None:
+        classes = sorted(set(train.labels.tolist()))
+        target_class = classes[int(key.part("target").integers(len(classes)))] if method.single_target else 0
+    watermark = create(generator.method, generator.options, target_class, train.classes, resolved)
     model, _ = load_classifier(surrogate_model / MODEL, train.classes)
-    context = FitContext(resolved, seed, "generator", surrogate, checkpoint, targets)
+    context = FitContext(resolved, key.part("generator"), seed, "generator", surrogate, checkpoint)
     state = watermark.fit(train, resolved.place(model), context)
     out.mkdir(parents=True)
-    save_watermark(out / GENERATOR, generator.method, asdict(generator.options), watermark.target(state), state)
+    save_watermark(out / GENERATOR, watermark, state)
     write_json(out / HISTORY, state.history)

@@ -31,6 +31,7 @@ def run(
     audit_malicious: Path,
     audit_independent_model: Path,
     audit_independent_watermark: Path,
+    audit_attacked: Path,
     verification: Path,
     state: Path,
     out: Path,
@@ -52,7 +53,8 @@ def run(
         "independent_watermark": audit_independent_watermark,
     }
     findings = {scenario: read_json(folder / FINDING) for scenario, folder in audits.items()}
-    found = _metrics(config, card, results, findings, _timings(state))
+    attacked = {path.parent.name: read_json(path) for path in sorted(audit_attacked.rglob(FINDING))}
+    found = _metrics(config, card, results, findings, attacked, _timings(state))
     losses = _curves({name: read_json(folder / HISTORY)["loss"] for name, folder in models.items()})
     steps = pd.DataFrame(read_json(generator / HISTORY))
     steps = steps.reindex(columns=["loss"]) if steps.empty else steps
@@ -72,7 +74,12 @@ def run(
 
 
 def _metrics(
-    config: Config, card: Card, results: dict[str, Any], findings: dict[str, Any], timings: dict[str, float]
+    config: Config,
+    card: Card,
+    results: dict[str, Any],
+    findings: dict[str, Any],
+    attacked: dict[str, Any],
+    timings: dict[str, float],
 ) -> dict[str, Any]:
     verdicts, accuracy, quality = results["verdicts"], results["benign_accuracy"], results["quality"]
     return {
@@ -89,6 +96,15 @@ def _metrics(
         "quality": quality,
         "verification": verdicts,
         "audits": findings,
+        "attacks": {
+            name: {
+                "benign_accuracy": accuracy[name],
+                "delta_p": verdicts[name]["delta_p"],
+                "p_value": finding["p_value"],
+                "decision": finding["decision"],
+            }
+            for name, finding in attacked.items()
+        },
         "timings": timings,
         "config": dump(config),
         "versions": versions(),
@@ -139,9 +155,12 @@ def _page(
         tau=config.verify.tau,
         alpha=config.verify.alpha,
         audit_alpha=f"{config.audit.alpha:g}",
+        clean_share=f"{100 * config.attacks.clean_share:g} %",
         images=f"{metrics['verification']['malicious']['images']:,}",
         findings={tables.TITLES[scenario]: finding for scenario, finding in metrics["audits"].items()},
-        null=figures.null_distribution(metrics["audits"], tables.TITLES),
+        maps=figures.effect_maps(metrics["audits"], tables.TITLES),
+        guarantees=metrics["audits"]["malicious"].get("guarantees", []),
+        attacks=tables.attack_rows(metrics),
         grid=figures.data_uri(grid),
         grid_width=config.report.grid_images * (figures.CELL + figures.GAP),
         amplify=f"{config.report.amplify:g}",

@@ -16,6 +16,21 @@ SCENARIOS = {  # suspicious model -> the dataset that it is trained on
     "independent_model": "clean",
     "independent_watermark": "public/independent",
 }
+ABOUT = {  # verb -> what it does, in help texts and dvc.yaml
+    "prepare": "Validate a dataset and write it once, clean and named by its content.",
+    "surrogate": "Train the owner's classifier on clean data.",
+    "generator": "Make the marks, ours (release) or a stranger's (independent).",
+    "rehearse": "Release under a throw-away word and train on that; the quality gate looks at this alone.",
+    "commit": "Fix marks, images, references and test before the word is drawn; publish a hash.",
+    "embed": "Draw the word, and mark a share of the dataset: the released set and the owner's secret.",
+    "package": "Write the released set as shards, card and checksums: what strangers get.",
+    "simulate": "Train a stranger's model on a marked or clean set.",
+    "attack": "Try to remove the watermark from the model trained on the release.",
+    "verify": "Query every model and run the published test.",
+    "audit": "Run the committed exact test on a scenario's model, with evidence.",
+    "report": "Write metrics.json, plots and the HTML report.",
+}
+ATTACKED = "models/attacked"  # the malicious model after each removal attack
 
 
 @dataclass(frozen=True)
@@ -46,48 +61,58 @@ class Stage:
         return self.name.partition("@")[2] or None
 
 
+SECRETS = ("seed", "key_file")
+COMMITTED = {"commitment": "public/commitment", "opening": "private/commitment"}
+
+
 def _stages() -> list[Stage]:
+    clean = {"data": "clean"}
     found = [
         Stage("prepare", ("data", "seed"), {}, {"out": "clean"}, gpu=False),
-        Stage("surrogate", ("surrogate", "compute", "seed"), {"data": "clean"}, {"out": "private/surrogate"}),
+        Stage("surrogate", ("surrogate", "compute", "seed"), clean, {"out": "private/surrogate"}),
     ]
+    sections: tuple[str, ...]
     for role in ROLES:
-        sections = ("generator", "target_class", "independent", "surrogate", "compute", "seed", "key_file")
-        inputs = {"data": "clean", "surrogate_model": "private/surrogate"}
+        sections = ("generator", "target_class", "independent", "surrogate", "compute", *SECRETS)
+        inputs = {**clean, "surrogate_model": "private/surrogate"}
         found.append(Stage(f"generator@{role}", sections, inputs, {"out": f"private/generator/{role}"}))
-        inputs = {"data": "clean", "generator": f"private/generator/{role}"}
-        outputs = {"public": f"public/{role}", "private": f"private/watermark/{role}"}
-        found.append(Stage(f"embed@{role}", ("embed", "compute", "seed", "key_file"), inputs, outputs))
-    inputs = {"data": "clean", "watermark": "private/watermark/release"}
+    ours = {**clean, "generator": "private/generator/release"}
+    found.append(Stage("rehearse", ("embed", "user", "compute", *SECRETS), ours, {"out": "private/rehearsal"}))
+    inputs = {**ours, "reference": "private/surrogate"}
     outputs = {"public": "public/commitment", "private": "private/commitment"}
-    found.append(Stage("commit", ("audit", "compute"), inputs, outputs))
+    found.append(Stage("commit", ("audit", "beacon", "compute", *SECRETS), inputs, outputs))
+    for role in ROLES:
+        inputs = {**clean, "generator": f"private/generator/{role}", **(COMMITTED if role == "release" else {})}
+        outputs = {"public": f"public/{role}", "private": f"private/watermark/{role}"}
+        sections = ("embed", "beacon", "independent", "compute", *SECRETS)
+        found.append(Stage(f"embed@{role}", sections, inputs, outputs))
     inputs = {"data": "public/release", "commitment": "public/commitment"}
     found.append(Stage("package", ("package",), inputs, {"out": "public/package"}, gpu=False))
     for scenario, data in SCENARIOS.items():
         found.append(
             Stage(f"simulate@{scenario}", ("user", "compute", "seed"), {"data": data}, {"out": f"models/{scenario}"})
         )
-    inputs = {"data": "clean", "public": "public/release", "watermark": "private/watermark/release"}
-    inputs |= {scenario: f"models/{scenario}" for scenario in SCENARIOS}
+    inputs = {**clean, "release": "public/release", "model": "models/malicious"}
+    found.append(Stage("attack", ("attacks", "user", "compute", "seed"), inputs, {"out": ATTACKED}))
+    suspects = {scenario: f"models/{scenario}" for scenario in SCENARIOS} | {"attacked": ATTACKED}
+    secret = {**clean, "watermark": "private/watermark/release"}
+    inputs = {**secret, "public": "public/release", **suspects}
     found.append(Stage("verify", ("verify", "compute", "seed"), inputs, {"out": "verification"}))
-    inputs = {"data": "clean", "watermark": "private/watermark/release"}
-    for scenario in SCENARIOS:
-        committed = {"commitment": "public/commitment", "opening": "private/commitment"}
-        found.append(
-            Stage(
-                f"audit@{scenario}",
-                ("compute",),
-                {**inputs, **committed, "model": f"models/{scenario}"},
-                {"out": f"private/audits/{scenario}"},
-            )
-        )
+    for suspect, model in suspects.items():
+        inputs = {**secret, **COMMITTED, "model": model}
+        found.append(Stage(f"audit@{suspect}", ("compute",), inputs, {"out": f"private/audits/{suspect}"}))
     inputs = {scenario: f"models/{scenario}" for scenario in SCENARIOS}
-    inputs |= {f"audit_{scenario}": f"private/audits/{scenario}" for scenario in SCENARIOS}
-    inputs |= {"data": "clean", "surrogate": "private/surrogate", "generator": "private/generator/release"}
+    inputs |= {f"audit_{suspect}": f"private/audits/{suspect}" for suspect in suspects}
+    inputs |= {**clean, "surrogate": "private/surrogate", "generator": "private/generator/release"}
     inputs |= {"verification": "verification"}
     outputs = {"out": "report", "metrics": "metrics.json", "plots": "plots"}
     found.append(Stage("report", EVERYTHING, inputs, outputs, gpu=False))
     return found
+
+
+def variants(verb: str) -> tuple[str, ...]:
+    """The variants of a verb, in order; none where it is one stage."""
+    return tuple(stage.variant for stage in STAGES.values() if stage.verb == verb and stage.variant)
 
 
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _stages()}

@@ -1,4 +1,4 @@
-"""Stage ``verify``: query the three scenarios' models and test ownership."""
+"""Stage ``verify``: query every model and run the published test."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -37,36 +38,40 @@ def run(
     malicious: Path,
     independent_model: Path,
     independent_watermark: Path,
+    attacked: Path,
     out: Path,
 ) -> None:
-    """Query every scenario's model with benign and marked test images; writes responses, verdicts and image quality.
+    """Query every model with benign and marked test images; writes responses, verdicts and image quality.
 
-    Marked images are queried as uint8. Benign accuracy is over the whole test split; the test itself over its
-    non-target images (``verify.images`` of them, drawn at random). Image quality is that of the released files.
+    Marked images are queried as uint8. Benign accuracy is over the whole test split; the test itself over images of
+    other classes than their mark's (``verify.images`` of them, drawn at random). Image quality is that of the released
+    files.
     """
     resolved = Compute.resolve(compute)
     test_split = load_split(data, "test")
     mark, state = load_watermark(watermark / GENERATOR, test_split.classes, resolved)
-    chosen = _verification_images(test_split, mark.target_class, verify.images, seed)
+    chosen, targets = verification_pairs(test_split, mark.targets(state), verify.images, seed)
     images = test_split.images[chosen]
-    marked = mark.trigger(images, state)
-    scenarios = {
+    marked = mark.trigger(test_split.images, state)[chosen]
+    suspects = {
         "malicious": malicious,
         "independent_model": independent_model,
         "independent_watermark": independent_watermark,
     }
+    suspects |= {folder.name: folder for folder in sorted(attacked.iterdir())}
     verdicts, accuracies, responses = {}, {}, []
     test = TESTS[verify.test](verify.tau, verify.alpha)
-    with progress.step("verify", len(scenarios) * (len(test_split) + len(marked))) as step:
-        for scenario, folder in scenarios.items():
+    with progress.step("verify", len(suspects) * (len(test_split) + len(marked))) as step:
+        for suspect, folder in suspects.items():
             oracle = open_oracle(str(folder / MODEL), Context(test_split.class_names, resolved))
             everything = oracle.query(nhwc(test_split.images))
             answers = oracle.query(nhwc(marked))
             step.advance(len(test_split) + len(marked))
-            benign = Responses(everything.probabilities[chosen.numpy()])
-            accuracies[scenario] = float((everything.predictions == test_split.labels.numpy()).mean())
-            verdicts[scenario] = asdict(test.run(benign, answers, mark.target_class))
-            responses.append(_table(scenario, chosen, benign, answers, mark.target_class))
+            benign = everything.take(chosen.numpy())
+            accuracies[suspect] = float((everything.predictions == test_split.labels.numpy()).mean())
+            verdicts[suspect] = asdict(test.run(benign, answers, targets.numpy()))
+            if folder.parent != attacked:
+                responses.append(_table(suspect, chosen, benign, answers, targets.numpy()))
     out.mkdir(parents=True)
     pd.concat(responses).to_parquet(out / RESPONSES, index=False)
     # Test images, not released ones: a shown image must not tell which training images are marked.
@@ -82,19 +87,25 @@ def run(
     write_json(out / RESULTS, results)
 
 
-def _verification_images(data: ImageSet, target_class: int, wanted: int | None, seed: int) -> Tensor:
-    candidates = torch.nonzero(data.labels != target_class).flatten()
+def verification_pairs(
+    data: ImageSet, targets: Tensor, wanted: int | None = None, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Images whose class is not that of the mark that ``trigger`` gives them, and the mark's class; int64 (M,) both."""
+    pointed = targets[torch.arange(len(data)) % len(targets)]
+    candidates = torch.nonzero(data.labels != pointed).flatten()
     order = torch.randperm(len(candidates), generator=seeds.generator(seed, "verify", "images"))
-    return candidates[order[: wanted or len(candidates)]].sort().values
+    chosen = candidates[order[: wanted or len(candidates)]].sort().values
+    return chosen, pointed[chosen]
 
 
-def _table(scenario: str, chosen: Tensor, benign: Responses, marked: Responses, target: int) -> pd.DataFrame:
+def _table(scenario: str, chosen: Tensor, benign: Responses, marked: Responses, target: np.ndarray) -> pd.DataFrame:
+    rows = np.arange(len(benign))
     return pd.DataFrame(
         {
             "scenario": scenario,
             "image": chosen.numpy(),
-            "p_benign": benign.probabilities[:, target],
-            "p_marked": marked.probabilities[:, target],
+            "p_benign": benign.probabilities[rows, target],
+            "p_marked": marked.probabilities[rows, target],
             "predicted_benign": benign.predictions,
             "predicted_marked": marked.predictions,
         }

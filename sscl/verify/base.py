@@ -16,14 +16,14 @@ SMALLEST = float(np.finfo(np.float64).tiny)  # a p-value that underflows is not 
 
 @dataclass(frozen=True)
 class TargetAnswers:
-    """What a model said of the target class: ``scores`` float64 (N,) its probability, ``hits`` bool (N,) the answer."""
+    """What a model said of each image's target class: ``scores`` float64 (N,) its probability, ``hits`` bool (N,)."""
 
     scores: np.ndarray
     hits: np.ndarray
 
     @classmethod
-    def of(cls, responses: Responses, target_class: int) -> TargetAnswers:
-        return cls(responses.probabilities[:, target_class], responses.predictions == target_class)
+    def of(cls, responses: Responses, target: np.ndarray) -> TargetAnswers:
+        return cls(responses.probabilities[np.arange(len(responses)), target], responses.predictions == target)
 
 
 class VerificationTest(ABC):
@@ -44,16 +44,21 @@ class VerificationTest(ABC):
         """Test statistic and p-value from the answers to the same images without and with the mark."""
 
     @final
-    def run(self, benign: Responses, marked: Responses, target_class: int) -> Verdict:
+    def run(self, benign: Responses, marked: Responses, target: int | np.ndarray) -> Verdict:
         """Test one model's responses; images that it did not answer both ways are left out.
+
+        Args:
+            benign, marked: answers to the same images without and with the mark.
+            target: the class that the mark points to, or int (N,), that of each image's mark.
 
         Raises:
             ValueError: the responses are not paired, or fewer than two.
         """
         if benign.probabilities.shape != marked.probabilities.shape or (both := benign.valid & marked.valid).sum() < 2:
             raise ValueError("benign and marked responses must be to the same images, at least two")
-        before = TargetAnswers.of(benign.take(both), target_class)
-        after = TargetAnswers.of(marked.take(both), target_class)
+        targets = np.broadcast_to(target, both.shape)[both]
+        before = TargetAnswers.of(benign.take(both), targets)
+        after = TargetAnswers.of(marked.take(both), targets)
         statistic, p_value = self.statistic(before, after)
         p_value = max(p_value, SMALLEST)
         return Verdict(

@@ -13,6 +13,8 @@ from scipy import stats
 
 from sscl.verify.base import TESTS, TargetAnswers, VerificationTest
 
+ROUNDING = 1e-9  # differences of probabilities that are nearer than this are the same
+
 
 @TESTS.register("paired_t")
 class PairedT(VerificationTest):
@@ -22,8 +24,8 @@ class PairedT(VerificationTest):
 
     def statistic(self, benign: TargetAnswers, marked: TargetAnswers) -> tuple[float, float]:
         difference = marked.scores - benign.scores
-        if np.ptp(difference) == 0:  # no variance: the t statistic is infinite, and scipy would warn
-            exceeds = bool(difference[0] > self.tau)
+        if np.ptp(difference) < ROUNDING:  # no variance: the t statistic is infinite, and scipy would warn
+            exceeds = bool(difference.mean() > self.tau)
             return (math.inf, 0.0) if exceeds else (-math.inf, 1.0)
         result = stats.ttest_1samp(difference, self.tau, alternative="greater")
         return float(result.statistic), float(result.pvalue)

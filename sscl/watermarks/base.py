@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar, final
 
 import torch
@@ -14,12 +14,11 @@ from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import EmbedConfig, TrainConfig
 from sscl.errors import ConfigError
+from sscl.keystream import Keystream
 from sscl.models import Classifier
 from sscl.registry import Registry
 from sscl.types import ImageSet, MarkedSet
 
-KEY = "key."  # what the names of a key's tensors start with
-TARGET = f"{KEY}target"  # the class that the key's marks point to, int64 ()
 O = TypeVar("O")  # noqa: E741
 
 
@@ -44,18 +43,22 @@ class FitContext:
 
     Attributes:
         compute: device and precision.
-        seed, use: name its random numbers.
+        key: what the secret is drawn from.
+        seed, use: name the random numbers of further models.
         training: how the surrogate was trained, for methods that train more models like it.
-        targets: classes among which a key draws ``y_t``; ``None``: only the watermark's own.
         checkpoint: where to resume from; ``None`` for no checkpoints.
     """
 
     compute: Compute
+    key: Keystream
     seed: int
     use: str
     training: TrainConfig
     checkpoint: Checkpoint | None = None
-    targets: tuple[int, ...] | None = None
+
+    def rng(self, name: str) -> torch.Generator:
+        """A generator for the named part of the secret; its whole state comes from the key."""
+        return self.key.part(name).torch()
 
 
 class Watermark(ABC, Generic[O]):
@@ -63,14 +66,15 @@ class Watermark(ABC, Generic[O]):
 
     Args:
         options: the method's own options, an instance of ``Options``.
-        target_class: index of the class ``y_t`` that marked images point to; a keyed method that is fitted with more
-            ``targets`` draws its own, and is opened again with that.
+        target_class: index of the class ``y_t`` that marked images point to; a method whose marks point to several
+            (``single_target`` is false) ignores it.
         compute: device and precision.
     """
 
     Options: ClassVar[type]
     clean_label: ClassVar[bool] = True
     targeted: ClassVar[bool] = True  # marked images are answered y_t; untargeted: anything but their own class
+    single_target: ClassVar[bool] = True  # all marks point to target_class
 
     def __init__(self, options: O, target_class: int, compute: Compute) -> None:
         self.options = options
@@ -102,43 +106,51 @@ class Watermark(ABC, Generic[O]):
         """p of the method's own test of a suspect's weights, with clean uint8 images; ``None`` without such a test."""
         return None
 
-    def shares(self, labels: Tensor) -> list[tuple[Tensor, float]]:
-        """Groups of images and each one's share of the marks; shares add up to one."""
+    def shares(self, labels: Tensor, state: State) -> list[tuple[Tensor, float]]:
+        """Disjoint groups of images that may carry a mark, and each one's share of the marks; they add up to one."""
         return [(self.candidates(labels), 1.0)]
 
-    def target(self, state: State) -> int:
-        """The class that marks under this secret point to."""
-        return self.target_class
+    @property
+    def supply(self) -> float:
+        """Share of a class that may be marked, in (0, 1]."""
+        return 1.0
+
+    def targets(self, state: State) -> Tensor:
+        """int64 (T,): the classes that marks point to. ``trigger`` gives image ``i`` the mark of class ``i % T``."""
+        return torch.tensor([self.target_class])
 
     @final
-    def select(self, labels: Tensor, config: EmbedConfig, rng: torch.Generator) -> Tensor:
+    def select(self, labels: Tensor, config: EmbedConfig, state: State, key: Keystream) -> Tensor:
         """Draw which images are marked: int64 (M,), sorted.
 
         Raises:
-            ConfigError: the class cannot supply the rate.
+            ConfigError: the classes cannot supply the rate.
         """
-        candidates = self.candidates(labels)
-        basis = len(labels) if config.rate_basis == "dataset" else int((labels == self.target_class).sum())
-        wanted = round(config.rate * basis)
-        if wanted > len(candidates):
+        groups = self.shares(labels, state)
+        pointed = torch.isin(labels, self.targets(state))
+        wanted = round(config.rate * (len(labels) if config.rate_basis == "dataset" else int(pointed.sum())))
+        ends = torch.tensor([share for _, share in groups], dtype=torch.float64).cumsum(0).mul(wanted).round().long()
+        counts = ends.diff(prepend=_ZERO)
+        if any(count > len(group) for (group, _), count in zip(groups, counts.tolist(), strict=True)):
             raise ConfigError(
                 f"embed.rate: {config.rate} of the dataset is {wanted} images, which the target class cannot supply; "
-                f"use at most {self._any_class_supplies(labels)}, which any class can, or rate_basis: target_class"
+                f"use at most {self._any_class_supplies(labels, state)}, which any class can, or "
+                "rate_basis: target_class"
             )
         if wanted == 0:
             raise ConfigError(f"embed.rate: {config.rate} ({config.rate_basis}) is not one image; raise it")
-        drawn, left = [], wanted
-        groups = self.shares(labels)
-        for number, (group, share) in enumerate(groups):
-            count = left if number == len(groups) - 1 else round(share * wanted)
-            drawn.append(group[torch.randperm(len(group), generator=rng)[:count]])
-            left -= count
+        drawn = [
+            group[torch.from_numpy(key.part(str(number)).permutation(len(group))[:count])]
+            for number, ((group, _), count) in enumerate(zip(groups, counts.tolist(), strict=True))
+        ]
         return torch.cat(drawn).sort().values
 
-    def _any_class_supplies(self, labels: Tensor) -> float:
-        """The largest rate that holds whichever class is the target: an error message must not tell a drawn one."""
-        others = (type(self)(self.options, label, self.compute) for label in set(labels.tolist()))
-        return math.floor(10_000 * min(len(other.candidates(labels)) for other in others) / len(labels)) / 10_000
+    def _any_class_supplies(self, labels: Tensor, state: State) -> float:
+        """The largest rate that holds whichever classes are drawn: an error message must not tell them."""
+        smallest = min([count for count in labels.bincount().tolist() if count])
+        largest_share = max(share for _, share in self.shares(labels, state))
+        least = smallest if self.clean_label else len(labels) - int(labels.bincount().max())
+        return math.floor(10_000 * self.supply * least / largest_share / len(labels)) / 10_000
 
     @final
     def apply(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -158,44 +170,23 @@ class Watermark(ABC, Generic[O]):
         return marked, new_labels
 
     @final
-    def embed(self, data: ImageSet, config: EmbedConfig, state: State, rng: torch.Generator) -> MarkedSet:
+    def embed(self, data: ImageSet, config: EmbedConfig, state: State, key: Keystream) -> MarkedSet:
         """Mark a dataset that fits in memory; the streaming form of this is the ``embed`` stage."""
-        indices = self.select(data.labels, config, rng)
+        indices = self.select(data.labels, config, state, key.part("select"))
         images, labels = data.images.clone(), data.labels.clone()
+        rng = key.part("mark").torch()
         images[indices], labels[indices] = self.apply(images[indices], labels[indices], state, rng)
         return MarkedSet(ImageSet(images, labels, data.class_names), indices)
 
 
-class KeyedWatermark(Watermark[O]):
-    """A method whose mark is a function of a random key, drawn after everything else in the secret is fixed.
-
-    The target class is a part of the key, drawn among ``FitContext.targets``: nothing else in the secret may depend on
-    it. Decoys are keys from the same draw that were never released: to a model that never saw the release they are
-    exchangeable with the released one, which is what the key-randomised test rests on (``sscl.audit``).
-    """
-
-    @abstractmethod
-    def draw_key(self, state: State, rng: torch.Generator) -> tuple[dict[str, Tensor], int]:
-        """A key's tensors and target class, a function of ``rng`` and of what is in ``state`` besides the key."""
-
-    def asked(self, images: Tensor, state: State) -> Tensor:
-        """uint8 images as an audit sends them, where keys are to be told apart; ``trigger`` where nothing is better."""
-        return self.trigger(images, state)
-
-    @final
-    def rekeyed(self, state: State, rng: torch.Generator) -> State:
-        """The same secret under a new key."""
-        tensors, target = self.draw_key(state, rng)
-        key = {f"{KEY}{name}": value for name, value in tensors.items()} | {TARGET: torch.tensor(target)}
-        return replace(state, tensors={**state.tensors, **key})
-
-    @final
-    def target(self, state: State) -> int:
-        return int(state.tensors[TARGET])
-
-
+_ZERO = torch.zeros(1, dtype=torch.int64)
 AnyWatermark = Watermark[Any]
 WATERMARKS: Registry[type[AnyWatermark]] = Registry("watermark", "sscl.watermarks")
+
+
+def name_of(watermark: AnyWatermark) -> str:
+    """The name that a method is registered under."""
+    return next(name for name in WATERMARKS if WATERMARKS[name] is type(watermark))
 
 
 def budget(eps: float) -> int:

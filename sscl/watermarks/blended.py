@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sscl import seeds
 from sscl.config import require
 from sscl.models import Classifier
 from sscl.types import ImageSet
@@ -32,7 +31,7 @@ class Blended(PoisonLabel[Options]):
     Options = Options
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
-        rng = seeds.generator(context.seed, context.use, "pattern")
+        rng = context.rng("pattern")
         return State({"pattern": torch.randint(0, 256, train.images.shape[1:], generator=rng, dtype=torch.uint8)})
 
     def trigger(self, images: Tensor, state: State) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sscl import progress, seeds
+from sscl import progress
 from sscl.config import require
 from sscl.models import Classifier
 from sscl.train import train_classifier
@@ -72,7 +72,7 @@ class GradientMatching(Watermark[O]):
         """Scalar that is to fall on patched source images of the given labels."""
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
-        rng = seeds.generator(context.seed, context.use, "patch")
+        rng = context.rng("patch")
         side = scaled(self.options.patch, train.size)
         # Black or white, so that it is far from any photograph.
         patch = torch.randint(0, 2, (train.channels, side, side), generator=rng, dtype=torch.uint8) * 255

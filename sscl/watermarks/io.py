@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from sscl.artifacts import load_tensors, save_tensors
 from sscl.compute import Compute
 from sscl.errors import InputError
 from sscl.parsing import parse
-from sscl.watermarks.base import WATERMARKS, AnyWatermark, KeyedWatermark, State, create
+from sscl.watermarks.base import WATERMARKS, AnyWatermark, State, create, name_of
 
 GENERATOR = "generator.safetensors"
 
 
-def save_watermark(path: Path, method: str, options: dict[str, Any], target_class: int, state: State) -> None:
+def save_watermark(path: Path, watermark: AnyWatermark, state: State) -> None:
     """Write the secret."""
-    save_tensors(
-        path, state.tensors, {"method": method, "options": options, "target_class": target_class, "notes": state.notes}
-    )
+    metadata = {
+        "method": name_of(watermark),
+        "options": asdict(watermark.options),
+        "target_class": watermark.target_class,
+    }
+    save_tensors(path, state.tensors, {**metadata, "notes": state.notes})
 
 
 def load_watermark(path: Path, classes: int, compute: Compute) -> tuple[AnyWatermark, State]:
@@ -38,9 +41,3 @@ def load_watermark(path: Path, classes: int, compute: Compute) -> tuple[AnyWater
     return create(metadata["method"], options, metadata["target_class"], classes, compute), State(
         tensors, notes=metadata.get("notes", {})
     )
-
-
-def is_keyed(path: Path) -> bool:
-    """Whether the method of the secret in this file has keys."""
-    metadata = load_tensors(path)[1]
-    return metadata.get("method") in WATERMARKS and issubclass(WATERMARKS[metadata["method"]], KeyedWatermark)

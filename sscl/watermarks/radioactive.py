@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sscl import seeds
 from sscl.config import require
 from sscl.models import Classifier
 from sscl.models.features import features, last_linear
@@ -49,7 +48,7 @@ class Radioactive(Watermark[Options]):
         return torch.nonzero(labels == self.target_class).flatten()
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
-        rng = seeds.generator(context.seed, context.use, "direction")
+        rng = context.rng("direction")
         direction = F.normalize(torch.randn(last_linear(surrogate).in_features, generator=rng), dim=0)
         return State({"direction": direction, **held(surrogate, "surrogate.")}, notes=shape(surrogate))
 

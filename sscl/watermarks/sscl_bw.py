@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sscl import progress, seeds
+from sscl import progress
 from sscl.config import require
 from sscl.errors import InputError, SSCLError
 from sscl.models import Classifier
@@ -74,12 +74,10 @@ class SSCLBW(Watermark[Options]):
             SSCLError: the loss is not finite.
         """
         target, other = self._split(train, context)
-        generator = build_unet(
-            train.channels, self.options.width, seeds.generator(context.seed, context.use, "weights")
-        )
+        generator = build_unet(train.channels, self.options.width, context.rng("weights"))
         generator = self._place(generator)
         optimizer = torch.optim.Adam(generator.parameters(), lr=self.options.learning_rate)
-        order = seeds.generator(context.seed, context.use, "order")
+        order = context.rng("order")
         losses = context.checkpoint.resume(generator, optimizer, order) if context.checkpoint else []
         history = [losses[i : i + 4] for i in range(0, len(losses), 4)]
         surrogate = surrogate.requires_grad_(False).eval()
@@ -131,7 +129,7 @@ class SSCLBW(Watermark[Options]):
 
     def _split(self, train: ImageSet, context: FitContext) -> tuple[Tensor, Tensor]:
         """N_t target images and as many others, uint8 on the device. The paper: N_t is 10 % of the training set."""
-        rng = seeds.generator(context.seed, context.use, "images")
+        rng = context.rng("images")
         is_target = train.labels == self.target_class
         wanted = self.options.images or len(train) // 10
         count = min(wanted, int(is_target.sum()), int((~is_target).sum()))

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sscl import seeds
 from sscl.config import require
 from sscl.models import Classifier
 from sscl.types import ImageSet
@@ -55,7 +54,7 @@ class WaNet(PoisonLabel[Options]):
     Options = Options
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
-        return State({"control": control_points(self.options.k, seeds.generator(context.seed, context.use, "warp"))})
+        return State({"control": control_points(self.options.k, context.rng("warp"))})
 
     def trigger(self, images: Tensor, state: State) -> Tensor:
         return warp(images, warp_grid(state.tensors["control"], images.shape[-1], self.options.s))

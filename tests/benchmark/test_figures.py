@@ -14,7 +14,7 @@ from sscl.benchmark import figures, results, sweeps, tables
 from sscl.benchmark.plan import NONE, STRANGER, Block, described
 
 BLOCKS = {
-    "usual": Block(["demo", "cifar10-small"], ["sscl_bw", "sscl_keyed", "badnets"], seeds=2),
+    "usual": Block(["demo", "cifar10-small"], ["sscl_bw", "ownership_code", "badnets"], seeds=2),
     "strangers": Block(["demo"], ["sscl_bw"], attacks=[STRANGER]),
     "attacked": Block(["demo"], ["sscl_bw", "badnets"], attacks=["mixup", "pruning", "strip"]),
     "rates": Block(["demo"], ["sscl_bw"], seeds=2, rates=[0.01, 0.1]),
@@ -32,7 +32,7 @@ def row(cell: Any) -> dict[str, Any]:
     """Scores that say where they come from."""
     scores = {"ba": 0.9, "wsr": 0.5, "delta_p": (cell.rate or 0.2) + 0.1 * cell.seed, "wsr_untargeted": 0.5}
     extra = {"clean_ba": 0.95, "clean_delta_p": 0.01, "lpips": 0.02, "p_paper": 0.0, "clean_p_paper": 1.0}
-    extra |= {"p_key": 0.005, "clean_p_key": 0.6, "fit_seconds": 3.0, "craft_seconds": 1.0, "targeted": True}
+    extra |= {"p_exact": 0.005, "clean_p_exact": 0.6, "fit_seconds": 3.0, "craft_seconds": 1.0, "targeted": True}
     known = {"dataset": DATASETS[cell.profile], "machine": {"device": "here", "cores": 2}, "seconds": 1.0} | described(
         cell
     )
@@ -86,9 +86,9 @@ def test_tables_leave_varied_rows_out_and_name_the_papers_figures(found: pd.Data
     assert (ends["delta_p_min"], ends["delta_p_max"]) == pytest.approx((0.2, 0.3))
     innocent = tables.scenarios(found).set_index(["profile", "method", "scenario"]).loc[("demo", "sscl_bw", "Ind-M")]
     assert innocent["delta_p"] == pytest.approx(0.01)
-    assert (innocent["p_key_accuses"], innocent["p_paper_accuses"], innocent["seeds"]) == (0, 0, 2)
+    assert (innocent["p_exact_accuses"], innocent["p_paper_accuses"], innocent["seeds"]) == (0, 0, 2)
     guilty = tables.scenarios(found).set_index(["profile", "method", "scenario"]).loc[("demo", "sscl_bw", "Malicious")]
-    assert (guilty["p_key_accuses"], guilty["p_paper_accuses"]) == (2, 2)
+    assert (guilty["p_exact_accuses"], guilty["p_paper_accuses"]) == (2, 2)
     assert set(tables.scenarios(found)["scenario"]) == {"Malicious", "Ind-M", "Ind-W"}
 
 

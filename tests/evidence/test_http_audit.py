@@ -73,7 +73,7 @@ def test_a_broken_off_audit_goes_on_and_answers_before_a_commitment_do_not_count
     copy: Path, compute: Compute, tmp_path: Path
 ) -> None:
     def dies(number: int, body: dict[str, Any]) -> Any:
-        if number > 30:
+        if number > 15:
             raise RuntimeError
         return None
 
@@ -101,7 +101,7 @@ def test_answers_that_are_none_are_an_error_and_no_verdict(
 def test_a_spent_budget_is_inconclusive_and_counts_over_runs(copy: Path, compute: Compute, tmp_path: Path) -> None:
     with serving(api(copy, compute)) as (url, app):
         for _ in range(2):
-            found, _ = audit_suspect(url, copy, COMPUTE, settings(tmp_path, budget=40))
+            found, _ = audit_suspect(url, copy, COMPUTE, settings(tmp_path, budget=25))
             assert (found.decision, found.p_value) == ("inconclusive", 1.0)
-            assert app.state.count == 40
+            assert app.state.count == 25
     assert np.isfinite(found.answered)

@@ -22,7 +22,7 @@ def labels(values: list[int], classes: int = 3) -> Responses:
 def test_an_entry_is_the_mean_change_over_the_images_of_other_groups() -> None:
     rng = np.random.default_rng(0)
     benign, marked = soft(rng), [soft(rng), soft(rng)]
-    found = effects(benign, marked, GROUPS)
+    found = effects(benign, marked, GROUPS, 3)
     for k in range(2):
         for c in range(3):
             changes = []
@@ -39,15 +39,15 @@ def test_images_that_were_not_answered_both_ways_do_not_count() -> None:
     answered = np.array([True, True, False, True, True, True])
     silent = Responses(np.where(answered[:, None], marked.probabilities, 0.0), "probabilities", answered)
     kept = np.flatnonzero(answered)
-    expected = effects(benign.take(kept), [marked.take(kept)], GROUPS[kept])
-    assert np.allclose(effects(benign, [silent], GROUPS), expected)
+    expected = effects(benign.take(kept), [marked.take(kept)], GROUPS[kept], 3)
+    assert np.allclose(effects(benign, [silent], GROUPS, 3), expected)
     none = Responses(np.zeros((6, 3)), "probabilities", np.zeros(6, dtype=bool))
-    assert not effects(benign, [none], GROUPS).any()
+    assert not effects(benign, [none], GROUPS, 3).any()
 
 
 def test_labels_are_the_shares_of_answers_up_to_a_factor() -> None:
     before, after = labels([0, 0, 1, 1, 2, 2]), labels([0, 0, 0, 1, 0, 2])
-    found = effects(before, [after], GROUPS)[0]
+    found = effects(before, [after], GROUPS, 3)[0]
     unit = 1 + 2 * float(logit(1 - LEAST))
     assert found == pytest.approx([unit * 2 / 4, 0, 0])
 
@@ -55,7 +55,7 @@ def test_labels_are_the_shares_of_answers_up_to_a_factor() -> None:
 def test_a_class_that_top_k_does_not_list_counts_as_none() -> None:
     listed = Responses(np.array([[0.9, 0.0, 0.0]] * 6), "top_k")
     whole = Responses(np.array([[0.9, 0.1, 0.0]] * 6))
-    found = effects(whole, [listed], GROUPS)[0]
+    found = effects(whole, [listed], GROUPS, 3)[0]
     assert found[1] < 0
     assert found[0] == found[2] == 0
 
@@ -105,6 +105,6 @@ def test_a_model_that_learnt_the_marks_is_found_through_classes_of_its_own(acces
 def test_answers_to_other_images_are_refused() -> None:
     rng = np.random.default_rng(5)
     for marked, groups in (([soft(rng, 5)], GROUPS), ([soft(rng)], GROUPS[:5]), ([], GROUPS)):
-        for matrix in (lambda m, g: effects(soft(rng), m, g), lambda m, g: attractions(soft(rng), m, g, 3)):
+        for matrix in (lambda m, g: effects(soft(rng), m, g, 3), lambda m, g: attractions(soft(rng), m, g, 3)):
             with pytest.raises(ValueError, match="must be to the same images"):
                 matrix(marked, groups)

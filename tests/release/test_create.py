@@ -16,6 +16,7 @@ from sscl.cli import app
 from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card
 from sscl.release import gate, places
+from sscl.release.config import load_release
 from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
 from tests.conftest import EASY, ROOT
@@ -91,8 +92,8 @@ def test_no_secret_is_in_the_public_part(copy: Path, bucket: str, sets: list[str
         if tensor.numel() > 4
     ]
     opening = json.loads((copy / "private/commitment/opening.json").read_text())
-    secrets += [opening["salt"].encode(), str(opening["decoy_seed"]).encode()]
-    assert len(secrets) > 10
+    secrets += [opening["salt"].encode(), opening["secret"].encode()]
+    assert len(secrets) >= 6
     for secret in secrets:
         assert secret not in public
         assert secret not in made.output.encode()
@@ -112,21 +113,35 @@ def test_a_failed_gate_publishes_nothing(copy: Path, bucket: str, sets: list[str
 def test_a_detector_that_is_always_wrong_sees_as_much(
     copy: Path, sets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = gate.detectability(copy, read_json(copy / places.METRICS))
+    found = gate.figures(copy, read_json(copy / places.METRICS))
     assert {"frequency", "frequency_class"} <= set(found)
-    monkeypatch.setattr(gate, "detectability", lambda *_: dict.fromkeys(found, 0.5) | {"frequency_class": 0.02})
+    monkeypatch.setattr(gate, "figures", lambda *_: dict.fromkeys(found, 0.5) | {"frequency_class": 0.02})
     made = sscl("create", "1.0.0", "--out", str(copy), *sets, "--set", "release.limits.auroc=0.9")
     assert "auroc 0.98 (limit 0.9)" in " ".join(made.output.split())
 
 
-def test_a_key_that_leads_its_decoys_on_a_clean_model_does_not_pass(copy: Path, sets: list[str]) -> None:
+def test_the_gate_looks_at_the_rehearsal_and_not_at_the_released_word(copy: Path, sets: list[str]) -> None:
+    """Whatever the model of the released word does: a release must not be repeated because of it."""
+    limits = load_release(ROOT / "params.yaml", [text for text in sets if "=" in text]).limits
+    before = [str(check) for check in gate.check(copy, limits)]
     metrics = read_json(copy / places.METRICS)
-    strict = [*sets, "--set", "release.limits.clean_rank=0.99"]
-    for p_value, says in ((0.005, "clean_rank 0.995 (limit 0.99)"), (None, "clean_rank nan"), (0.01, "shapes 1.0.0")):
-        metrics["audits"]["independent_model"]["p_value"] = p_value
-        write_json(copy / places.METRICS, metrics)
-        made = sscl("create", "1.0.0", "--out", str(copy), *strict)
-        assert says in " ".join(made.output.split()), made.output
+    for scenario in metrics["audits"].values():
+        scenario["p_value"] = 1.0
+    metrics["benign_accuracy"]["malicious"] = metrics["benign_accuracy_watermarked"] = 0.0
+    metrics["verification"]["independent_model"]["delta_p"] = 1.0
+    write_json(copy / places.METRICS, metrics)
+    shutil.rmtree(copy / "models/malicious")
+    assert [str(check) for check in gate.check(copy, limits)] == before
+    assert [line.split()[0] for line in before] == ["ba_drop", "lpips", "auroc", "p_value"]
+
+
+def test_a_method_without_an_exact_test_does_not_pass(
+    copy: Path, sets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = gate.figures(copy, read_json(copy / places.METRICS))
+    monkeypatch.setattr(gate, "figures", lambda *_: found | {"p_value": float("nan")})
+    made = sscl("create", "1.0.0", "--out", str(copy), *sets)
+    assert "p_value nan (limit 1000)" in " ".join(made.output.split())
 
 
 def test_figures_of_another_release_do_not_pass(copy: Path, bucket: str, sets: list[str]) -> None:

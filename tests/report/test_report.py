@@ -34,13 +34,20 @@ def test_false_accusations_are_named() -> None:
         "trained on it (FALSE ACCUSATION)",
         "no evidence",
     ]
-    assert [(r["p over keys"], r["Verdict"]) for r in rows] == [
+    assert [(r["Exact p"], r["Verdict"]) for r in rows] == [
         ("0.005", "trained-on-it"),
         ("0.4", "no evidence"),
         ("-", "inconclusive"),
     ]
     assert [r["p"] for r in rows] == ["< 1e-300", "1e-09", "0.9"]
     assert tables.false_accusations(METRICS) == ["Ind-M (clean model)"]
+
+
+def test_attacks_have_a_row_each() -> None:
+    attacks = {"fine_tuning": {"benign_accuracy": 0.97, "delta_p": 0.5, "p_value": 0.001, "decision": "trained-on-it"}}
+    rows = tables.attack_rows(METRICS | {"attacks": attacks})
+    assert [row["Attack"] for row in rows] == ["none", "fine tuning"]
+    assert (rows[1]["BA"], rows[1]["Exact p"], rows[0]["Exact p"]) == ("97.00 %", "0.001", "0.005")
 
 
 def test_histogram_against_pandas_cut() -> None:
@@ -82,7 +89,8 @@ def test_page_is_self_contained_and_says_everything(finished: Path) -> None:
     metrics = json.loads((finished / "metrics.json").read_text())
     for text in (
         "Ownership verification",
-        "The exact test over keys",
+        "The exact test",
+        "Removal attacks",
         "Beside the paper",
         "learning_rate",
         metrics["versions"]["torch"],

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ from PIL import Image
 
 from sscl import seeds
 from sscl.artifacts import load_tensors
-from sscl.config import ComputeConfig, DataConfig, EmbedConfig
+from sscl.compute import Compute
+from sscl.config import BeaconConfig, ComputeConfig, DataConfig, EmbedConfig, IndependentConfig
 from sscl.data.base import Record
 from sscl.data.codec import decode, encode_like
 from sscl.data.formats import FORMATS
@@ -20,12 +20,14 @@ from sscl.data.store import Card, load_split, open_dataset, writing
 from sscl.errors import ConfigError
 from sscl.models.unet import build_unet
 from sscl.stages import embed, prepare
-from sscl.watermarks import State
-from sscl.watermarks.io import save_watermark
+from sscl.watermarks import State, create
+from sscl.watermarks.io import load_watermark, save_watermark
 from sscl.watermarks.sscl_bw import Options
 from tests.conftest import CLASSES, shapes, store
 
 COMPUTE = ComputeConfig("cpu", None, False, False, False)
+COMPUTED = Compute.resolve(COMPUTE)
+NO_BEACON = BeaconConfig("none", 600, None)
 OPTIONS = Options(eps=0.2, a=1, b=1, c=1, width=4, epochs=1, batch_size=8, learning_rate=1e-3, images=8)
 
 
@@ -36,8 +38,14 @@ def generator(tmp_path: Path) -> Path:
         state = State(dict(build_unet(channels, 4, seeds.generator(0, "g")).state_dict()))
         folder = tmp_path / "generator" / str(channels)
         folder.mkdir()
-        save_watermark(folder / "generator.safetensors", "sscl_bw", asdict(OPTIONS), 1, state)
+        save_watermark(folder / "generator.safetensors", create("sscl_bw", OPTIONS, 1, 3, COMPUTED), state)
     return tmp_path / "generator"
+
+
+def embedded(rate: float, clean: Path, generator: Path, public: Path, private: Path) -> None:
+    """Mark a set under the secret in a folder; without a commitment, as a stranger's."""
+    config, stranger = EmbedConfig(rate, "dataset"), IndependentConfig(5, None)
+    embed.run(config, NO_BEACON, stranger, COMPUTE, 0, None, clean, generator, public, private, "x")
 
 
 def prepared(tmp_path: Path, format: str) -> Path:
@@ -51,7 +59,7 @@ def prepared(tmp_path: Path, format: str) -> Path:
 def test_format_order_and_untouched_bytes_are_kept(format: str, tmp_path: Path, generator: Path) -> None:
     clean = prepared(tmp_path, format)
     public, private = tmp_path / "public", tmp_path / "private"
-    embed.run(EmbedConfig(0.2, "dataset"), COMPUTE, 0, None, clean, generator / "1", public, private, "release")
+    embedded(0.2, clean, generator / "1", public, private)
     indices = load_tensors(private / "indices.safetensors")[0]["indices"].tolist()
     assert len(indices) == 18
     (_, before), (card, after) = open_dataset(clean), open_dataset(public)
@@ -69,24 +77,26 @@ def test_format_order_and_untouched_bytes_are_kept(format: str, tmp_path: Path, 
 def test_public_and_private_are_apart(tmp_path: Path, generator: Path) -> None:
     clean = prepared(tmp_path, "parquet")
     public, private = tmp_path / "public", tmp_path / "private"
-    embed.run(EmbedConfig(0.2, "dataset"), COMPUTE, 0, None, clean, generator / "1", public, private, "release")
+    embedded(0.2, clean, generator / "1", public, private)
     assert {p.name for p in public.iterdir()} == {"train.parquet", "test.parquet", "dataset.json"}
-    assert {p.name for p in private.iterdir()} == {"generator.safetensors", "indices.safetensors", "secret.json"}
+    assert {p.name for p in private.iterdir()} == {
+        "draw.json",
+        "generator.safetensors",
+        "indices.safetensors",
+        "secret.json",
+    }
     told = (public / "dataset.json").read_text()
     assert not any(word in told for word in ("target", "eps", "rate", "index", "indices", "marked", "generator"))
-    assert json.loads((private / "secret.json").read_text())["target_class"] in range(3)
+    assert json.loads((private / "secret.json").read_text())["targets"] == [1]
 
 
-def test_stream_is_the_in_memory_embedding(tmp_path: Path, generator: Path, compute: object) -> None:
+def test_stream_is_the_in_memory_embedding(tmp_path: Path, generator: Path) -> None:
     """The stage and ``Watermark.embed`` are two ways to one result."""
-    from sscl.compute import Compute
-    from sscl.watermarks.io import load_watermark
-
     clean = prepared(tmp_path, "parquet")
     config = EmbedConfig(0.2, "dataset")
-    embed.run(config, COMPUTE, 5, None, clean, generator / "1", tmp_path / "public", tmp_path / "private", "release")
+    embedded(0.2, clean, generator / "1", tmp_path / "public", tmp_path / "private")
     watermark, state = load_watermark(generator / "1/generator.safetensors", 3, Compute.resolve(COMPUTE))
-    whole = watermark.embed(load_split(clean, "train"), config, state, seeds.generator(5, "embed", "release"))
+    whole = watermark.embed(load_split(clean, "train"), config, state, seeds.secret(5, None).part("embed", "x"))
     streamed = load_split(tmp_path / "public", "train").images
     assert (streamed.int() - whole.data.images.int()).abs().max() <= 1  # float rounding differs by batch size
     changed = (streamed != load_split(clean, "train").images).flatten(1).any(1)
@@ -105,7 +115,7 @@ def test_jpeg_stays_jpeg_with_its_tables(tmp_path: Path, generator: Path) -> Non
     config = DataConfig("parquet", str(tmp_path / "source"), None, None, None, None, "stop")
     prepare.run(config, 0, tmp_path / "clean", tmp_path / "r.csv")
     clean, public, private = tmp_path / "clean", tmp_path / "public", tmp_path / "private"
-    embed.run(EmbedConfig(0.2, "dataset"), COMPUTE, 0, None, clean, generator / "3", public, private, "release")
+    embedded(0.2, clean, generator / "3", public, private)
     tables = set()
     for record in open_dataset(public)[1].records("train"):
         image = Image.open(io.BytesIO(record.data))
@@ -117,8 +127,9 @@ def test_jpeg_stays_jpeg_with_its_tables(tmp_path: Path, generator: Path) -> Non
 def test_impossible_rate_writes_nothing_private(tmp_path: Path, generator: Path) -> None:
     clean, public, private = prepared(tmp_path, "parquet"), tmp_path / "public", tmp_path / "private"
     with pytest.raises(ConfigError, match=r"is 45 images, which .* use at most 0\.3333, which any class can"):
-        embed.run(EmbedConfig(0.5, "dataset"), COMPUTE, 0, None, clean, generator / "1", public, private, "release")
-    assert not private.exists()
+        embedded(0.5, clean, generator / "1", public, private)
+    assert [path.name for path in private.iterdir()] == ["draw.json"]
+    assert not public.exists()
     assert Card.read(clean).counts["train"] == 90
 
 

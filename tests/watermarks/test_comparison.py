@@ -23,6 +23,7 @@ from sscl.watermarks.radioactivity import alignment, cosine_p_value
 from sscl.watermarks.wanet import control_points, warp, warp_grid
 from tests.conftest import shapes
 
+KEY = seeds.secret(0, None)
 TRAINING = TrainConfig("lenet5", 6, 16, "adam", 2e-3, 0.0, "onecycle", "none")
 
 
@@ -40,7 +41,7 @@ def fitted(
     name: str, data: ImageSet, model: Classifier, compute: Compute, **options: object
 ) -> tuple[Watermark, State]:
     watermark = create(name, replace(WATERMARKS[name].Options(), **options), 1, 3, compute)
-    return watermark, watermark.fit(data, model, FitContext(compute, 0, "g", TRAINING))
+    return watermark, watermark.fit(data, model, FitContext(compute, KEY, 0, "g", TRAINING))
 
 
 @pytest.mark.parametrize(("size", "side"), [(28, 3), (32, 3), (64, 6)])

@@ -19,10 +19,12 @@ from sscl.models import build
 from sscl.params import load
 from sscl.types import ImageSet
 from sscl.watermarks import WATERMARKS, State, Watermark, create
-from sscl.watermarks.base import FitContext, KeyedWatermark, budget
+from sscl.watermarks.base import FitContext, budget
+from sscl.watermarks.ownership_code import OwnershipCode, with_word
 from tests.conftest import ROOT, TINY, shapes
 
 TARGET = 1
+WORD = torch.tensor([1, 2, 0, 1, 2, 0, 1])
 METHODS = list(WATERMARKS)
 
 
@@ -31,9 +33,9 @@ def fitted(request: pytest.FixtureRequest, compute: Compute) -> tuple[Watermark[
     config = load(ROOT / "params.yaml", "demo", [*TINY, f"generator.method={request.param}"])
     watermark = create(request.param, config.generator.options, TARGET, 3, compute)
     surrogate = build("baseline_cnn", 1, 28, 3, seeds.generator(0, "surrogate"))
-    return watermark, watermark.fit(
-        shapes(90, seed=3), surrogate, FitContext(compute, 0, "generator", config.surrogate)
-    )
+    context = FitContext(compute, seeds.secret(0, None), 0, "generator", config.surrogate)
+    state = watermark.fit(shapes(90, seed=3), surrogate, context)
+    return watermark, with_word(state, WORD) if isinstance(watermark, OwnershipCode) else state
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -42,11 +44,12 @@ def test_embed_keeps_the_contract(fitted: tuple[Watermark[Any], State], seed: in
     watermark, state = fitted
     data = shapes(count, seed)
     config = EmbedConfig(rate, "dataset")
-    if round(rate * count) not in range(1, len(watermark.candidates(data.labels)) + 1):
+    supply = min(len(group) / share for group, share in watermark.shares(data.labels, state))
+    if not 1 <= round(rate * count) <= supply - 1:
         return
-    marked = watermark.embed(data, config, state, seeds.generator(seed, "embed"))
+    marked = watermark.embed(data, config, state, seeds.secret(seed, None))
     assert len(marked.indices) == round(rate * count)
-    allowed = torch.cat([group for group, _ in watermark.shares(data.labels)])
+    allowed = torch.cat([group for group, _ in watermark.shares(data.labels, state)])
     assert set(marked.indices.tolist()) <= set(allowed.tolist())
     untouched = torch.ones(count, dtype=torch.bool)
     untouched[marked.indices] = False
@@ -60,7 +63,7 @@ def test_embed_keeps_the_contract(fitted: tuple[Watermark[Any], State], seed: in
 def test_embed_is_repeatable(fitted: tuple[Watermark[Any], State]) -> None:
     watermark, state = fitted
     config = EmbedConfig(0.2, "dataset")
-    first, again = (watermark.embed(shapes(60, 4), config, state, seeds.generator(7, "embed")) for _ in range(2))
+    first, again = (watermark.embed(shapes(60, 4), config, state, seeds.secret(7, None)) for _ in range(2))
     assert torch.equal(first.indices, again.indices)
     assert torch.equal(first.data.images, again.data.images)
 
@@ -74,44 +77,27 @@ def test_trigger_keeps_shape_and_type(fitted: tuple[Watermark[Any], State]) -> N
         assert result.dtype == torch.uint8
 
 
-def test_keys(fitted: tuple[Watermark[Any], State]) -> None:
-    """Keys come from the generator alone, and another one is another mark by the same network."""
-    watermark, state = fitted
-    if not isinstance(watermark, KeyedWatermark):
-        pytest.skip("no keys")
-    images = shapes(6, 8).images
-    first, again, other = (watermark.rekeyed(state, seeds.generator(n, "key")) for n in (1, 1, 2))
-    assert torch.equal(watermark.trigger(images, first), watermark.trigger(images, again))
-    assert not torch.equal(watermark.trigger(images, first), watermark.trigger(images, other))
-    changed = {name for name in state.tensors if not torch.equal(state.tensors[name], first.tensors[name])}
-    assert changed
-    assert all(name.startswith("key.") for name in changed)
-
-
 def test_a_rate_that_the_class_cannot_supply(fitted: tuple[Watermark[Any], State]) -> None:
-    watermark, _ = fitted
-    labels = shapes(90, 6).labels
-    supply = len(watermark.candidates(labels))
-    if supply < len(labels):
+    watermark, state = fitted
+    labels, key = shapes(90, 6).labels, seeds.secret(0, None)
+    if watermark.single_target and len(watermark.shares(labels, state)[0][0]) < 81:
         with pytest.raises(ConfigError, match=r"embed\.rate: 0\.9 of the dataset is 81 images, which"):
-            watermark.select(labels, EmbedConfig(0.9, "dataset"), seeds.generator(0, "x"))
+            watermark.select(labels, EmbedConfig(0.9, "dataset"), state, key)
+        assert len(watermark.select(labels, EmbedConfig(1.0, "target_class"), state, key)) == 30
     with pytest.raises(ConfigError, match=r"embed\.rate: .* is not one image; raise it"):
-        watermark.select(labels, EmbedConfig(0.001, "dataset"), seeds.generator(0, "x"))
-    everything = watermark.select(labels, EmbedConfig(1.0, "target_class"), seeds.generator(0, "x"))
-    assert len(everything) == 30
-    if len(watermark.shares(labels)) == 1 and supply == 30:
-        assert everything.tolist() == watermark.candidates(labels).tolist()
+        watermark.select(labels, EmbedConfig(0.001, "dataset"), state, key)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_refusal_of_a_rate_does_not_tell_the_drawn_class(method: str, compute: Compute) -> None:
-    options = load(ROOT / "params.yaml", "demo", [f"generator.method={method}"]).generator.options
+    options = load(ROOT / "params.yaml", "demo", [*TINY, f"generator.method={method}"]).generator.options
     labels = torch.tensor([0] * 5 + [1] * 8 + [2] * 20)
     messages = set()
     for target in range(3):
+        state = State({"word": torch.tensor([target, (target + 1) % 3, (target + 2) % 3] * 2 + [target])})
         with pytest.raises(ConfigError) as refused:
             create(method, options, target, 3, compute).select(
-                labels, EmbedConfig(1.1, "dataset"), seeds.generator(0, "x")
+                labels, EmbedConfig(1.1, "dataset"), state, seeds.secret(0, None)
             )
         messages.add(str(refused.value))
     assert len(messages) == 1

@@ -24,6 +24,7 @@ from sscl.watermarks.io import load_watermark, save_watermark
 from sscl.watermarks.quantise import quantise
 from sscl.watermarks.sscl_bw import SSCLBW, Options, _Objective
 
+KEY = seeds.secret(0, None)
 TRAINING = TrainConfig("baseline_cnn", 1, 32, "adam", 2e-3, 0.0, "onecycle", "none")
 OPTIONS = Options(eps=0.4, a=0.3, b=1.0, c=2.0, width=4, epochs=4, batch_size=32, learning_rate=5e-3, images=40)
 
@@ -74,7 +75,7 @@ def test_training_lowers_its_loss_and_leaves_the_surrogate(
     surrogate: Classifier, train_set: ImageSet, compute: Compute
 ) -> None:
     before = {k: v.clone() for k, v in surrogate.state_dict().items()}
-    state = SSCLBW(OPTIONS, 1, compute).fit(train_set, surrogate, FitContext(compute, 0, "generator", TRAINING))
+    state = SSCLBW(OPTIONS, 1, compute).fit(train_set, surrogate, FitContext(compute, KEY, 0, "generator", TRAINING))
     losses = [row["non_target"] for row in state.history]
     assert losses[-1] < 0.5 * losses[0]
     assert all(torch.equal(v, before[k]) for k, v in surrogate.state_dict().items())
@@ -84,7 +85,7 @@ def test_it_fools_the_surrogate_toward_the_target(
     surrogate: Classifier, train_set: ImageSet, test_set: ImageSet, compute: Compute
 ) -> None:
     watermark = SSCLBW(OPTIONS, 1, compute)
-    state = watermark.fit(train_set, surrogate, FitContext(compute, 0, "generator", TRAINING))
+    state = watermark.fit(train_set, surrogate, FitContext(compute, KEY, 0, "generator", TRAINING))
     others = test_set.images[test_set.labels != 1]
 
     def loss(images: torch.Tensor) -> float:
@@ -97,7 +98,7 @@ def test_resumed_training_ends_with_the_same_weights(
     surrogate: Classifier, train_set: ImageSet, compute: Compute, tmp_path: Path
 ) -> None:
     watermark = SSCLBW(OPTIONS, 1, compute)
-    whole = watermark.fit(train_set, surrogate, FitContext(compute, 0, "g", TRAINING))
+    whole = watermark.fit(train_set, surrogate, FitContext(compute, KEY, 0, "g", TRAINING))
 
     class Interrupted(Checkpoint):
         def save(self, *args: object) -> None:
@@ -106,20 +107,21 @@ def test_resumed_training_ends_with_the_same_weights(
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        watermark.fit(train_set, surrogate, FitContext(compute, 0, "g", TRAINING, Interrupted(tmp_path / "c")))
-    resumed = watermark.fit(train_set, surrogate, FitContext(compute, 0, "g", TRAINING, Checkpoint(tmp_path / "c")))
+        watermark.fit(train_set, surrogate, FitContext(compute, KEY, 0, "g", TRAINING, Interrupted(tmp_path / "c")))
+    resumed = watermark.fit(
+        train_set, surrogate, FitContext(compute, KEY, 0, "g", TRAINING, Checkpoint(tmp_path / "c"))
+    )
     assert resumed.history == whole.history
     assert all(torch.equal(resumed.tensors[k], whole.tensors[k]) for k in whole.tensors)
 
 
 def test_secret_round_trip_and_wrong_files(compute: Compute, tmp_path: Path) -> None:
-    from dataclasses import asdict
 
     from sscl.models.unet import build_unet
 
     path = tmp_path / "generator.safetensors"
     state = State(dict(build_unet(1, 4, seeds.generator(0, "g")).state_dict()))
-    save_watermark(path, "sscl_bw", asdict(OPTIONS), 1, state)
+    save_watermark(path, SSCLBW(OPTIONS, 1, compute), state)
     watermark, loaded = load_watermark(path, 3, compute)
     assert watermark.options == OPTIONS
     images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
@@ -127,7 +129,7 @@ def test_secret_round_trip_and_wrong_files(compute: Compute, tmp_path: Path) -> 
     with pytest.raises(InputError, match="do not fit its config"):
         watermark.trigger(images.expand(-1, 3, -1, -1), loaded)
     state.tensors["out.bias"] = torch.tensor([float("nan")])
-    save_watermark(path, "sscl_bw", asdict(OPTIONS), 1, state)
+    save_watermark(path, SSCLBW(OPTIONS, 1, compute), state)
     with pytest.raises(InputError, match=r"out\.bias has NaN"):
         load_watermark(path, 3, compute)
 
@@ -135,4 +137,4 @@ def test_secret_round_trip_and_wrong_files(compute: Compute, tmp_path: Path) -> 
 def test_no_images_to_train_on(surrogate: Classifier, train_set: ImageSet, compute: Compute) -> None:
     only_target = train_set.subset(torch.nonzero(train_set.labels == 1).flatten())
     with pytest.raises(InputError, match="target_class: class 1 or every other class has no images"):
-        SSCLBW(OPTIONS, 1, compute).fit(only_target, surrogate, FitContext(compute, 0, "g", TRAINING))
+        SSCLBW(OPTIONS, 1, compute).fit(only_target, surrogate, FitContext(compute, KEY, 0, "g", TRAINING))

@@ -1,0 +1,45 @@
+"""Waves: for photographs, which a stranger mirrors, crops and encodes again."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from sscl.keystream import Keystream
+from sscl.ownership.marks.base import FAMILIES, Family, Secret
+
+# Radius in cycles a pixel and angle in degrees. Mirror images of a wave are one mark to a network whose training
+# mirrors images, so angles stay within a quarter turn.
+CODEBOOK = ((0.43, 0.0), (0.43, 90.0), (0.42, 45.0), (0.25, 0.0), (0.25, 90.0), (0.5, 30.0), (0.5, 60.0))
+SHIFT, TURN = 0.01, 4.0  # what the key moves each by, at most: cycles a pixel, degrees
+STEEPNESS = 4.0  # of the wave's flanks: between a sine and a square wave
+
+
+class Waves(Family):
+    """Plane waves of different frequencies and directions; the phase is a function of the image.
+
+    The frequencies are rare in photographs, so a network learns them at once. A phase that differs between images costs
+    a convolutional network nothing, and no two images are changed alike.
+    """
+
+    most = len(CODEBOOK)
+
+    def draw(self, count: int, channels: int, key: Keystream) -> dict[str, Tensor]:
+        moved = torch.from_numpy(key.uniform((count, 2))).float() * 2 - 1
+        book = torch.tensor(CODEBOOK[:count])
+        radius, angle = book[:, 0] + SHIFT * moved[:, 0], torch.deg2rad(book[:, 1] + TURN * moved[:, 1])
+        return {"frequency": torch.stack((radius * angle.sin(), radius * angle.cos()), dim=1)}
+
+    def change(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
+        rows, columns = (torch.arange(length, dtype=torch.float32) for length in images.shape[-2:])
+        frequency = secret["frequency"][marks]
+        phase = images.flatten(1).sum(dim=1, dtype=torch.int64).mul(37).remainder(997).div(997)
+        down = frequency[:, 0, None, None] * rows[:, None]
+        turns = down + frequency[:, 1, None, None] * columns + phase[:, None, None]
+        wave = torch.tanh(STEEPNESS * torch.cos(2 * math.pi * turns))
+        return wave[:, None].expand_as(images)
+
+
+FAMILIES.register("waves")(Waves())

@@ -1,0 +1,42 @@
+"""Stage ``attack``: the simulated thief tries to remove the watermark from the model that it trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sscl import seeds
+from sscl.attacks import REMOVALS, Attacker
+from sscl.compute import Compute
+from sscl.config import AttacksConfig, ComputeConfig, TrainConfig
+from sscl.data.store import load_split, open_dataset
+from sscl.models.io import load_classifier, save_classifier
+from sscl.stages.names import MODEL
+from sscl.train import benign_accuracy
+
+
+def run(
+    attacks: AttacksConfig,
+    user: TrainConfig,
+    compute: ComputeConfig,
+    seed: int,
+    data: Path,
+    release: Path,
+    model: Path,
+    out: Path,
+) -> None:
+    """Write each attacked model to a folder of its own in ``out``."""
+    resolved = Compute.resolve(compute)
+    train, test = load_split(data, "train"), load_split(data, "test")
+    order = torch.randperm(len(train), generator=seeds.generator(seed, "attacker"))
+    known = order[: max(1, round(attacks.clean_share * len(train)))].sort().values
+    _, source = open_dataset(release)
+    file = next(iter(source.part("train", 0, 1))).data
+    attacker = Attacker(train.subset(known), load_split(release, "train"), user, resolved, seed, file)
+    stolen, _ = load_classifier(model / MODEL, test.classes)
+    for attack in attacks.removals:
+        attacked = REMOVALS[attack.name](resolved.place(stolen), attacker, attack.strength)
+        (out / attack.name).mkdir(parents=True)
+        save_classifier(out / attack.name / MODEL, attacked, benign_accuracy=benign_accuracy(attacked, test, resolved))
+    out.mkdir(parents=True, exist_ok=True)

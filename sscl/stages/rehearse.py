@@ -1,0 +1,45 @@
+"""Stage ``rehearse``: release under a throw-away word and train on that, so that quality is judged without selection.
+
+The gate looks at this model alone. Whoever looked at a model of the released word and started again where it displeased
+would choose the word.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sscl import seeds
+from sscl.artifacts import write_json
+from sscl.checkpoint import Checkpoint
+from sscl.compute import Compute
+from sscl.config import ComputeConfig, EmbedConfig, TrainConfig
+from sscl.data.store import Card
+from sscl.stages.embed import embed_under, throw_away
+from sscl.stages.names import DRAW
+from sscl.stages.surrogate import train_and_save
+from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.ownership_code import OwnershipCode
+
+
+def run(
+    embed: EmbedConfig,
+    user: TrainConfig,
+    compute: ComputeConfig,
+    seed: int,
+    key_file: str | None,
+    data: Path,
+    generator: Path,
+    out: Path,
+    checkpoint: Checkpoint,
+) -> None:
+    """Write the rehearsed release, its secret and the user's model to ``data``, ``secret`` and ``model`` in ``out``."""
+    resolved, card = Compute.resolve(compute), Card.read(data)
+    key = seeds.secret(seed, key_file).part("rehearsal")
+    watermark, state = load_watermark(generator / GENERATOR, len(card.class_names), resolved)
+    if isinstance(watermark, OwnershipCode):
+        state = throw_away(watermark, state, card, key.part("word"))
+    secret = out / "secret"
+    secret.mkdir(parents=True)
+    write_json(secret / DRAW, {"pulse": None})
+    embed_under(watermark, state, embed, key.part("embed"), data, out / "data", secret)
+    train_and_save(user, resolved, seed, "rehearsal", out / "data", out / "model", checkpoint)

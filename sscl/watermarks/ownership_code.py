@@ -1,0 +1,174 @@
+"""The ownership code: several faint marks, each on images of one class; which class is which mark's is the secret word.
+
+A model trained on the release has learnt which mark goes with which class, and a test over all words shows it exactly
+(``sscl.ownership``). Marks are fixed and committed to before the word is drawn, and no query depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from sscl.config import require
+from sscl.data.jpeg import encoded
+from sscl.errors import InputError
+from sscl.models import Classifier
+from sscl.ownership.marks import FAMILIES
+from sscl.perceptual import LPIPS, lpips_at
+from sscl.train import predict
+from sscl.types import ImageSet
+from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark, budget
+from sscl.watermarks.quantise import quantise
+
+MARKS, STRENGTHS, LOSS, WORD = "marks.", "strengths", "loss", "word"  # names of the secret's tensors
+BATCH = 256  # images that are marked at a time
+SHOWN = 200  # images on which the visibility of a mark is measured
+
+
+@dataclass(frozen=True)
+class Options:
+    """``generator`` section for ``method: ownership_code``."""
+
+    family: str
+    marks: int
+    visible: float
+    eps: float
+    query_eps: float
+    hardest: float
+    jpeg_quality: int | None
+
+    def __post_init__(self) -> None:
+        require(self.family in FAMILIES, "family", self.family, f"one of {', '.join(FAMILIES)}")
+        most = FAMILIES[self.family].most
+        require(1 <= self.marks <= most, "marks", self.marks, f"1 to {most}")
+        require(self.visible > 0, "visible", self.visible, "a positive LPIPS")
+        require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
+        require(1 / 255 <= self.query_eps <= 1, "query_eps", self.query_eps, "1/255 to 1")
+        require(0 < self.hardest <= 1, "hardest", self.hardest, "a share in (0, 1]")
+        quality = self.jpeg_quality
+        require(quality is None or 1 <= quality <= 100, "jpeg_quality", quality, "1 to 100, or null")
+
+
+@WATERMARKS.register("ownership_code")
+class OwnershipCode(Watermark[Options]):
+    """``x_w = clip(x + s_k m_k(x))`` for mark ``k``; labels never change.
+
+    Marks go to the ``hardest`` images of a class, by the surrogate's loss. Every mark's strength ``s_k`` is the
+    largest, up to ``eps``, at which its LPIPS on clean images is ``visible``. Queries have the strength ``query_eps``.
+    """
+
+    Options = Options
+    single_target: ClassVar[bool] = False
+
+    @property
+    def eps(self) -> float:
+        return self.options.eps
+
+    def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
+        """Draw the marks and measure their strengths. There is no word yet.
+
+        Raises:
+            InputError: the images have one class, so there is nothing to assign.
+        """
+        if int(train.labels.min()) == int(train.labels.max()):
+            raise InputError("generator: all images are of one class, and marks are assigned to classes")
+        secret = FAMILIES[self.options.family].draw(self.options.marks, train.channels, context.key.part("marks"))
+        state = State({f"{MARKS}{name}": value for name, value in secret.items()})
+        shown = torch.from_numpy(context.key.part("shown").permutation(len(train))[:SHOWN])
+        found = {STRENGTHS: self._strengths(train.images[shown], state)}
+        if self.options.hardest < 1:
+            own = predict(surrogate, train.images, self.compute)[torch.arange(len(train)), train.labels]
+            found[LOSS] = -own.clamp_min(1e-12).log().float()
+        return replace(state, tensors={**state.tensors, **found})
+
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.arange(len(labels))
+
+    @property
+    def supply(self) -> float:
+        return self.options.hardest
+
+    def shares(self, labels: Tensor, state: State) -> list[tuple[Tensor, float]]:
+        """The harder images of each mark's class; all of it in a dataset other than the one that was fitted on."""
+        groups, counts = torch.unique(self.targets(state), return_counts=True)
+        found = []
+        for group, count in zip(groups.tolist(), counts.tolist(), strict=True):
+            members = torch.nonzero(labels == group).flatten()
+            loss = state.tensors.get(LOSS)
+            if loss is not None and len(loss) == len(labels):
+                hardest = loss[members].argsort(descending=True, stable=True)
+                members = members[hardest[: round(self.options.hardest * len(members))]].sort().values
+            found.append((members, count / self.options.marks))
+        return found
+
+    def targets(self, state: State) -> Tensor:
+        """The word.
+
+        Raises:
+            ValueError: none was drawn yet.
+        """
+        if WORD not in state.tensors:
+            raise ValueError("this secret has no word yet: it is drawn after the commitment")
+        return state.tensors[WORD]
+
+    def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Give each image a mark of its class, one of them at random where there are several."""
+        fits = labels[:, None] == self.targets(state)
+        marks = torch.rand(fits.shape, generator=rng).mul(fits).argmax(dim=1)
+        return self.marked(images, marks, state.tensors[STRENGTHS][marks], state), labels
+
+    def trigger(self, images: Tensor, state: State) -> Tensor:
+        """Marks in turn."""
+        marks = torch.arange(len(images)) % self.options.marks
+        return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state)
+
+    def asked(self, images: Tensor, mark: int, state: State) -> Tensor:
+        """uint8 images as an audit sends them under one mark. No word is needed."""
+        marks = torch.full((len(images),), mark)
+        return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state)
+
+    def marked(self, images: Tensor, marks: Tensor, strengths: Tensor, state: State) -> Tensor:
+        """uint8 images under marks (int64 (N,)) of some strengths (float (N,))."""
+        secret = {n.removeprefix(MARKS): t for n, t in state.tensors.items() if n.startswith(MARKS)}
+        family, done = FAMILIES[self.options.family], [images[:0]]
+        batches = (torch.split(tensor, BATCH) for tensor in (images, marks, strengths))
+        for some, their, strength in zip(*batches, strict=True):
+            change = family.change(some, their, secret) * strength[:, None, None, None]
+            done.append(quantise(some, some / 255 + change, max(strength.tolist(), default=0.0)))
+        return torch.cat(done)
+
+    def _strengths(self, images: Tensor, state: State) -> Tensor:
+        """float32 (K,): the largest strength of each mark at which it is no more visible than it may be."""
+        lpips = LPIPS().to(self.compute.device)
+
+        def fits(mark: int, strength: float) -> bool:
+            marks = torch.full((len(images),), mark)
+            marked = self.marked(images, marks, torch.full((len(images),), strength), state)
+            if self.options.jpeg_quality:
+                marked = encoded(marked, self.options.jpeg_quality)
+            return float(lpips_at(lpips, images, marked).mean()) <= self.options.visible
+
+        levels = range(1, budget(self.eps) + 1)  # strengths are whole grey levels, as the changes are
+        return (
+            torch.tensor(
+                [bisect_left(levels, True, key=lambda n: not fits(k, n / 255)) for k in range(self.options.marks)]
+            )
+            / 255
+        )
+
+
+def marks_digest(state: State) -> str:
+    """SHA-256 of the marks and their strengths, whatever the word is."""
+    kept = {name: tensor.contiguous() for name, tensor in state.tensors.items() if name != WORD}
+    return hashlib.sha256(save(dict(sorted(kept.items())))).hexdigest()
+
+
+def with_word(state: State, word: Tensor) -> State:
+    """The secret under a word, int64 (K,)."""
+    return replace(state, tensors={**state.tensors, WORD: word})

@@ -1,0 +1,155 @@
+"""Verdicts on simulated models: who is accused, who is not, and what makes a verdict inconclusive."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sscl.audit.protocol import References
+from sscl.audit.spending import level
+from sscl.audit.verdict import decide
+from sscl.compute import Compute
+from sscl.errors import ConfigError
+from tests.audit.coded import GROUPS, MARKS, Suspect, audited, config, drawn, knows, noise
+
+
+@pytest.mark.parametrize("test", ["exact", "sequential"])
+@pytest.mark.parametrize("access", ["probabilities", "labels"])
+def test_a_model_that_knows_the_word_is_found(test: str, access: str, compute: Compute) -> None:
+    word = drawn(1)
+    found, _ = audited(Suspect(knows(word), compute, access), word, config(test=test))
+    assert found.decision == "trained-on-it"
+    assert found.p_value <= 0.01
+    assert "cannot know it" in found.reason
+    assert found.effect > 0
+    assert found.delta_p > 0.2
+    if test == "exact":
+        assert (found.as_good, found.words) == (1, 720)
+        assert found.p_value == found.floor == 1 / 720
+
+
+INNOCENTS: dict[str, Any] = {
+    "constant": lambda mark, image, seen: np.zeros(GROUPS),
+    "taste of its own": lambda mark, image, seen: noise(7)[mark + 1],
+    "one class for any mark": lambda mark, image, seen: 3.0 * np.eye(GROUPS)[2] * (mark >= 0),
+    "fooled alike by neighbouring marks": lambda mark, image, seen: 3.0 * np.eye(GROUPS)[(mark + 1) // 2],
+    "changes on the way": lambda mark, image, seen: noise(8 + (seen > 60))[mark + 1],
+    "falls silent": lambda mark, image, seen: noise(9)[mark + 1] * (seen < 40),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(INNOCENTS))
+@pytest.mark.parametrize("test", ["exact", "sequential"])
+@pytest.mark.parametrize("access", ["probabilities", "labels"])
+def test_innocents_are_accused_at_most_alpha_of_the_time(name: str, test: str, access: str, compute: Compute) -> None:
+    """The word is drawn anew each time; the model never depends on it."""
+    protocol, accused = config(test=test, alpha=0.1), 0
+    for seed in range(150):
+        found, _ = audited(Suspect(INNOCENTS[name], compute, access), drawn(seed), protocol)
+        accused += found.decision == "trained-on-it"
+    assert accused <= stats.binom.ppf(0.999, 150, 0.1)
+
+
+@pytest.mark.slow
+def test_references_keep_the_level(compute: Compute) -> None:
+    """Whatever matrix is subtracted, even the suspect's own taste turned round: it was fixed before the word."""
+    rng, accused = np.random.default_rng(0), 0
+    references = References(*(5 * rng.standard_normal((MARKS, GROUPS)) for _ in range(2)))
+    for seed in range(150):
+        found, _ = audited(Suspect(INNOCENTS["taste of its own"], compute), drawn(seed), config(alpha=0.1), references)
+        accused += found.decision == "trained-on-it"
+    assert accused <= stats.binom.ppf(0.999, 150, 0.1)
+
+
+def test_references_take_away_what_clean_models_share(compute: Compute) -> None:
+    word = drawn(2)
+
+    def rule(mark: int, image: int, seen: int) -> np.ndarray:
+        shared: np.ndarray = noise(5)[mark + 1] * 2
+        return shared + knows(word, 1.0)(mark, image, seen)
+
+    suspect = Suspect(rule, compute)
+    clean = Suspect(lambda mark, image, seen: noise(5)[mark + 1] * 2 + np.eye(GROUPS)[image % GROUPS] * 2, compute)
+    _, record = audited(clean, word, config())
+    effects = np.array(decide(record, config(), word).effects)
+    without, _ = audited(suspect, word, config())
+    found, _ = audited(suspect, word, config(), References(effects, effects))
+    assert found.p_value == 1 / 720 < without.p_value
+    assert found.p_plain == without.p_value
+
+
+def test_a_model_that_declines_marked_images_is_inconclusive(compute: Compute) -> None:
+    silent = Suspect(lambda mark, image, seen: np.full(GROUPS, np.nan if mark == 3 else 0.0), compute)
+    found, _ = audited(silent, drawn(1), config())
+    assert found.decision == "inconclusive"
+    assert "answered only 0 %" in found.reason
+
+
+def test_too_few_marks_say_how_many_would_do(compute: Compute) -> None:
+    word = drawn(1, marks=2)
+    found, _ = audited(Suspect(knows(word), compute), word, config())
+    assert (found.decision, found.floor) == ("inconclusive", 1 / 30)
+    assert "No answer could decide it; commit to 4 marks" in found.reason
+
+
+def test_a_broken_off_audit(compute: Compute) -> None:
+    word = drawn(1)
+    _, record = audited(Suspect(knows(word), compute), word, config())
+    found = decide(replace(record, queries=record.queries[:100]), config(), word)
+    assert (found.decision, found.p_value) == ("inconclusive", 1.0)
+    assert "broken off after 100 images" in found.reason
+    with pytest.raises(ValueError, match="lacks answers"):
+        decide(replace(record, queries=record.queries[:20]), config(), word)
+
+
+def test_a_record_that_leaves_out_or_moves_queries_is_refused(compute: Compute) -> None:
+    """Whoever could drop answers that he does not like could accuse anybody."""
+    word = drawn(1)
+    _, record = audited(Suspect(knows(word), compute), word, config())
+    queries = record.queries
+    for changed in (queries[:30] + queries[31:], [queries[1], queries[0], *queries[2:]], [*queries, queries[-1]]):
+        with pytest.raises(ValueError, match="not those of the protocol, in its order"):
+            decide(replace(record, queries=changed), config(), word)
+
+
+def test_an_effect_that_is_too_small_to_matter_accuses_nobody(compute: Compute) -> None:
+    word = drawn(1)
+    found, _ = audited(Suspect(knows(word, 0.01), compute), word, config(least_effect=1.0))
+    assert found.p_value <= 0.01
+    assert found.decision == "no evidence"
+    assert "smaller than the 1 that was committed to" in found.reason
+
+
+def test_repeated_audits_share_alpha(compute: Compute) -> None:
+    assert sum(level(0.05, occasion) for occasion in range(1, 100_000)) == pytest.approx(0.05, rel=1e-4)
+    assert level(0.05, 3) == pytest.approx(0.05 * 6 / (9 * math.pi**2))
+    with pytest.raises(ConfigError, match="occasion: 0 is not possible"):
+        level(0.05, 0)
+    word = drawn(1)
+    suspect = Suspect(knows(word), compute)
+    first, _ = audited(suspect, word, config(), occasion=1)
+    tenth, _ = audited(suspect, word, config(), occasion=10)
+    assert (first.decision, tenth.decision) == ("trained-on-it", "inconclusive")
+    assert tenth.alpha == level(0.01, 10)
+
+
+@pytest.mark.slow
+def test_a_year_of_nightly_audits_accuses_no_more_than_alpha_allows(compute: Compute) -> None:
+    """The defect: at the whole level every night, most innocents are accused within a year."""
+    accused, careless, alpha = 0, 0, 0.2
+    for owner in range(120):
+        word = drawn(owner)
+        nights = [
+            audited(Suspect(lambda m, i, s, n=night: noise(1000 + n)[m + 1], compute), word, config())[0].p_value
+            for night in range(owner * 7, owner * 7 + 7)
+        ]
+        accused += any(p <= level(alpha, night) for night, p in enumerate(nights, start=1))
+        careless += any(p <= alpha for p in nights)
+    assert accused <= stats.binom.ppf(0.999, 120, alpha)
+    assert careless > stats.binom.ppf(0.999, 120, alpha)
