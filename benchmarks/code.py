@@ -1,6 +1,6 @@
 """The ownership code measured: guilty models, their attacks and detectors, and innocents.
 
-    python benchmarks/code.py guilty cifar10-small --seeds 5 --rate 0.05 --rate 0.02
+    python benchmarks/code.py guilty cifar10-small --first 1 --seeds 5 --rate 0.05 --rate 0.02
     python benchmarks/code.py guilty demo --seeds 10
     python benchmarks/code.py guilty sub-imagenet-small --seeds 3
     python benchmarks/code.py guilty sub-imagenet-small --seeds 3 --set user.model=efficientnet_lite0 \
@@ -198,7 +198,8 @@ def write(results: Path, command: str, rows: list[dict[str, Any]]) -> None:
 @app.command()
 def guilty(
     profile: str,
-    count: Annotated[int, typer.Option("--seeds", help="Seeds from 0.")] = 3,
+    count: Annotated[int, typer.Option("--seeds", help="How many seeds.")] = 3,
+    first: Annotated[int, typer.Option(help="The first of them.")] = 0,
     rate: Annotated[list[float] | None, typer.Option(help="Share of marked images.  [default: the profile's]")] = None,
     root: Root = ROOT,
     overrides: Sets = None,
@@ -207,7 +208,7 @@ def guilty(
     """Models trained on the release and, with the same random numbers, on clean data; detectors at the first rate."""
     command = " ".join(("guilty", profile, *(overrides or ())))
     rows: list[dict[str, Any]] = []
-    for seed in range(count):
+    for seed in range(first, first + count):
         for number, share in enumerate(rate or [None]):
             study = study_of(profile, seed, root, overrides, share)
             watermark, state = study.secret

@@ -16,12 +16,9 @@ GENERATOR = "generator.safetensors"
 
 def save_watermark(path: Path, watermark: AnyWatermark, state: State) -> None:
     """Write the secret."""
-    metadata = {
-        "method": name_of(watermark),
-        "options": asdict(watermark.options),
-        "target_class": watermark.target_class,
-    }
-    save_tensors(path, state.tensors, {**metadata, "notes": state.notes})
+    method = {"method": name_of(watermark), "options": asdict(watermark.options)}
+    target = watermark.target_class if watermark.single_target else 0
+    save_tensors(path, state.tensors, {**method, "target_class": target, "notes": state.notes})
 
 
 def load_watermark(path: Path, classes: int, compute: Compute) -> tuple[AnyWatermark, State]:

@@ -46,24 +46,30 @@ def seeds(tiny: Tiny) -> list[str]:
     return [*kept, *tiny.sets]
 
 
-# Script -> its arguments here. `rows`: whether it writes any.
-CASES: dict[str, tuple[Arguments, bool]] = {
-    "embedding": (lambda tiny: ["--size", "100", "--size", "200"], False),
-    "false_accusations": (lambda tiny: ["mnist", "--most", "2", *seeds(tiny)], True),
+# Script -> its arguments here, one list for each command. `rows`: whether it writes any.
+CASES: dict[str, tuple[list[Arguments], bool]] = {
+    "code": (
+        [
+            lambda tiny: ["guilty", "demo", "--seeds", "1", *seeds(tiny)],
+            lambda tiny: ["removal", "demo", "--attack", "pruning", "--attack", "query_blur", *seeds(tiny)],
+            lambda tiny: ["innocents", "demo", "--count", "5", "--tries", "5", *seeds(tiny)],
+        ],
+        True,
+    ),
+    "embedding": ([lambda tiny: ["--size", "100", "--size", "200"]], False),
     "faults": (
-        lambda tiny: [f"s3://{tiny.bucket}", "--trials", "1", "--only", "no bucket", "--results", str(tiny.rows)],
+        [lambda tiny: [f"s3://{tiny.bucket}", "--trials", "1", "--only", "no bucket", "--results", str(tiny.rows)]],
         True,
     ),
     "scale": (
-        lambda tiny: [str(tiny.finished), "--size", "200", "--runner", "thread", "--results", str(tiny.rows)],
+        [lambda tiny: [str(tiny.finished), "--size", "200", "--runner", "thread", "--results", str(tiny.rows)]],
         True,
     ),
-    "tracing": (lambda tiny: [str(tiny.finished), "--recipient", "ada", "--results", str(tiny.rows)], True),
-    "training": (lambda tiny: ["--images", "256", "--rounds", "1"], False),
-    "watermarks": (
-        lambda tiny: ["demo", "--seeds", "1", "--picture", str(tiny.folder / "p.svg"), *seeds(tiny)],
+    "tracing": (
+        [lambda tiny: [str(tiny.finished), "--count", "20", "--audits", "5", "--results", str(tiny.rows)]],
         True,
     ),
+    "training": ([lambda tiny: ["--images", "256", "--rounds", "1"]], False),
 }
 
 
@@ -74,13 +80,13 @@ def test_every_script_is_here() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_it_runs(name: str, copy: Path, tiny: tuple[str, ...], bucket: str, tmp_path: Path) -> None:
-    arguments, has_rows = CASES[name]
+    commands, has_rows = CASES[name]
     given = Tiny(copy, [text for override in tiny for text in ("--set", override)], bucket, tmp_path)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, f"benchmarks/{name}.py", *arguments(given)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(PATH=path, PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.strip()
+    place = environment(PATH=path, PYTHONPATH=str(ROOT))
+    for arguments in commands:
+        command = [sys.executable, f"benchmarks/{name}.py", *arguments(given)]
+        done = subprocess.run(command, cwd=ROOT, env=place, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.strip()
     assert not has_rows or json.loads(given.rows.read_text())

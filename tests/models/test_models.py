@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from sscl import seeds
-from sscl.errors import InputError
+from sscl.errors import ConfigError, InputError
 from sscl.models import CLASSIFIERS, build
+from sscl.models.base import PRETRAINED
 from sscl.models.io import load_classifier, save_classifier
 from sscl.models.unet import build_unet
 
@@ -64,3 +65,20 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x04pickle")
     with pytest.raises(InputError, match="not a readable safetensors file"):
         load_classifier(path)
+
+
+def test_pre_trained_weights_are_imagenets_and_the_head_is_fresh() -> None:
+    """Fetched once, checked by checksum, read without unpickling anything but tensors."""
+    found = PRETRAINED["efficientnet_lite0"]()
+    model = build("efficientnet_lite0", 3, 64, 10, seeds.generator(0, "w"))
+    fresh = model.backbone._fc.weight.clone()
+    model.start_from(found)
+    state = model.backbone.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in found.weights.items())
+    assert {name for name in state if name not in found.weights} == {"_fc.weight", "_fc.bias"}
+    assert torch.equal(model.backbone._fc.weight, fresh)
+    assert (float(model.mean[0, 0]), float(model.std[0, 0])) == pytest.approx((127 / 255, 128 / 255))
+    with pytest.raises(ConfigError, match=r"user\.start: the weights of efficientnet_lite0 are for 3 channels"):
+        build("efficientnet_lite0", 1, 64, 10).start_from(found)
+    with pytest.raises(ConfigError, match="unknown pre-trained model 'mlp'"):
+        PRETRAINED["mlp"]

@@ -29,9 +29,9 @@ def sscl(*arguments: str) -> Result:
 
 @pytest.fixture(scope="module")
 def measured(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished pipeline whose released set the detectors have looked at."""
+    """A finished pipeline whose rehearsal the gate has measured."""
     root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("measured") / "root"))
-    gate.detectability(root, read_json(root / places.METRICS))
+    gate.figures(root, read_json(root / places.METRICS))
     return root
 
 

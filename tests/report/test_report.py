@@ -85,7 +85,7 @@ def test_page_is_self_contained_and_says_everything(finished: Path) -> None:
     assert len(links.found) == 1
     assert links.found[0].startswith("data:image/png;base64,")
     assert not re.search(r"url\((?!#)", page)
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 3
     metrics = json.loads((finished / "metrics.json").read_text())
     for text in (
         "Ownership verification",

@@ -108,9 +108,8 @@ def test_resumed_training_ends_with_the_same_weights(
 
     with pytest.raises(KeyboardInterrupt):
         watermark.fit(train_set, surrogate, FitContext(compute, KEY, 0, "g", TRAINING, Interrupted(tmp_path / "c")))
-    resumed = watermark.fit(
-        train_set, surrogate, FitContext(compute, KEY, 0, "g", TRAINING, Checkpoint(tmp_path / "c"))
-    )
+    goes_on = FitContext(compute, KEY, 0, "g", TRAINING, Checkpoint(tmp_path / "c"))
+    resumed = watermark.fit(train_set, surrogate, goes_on)
     assert resumed.history == whole.history
     assert all(torch.equal(resumed.tensors[k], whole.tensors[k]) for k in whole.tensors)
 
