@@ -43,6 +43,7 @@ def main(
     root: Annotated[Path, typer.Argument(help="Output root of a finished pipeline.")],
     count: Annotated[int, typer.Option(help="Recipients in all.")] = 1000,
     audits: Annotated[int, typer.Option(help="Simulated audits of innocents.")] = 200,
+    level: Annotated[float, typer.Option(help="Corrected p at which a recipient is named.")] = 0.01,
     results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
 ) -> None:
     """Make the copies, train, trace, write the rows and print the table."""
@@ -67,7 +68,7 @@ def main(
     for suspect, path in paths.items():
         oracle = open_oracle(str(path), Context(names_of(root), compute))
         found = recipients.traced(case, oracle, words_of)
-        named, others = ([row for row in found if row.named is flag] for flag in (True, False))
+        named, others = ([row for row in found if (row.adjusted <= level) is flag] for flag in (True, False))
         row: dict[str, Any] = {"trained_on": suspect, "recipients": count, "named": [one.recipient for one in named]}
         row |= {"adjusted": [one.adjusted for one in named], "next": min(one.adjusted for one in others)}
         rows.append(row | {"machine": machine()})
@@ -75,7 +76,7 @@ def main(
         values = ", ".join(f"{p:.2g}" for p in row["adjusted"]) or "-"
         print(f"| {suspect} | {count:,} | {who} | {values} | {row['next']:.2g} |", flush=True)
         write_json(results, rows)
-    rows.append(simulated(config.audit.alpha, root, audits, count))
+    rows.append(simulated(level, root, audits, count))
     print(f"\n{rows[-1]['wrong']} of {audits} simulated audits of innocents name anybody")
     write_json(results, rows)
 
@@ -85,7 +86,7 @@ def names_of(root: Path) -> tuple[str, ...]:
     return Card.read(root / CLEAN).class_names
 
 
-def simulated(alpha: float, root: Path, audits: int, count: int) -> dict[str, Any]:
+def simulated(level: float, root: Path, audits: int, count: int) -> dict[str, Any]:
     """How often an innocent's answers name anybody: effects as strong and as uneven as a guilty model's, at random."""
     opening = read_json(root / OPENED / OPENING)
     marks, groups = opening["mark_count"], opening["groups"]
@@ -93,7 +94,7 @@ def simulated(alpha: float, root: Path, audits: int, count: int) -> dict[str, An
     for _ in range(audits):
         null = Null.of(rng.standard_normal((marks, groups)) * rng.exponential(size=(1, groups)), key)
         drawn = words.draw(marks, groups, key, count)
-        wrong += min(trace(null, {str(n): word for n, word in enumerate(drawn)}).values()) <= alpha
+        wrong += min(trace(null, {str(n): word for n, word in enumerate(drawn)}).values()) <= level
     return {"trained_on": "simulated innocents", "recipients": count, "audits": audits, "wrong": int(wrong)}
 
 

@@ -213,7 +213,8 @@ def script(path: Path, arguments: list[str]) -> None:
     """The script exists, and so do its options."""
     assert path.is_file(), path
     module = importlib.import_module(f"benchmarks.{path.stem}")
-    single = typer.Typer(add_completion=False)
-    single.command()(module.main)
+    single = getattr(module, "app", None) or typer.Typer(add_completion=False)
+    if not hasattr(module, "app"):
+        single.command()(module.main)
     understood(get_command(single), arguments)
     assert CliRunner().invoke(single, ["--help"]).exit_code == 0

@@ -34,6 +34,7 @@ from sscl.evidence.commitment import (
     seal,
 )
 from sscl.oracles import Oracle
+from sscl.ownership.tracing import marks_needed
 from sscl.ownership.tracing import trace as corrected
 from sscl.provenance import code_digest
 from sscl.release.places import CLEAN, COMMITTED, MARKS, OPENED, RELEASED, SECRET
@@ -128,13 +129,19 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
     exact, and with Holm's correction the chance to name anybody wrongly is at most alpha.
 
     Raises:
-        InputError: no recipients, or a word that does not follow from its commitment.
+        InputError: no recipients, too few marks for so many, or a word that does not follow from its commitment.
     """
     compute = Compute.resolve(config.compute)
     case = prepare(root / SECRET, root / CLEAN, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
     folders = sorted(path for path in (root / FOLDER).glob("*") if (path / SECRET).is_dir())
     if not folders:
         raise InputError(f"{root / FOLDER}: no recipients; `sscl release create VERSION --recipient NAME` makes one")
+    wanted = marks_needed(case.images.classes, len(folders) + 1, case.config.alpha)
+    if case.watermark.options.marks < wanted:
+        raise InputError(
+            f"{root / FOLDER}: {case.watermark.options.marks} marks cannot name one of {len(folders)} recipients at "
+            f"alpha {case.config.alpha:g}; commit to {wanted} marks, or to a larger alpha"
+        )
     words = {EVERYBODY: draw_word(case.opening, case.pulse)}
     return traced(case, oracle, words | {path.name: _word(path, case) for path in folders})
 

@@ -11,11 +11,6 @@ from sscl.models import Classifier
 OVERSHOOT = 2.5  # the steps together may cover this many times the budget, as in Madry et al. 2018
 
 
-def hide(x: Tensor, labels: Tensor, models: list[Classifier], budget: float, steps: int) -> Tensor:
-    """Untargeted PGD with as large steps as use the budget well: see ``pgd``."""
-    return pgd(x, labels, models, budget, steps, OVERSHOOT * budget / steps)
-
-
 def pgd(x: Tensor, labels: Tensor, models: list[Classifier], budget: float, steps: int, step_size: float) -> Tensor:
     """Untargeted PGD against the models' mean answer, as in label-consistent attacks (Turner et al. 2019).
 

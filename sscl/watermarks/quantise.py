@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sscl.watermarks.base import budget
@@ -16,8 +15,3 @@ def quantise(original: Tensor, marked: Tensor, eps: float) -> Tensor:
     change = (marked.clamp(0, 1) * 255).round().int() - original.int()
     limit = budget(eps)
     return (original.int() + change.clamp(-limit, limit)).to(torch.uint8)
-
-
-def padded(tensor: Tensor, extra: int) -> Tensor:
-    """The batch with ``extra`` rows of zeros."""
-    return F.pad(tensor, (0, 0) * (tensor.ndim - 1) + (0, extra))

@@ -48,17 +48,17 @@ def seeds(tiny: Tiny) -> list[str]:
 
 # Script -> its arguments here, one list for each command. `rows`: whether it writes any.
 CASES: dict[str, tuple[list[Arguments], bool]] = {
-    "code": (
+    "embedding": ([lambda tiny: ["--size", "100", "--size", "200"]], False),
+    "faults": (
+        [lambda tiny: [f"s3://{tiny.bucket}", "--trials", "1", "--only", "no bucket", "--results", str(tiny.rows)]],
+        True,
+    ),
+    "ownership": (
         [
             lambda tiny: ["guilty", "demo", "--seeds", "1", *seeds(tiny)],
             lambda tiny: ["removal", "demo", "--attack", "pruning", "--attack", "query_blur", *seeds(tiny)],
             lambda tiny: ["innocents", "demo", "--count", "5", "--tries", "5", *seeds(tiny)],
         ],
-        True,
-    ),
-    "embedding": ([lambda tiny: ["--size", "100", "--size", "200"]], False),
-    "faults": (
-        [lambda tiny: [f"s3://{tiny.bucket}", "--trials", "1", "--only", "no bucket", "--results", str(tiny.rows)]],
         True,
     ),
     "scale": (

@@ -1,13 +1,13 @@
 """The ownership code measured: guilty models, their attacks and detectors, and innocents.
 
-    python benchmarks/code.py guilty cifar10-small --first 1 --seeds 5 --rate 0.05 --rate 0.02
-    python benchmarks/code.py guilty demo --seeds 10
-    python benchmarks/code.py guilty sub-imagenet-small --seeds 3
-    python benchmarks/code.py guilty sub-imagenet-small --seeds 3 --set user.model=efficientnet_lite0 \
+    python benchmarks/ownership.py guilty cifar10-small --first 1 --seeds 5 --rate 0.05 --rate 0.02
+    python benchmarks/ownership.py guilty demo --seeds 10
+    python benchmarks/ownership.py guilty sub-imagenet-small --seeds 3
+    python benchmarks/ownership.py guilty sub-imagenet-small --seeds 3 --set user.model=efficientnet_lite0 \
         --set user.start=imagenet --set user.epochs=3
-    python benchmarks/code.py removal cifar10-small
-    python benchmarks/code.py innocents demo --count 80
-    python benchmarks/code.py innocents cifar10-small --count 12
+    python benchmarks/ownership.py removal cifar10-small
+    python benchmarks/ownership.py innocents demo --count 80
+    python benchmarks/ownership.py innocents cifar10-small --count 12
 
 Data, models and releases are kept under ``--root`` and shared between commands; a run that was broken off goes on. Rows
 go to ``docs/results/code.json``, one a suspect or detector; rows of the same command are replaced.
