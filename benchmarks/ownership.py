@@ -8,6 +8,7 @@
     python benchmarks/ownership.py removal cifar10-small
     python benchmarks/ownership.py innocents demo --count 80
     python benchmarks/ownership.py innocents cifar10-small --count 12
+    python benchmarks/ownership.py table
 
 Data, models and releases are kept under ``--root`` and shared between commands; a run that was broken off goes on. Rows
 go to ``docs/results/code.json``, one a suspect or detector; rows of the same command are replaced.
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import torch
 import typer
 from scipy import stats
@@ -378,6 +380,36 @@ def summary(rows: list[dict[str, Any]]) -> str:
                 f"{high:.0f}), at 0.001: {(p <= 0.001).sum()}, KS p = {uniform:.2f}"
             )
     return "\n".join(lines)
+
+
+@app.command()
+def table(results: Results = RESULTS) -> None:
+    """The tables of the docs, from the rows."""
+    rows = pd.DataFrame(json.loads(results.read_text()))
+    guilty_rows = rows[rows["command"].str.startswith("guilty") & rows["suspect"].eq("released")]
+    head = (
+        "profile, network | marked | access | seeds | p at most | p <= 0.001 | published p | delta_P | BA lost | LPIPS"
+    )
+    print(f"| {head} | PSNR |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for (profile, model, rate, access), group in guilty_rows.groupby(["profile", "architecture", "rate", "access"]):
+        found, lost = int((group["p"] <= 0.001).sum()), 100 * (group["ba_clean"] - group["ba"])
+        cells = [f"{profile}, {model}", f"{100 * rate:.2g} %", access, len(group), f"{group['p'].max():.2g}", found]
+        cells += [f"{group['p_published'].min():.2g} to {group['p_published'].max():.2g}"]
+        cells += [f"{group['delta_p'].mean():.3f}", f"{lost.mean():.2f} ({lost.min():.2f} to {lost.max():.2f})"]
+        cells += [f"{group['lpips'].max():.4f}", f"{group['psnr'].min():.1f}"]
+        print("| " + " | ".join(map(str, cells)) + " |")
+    if "detector" in rows:
+        seen = rows[rows["detector"].notna()].groupby(["profile", "detector"])["auroc_within_class"]
+        print("\n| profile | detector | AUROC |\n|---|---|---|")
+        for (profile, detector), scores in seen:
+            print(f"| {profile} | {detector} | {scores.mean():.2f} ({scores.min():.2f} to {scores.max():.2f}) |")
+    attacked = rows[rows["command"].str.startswith("removal") & rows["access"].eq("probabilities")]
+    print("\n| profile | attack | p | delta_P | BA |\n|---|---|---|---|---|")
+    for row in attacked.itertuples():
+        print(f"| {row.profile} | {row.attack} | {row.p:.2g} | {row.delta_p:.3f} | {100 * row.ba:.2f} |")
+    for command, group in rows[rows["command"].str.startswith("innocents")].groupby("command"):
+        print(f"\n{command}\n{summary(group.to_dict('records'))}")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def _config(params: Path | None, overrides: list[str] | None, profile: str | Non
 def create(
     version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output root of a finished pipeline.")] = Path("out"),
-    recipient: Annotated[str | None, typer.Option(help="A licensee: a copy under a key of its own.")] = None,
+    recipient: Annotated[str | None, typer.Option(help="A licensee: a copy under a word of its own.")] = None,
     study: Annotated[bool, typer.Option("--study", help="Without key_file: anybody can derive the secret.")] = False,
     differing: Differing = False,
     params: Params = None,

@@ -58,6 +58,7 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
             lambda tiny: ["guilty", "demo", "--seeds", "1", *seeds(tiny)],
             lambda tiny: ["removal", "demo", "--attack", "pruning", "--attack", "query_blur", *seeds(tiny)],
             lambda tiny: ["innocents", "demo", "--count", "5", "--tries", "5", *seeds(tiny)],
+            lambda tiny: ["table", "--results", str(tiny.rows)],
         ],
         True,
     ),
