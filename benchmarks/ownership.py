@@ -8,24 +8,21 @@
     python benchmarks/ownership.py removal cifar10-small
     python benchmarks/ownership.py innocents demo --count 80
     python benchmarks/ownership.py innocents cifar10-small --count 12
-    python benchmarks/ownership.py table
 
 Data, models and releases are kept under ``--root`` and shared between commands; a run that was broken off goes on. Rows
 go to ``docs/results/code.json``, one a suspect or detector; rows of the same command are replaced.
+``ownership_tables.py`` prints the tables of the docs from them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import torch
 import typer
 from scipy import stats
@@ -35,28 +32,22 @@ from sscl import seeds
 from sscl.artifacts import load_tensors, write_json
 from sscl.attacks import DETECTORS, REMOVALS, Attacker
 from sscl.attacks.robust_training import AdversarialTraining
-from sscl.audit.protocol import Record, References, ask
-from sscl.audit.verdict import Finding, decide, matrix_of, null_of
+from sscl.audit.verdict import decide, matrix_of, null_of
 from sscl.benchmark.measure import detector_scores, suspect_scores
-from sscl.benchmark.plan import NONE, Cell
+from sscl.benchmark.plan import NONE
 from sscl.benchmark.run import Bench
-from sscl.compute import Compute
-from sscl.config import Config, TrainConfig
+from sscl.benchmark.study import Study
+from sscl.config import TrainConfig
 from sscl.data.store import load_split
-from sscl.evidence.commitment import Case, reference_effects, verification_set
 from sscl.models import Classifier
-from sscl.models.io import load_classifier, save_classifier
-from sscl.oracles import Context
-from sscl.oracles.classifier import InMemory
+from sscl.models.io import save_classifier
 from sscl.ownership import words
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
 from sscl.stages.names import INDICES
 from sscl.train import train_classifier
-from sscl.types import ImageSet, Responses
-from sscl.watermarks.base import State
-from sscl.watermarks.io import GENERATOR, load_watermark
-from sscl.watermarks.ownership_code import OwnershipCode, with_word
+from sscl.types import ImageSet
+from sscl.watermarks.ownership_code import with_word
 
 RESULTS, ROOT = Path("docs/results/code.json"), Path("runs/code")
 SHOWN = 1000  # marked images over which visibility is measured
@@ -66,125 +57,6 @@ app = typer.Typer(help="Measure the ownership code; see the top of this file.")
 Root = Annotated[Path, typer.Option(help="Where data, models and releases are kept.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. --set user.epochs=1.")]
 Results = Annotated[Path, typer.Option(help="Where the rows go.")]
-
-
-@dataclass(frozen=True)
-class Study:
-    """One profile under one seed: the owner's marks, and what is made from them."""
-
-    bench: Bench
-    profile: str
-    seed: int
-    rate: float | None = None
-
-    @cached_property
-    def config(self) -> Config:
-        none = None
-        cell = Cell(self.profile, "ownership_code", self.seed, self.rate, none, none, none, NONE, none)
-        return self.bench.config(cell)
-
-    @cached_property
-    def compute(self) -> Compute:
-        return Compute.resolve(self.config.compute)
-
-    @cached_property
-    def data(self) -> Path:
-        return self.bench.data(self.config)
-
-    @cached_property
-    def surrogate(self) -> Path:
-        return self.bench.trained(self.config, "surrogate", self.data)
-
-    @cached_property
-    def release(self) -> Path:
-        return self.bench.released(self.config, self.data, self.surrogate)[0]
-
-    @cached_property
-    def train(self) -> ImageSet:
-        return load_split(self.data, "train")
-
-    @cached_property
-    def test(self) -> ImageSet:
-        return load_split(self.data, "test")
-
-    @cached_property
-    def secret(self) -> tuple[OwnershipCode, State]:
-        watermark, state = load_watermark(self.release / "private" / GENERATOR, self.test.classes, self.compute)
-        assert isinstance(watermark, OwnershipCode)
-        return watermark, state
-
-    @cached_property
-    def images(self) -> ImageSet:
-        salt = seeds.secret(self.seed, None).part("images").take(32)
-        return verification_set(self.test, self.config.audit, salt)
-
-    @cached_property
-    def references(self) -> dict[str, References]:
-        """What the owner's one clean model, the surrogate, answers."""
-        watermark, state = self.secret
-        oracle = self.oracle(self.opened(self.surrogate))
-        found = reference_effects(Case(watermark, state, "", self.images, self.config.audit, oracle))
-        return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found.items()}
-
-    def opened(self, path: Path) -> Classifier:
-        return self.compute.place(load_classifier(path)[0]).requires_grad_(False).eval()
-
-    def oracle(self, model: Classifier) -> InMemory:
-        return InMemory(model, Context(self.test.class_names, self.compute))
-
-    def asked(self, model: Classifier) -> Record:
-        """Everything that an audit asks; the word plays no part in it."""
-        watermark, state = self.secret
-        record = Record(self.test.classes, self.test.classes, self.images.labels.tolist())
-        ask(self.oracle(model), watermark, state, self.images, replace(self.config.audit, test="exact"), record)
-        return record
-
-    def findings(self, record: Record, word: Tensor) -> Iterator[dict[str, Any]]:
-        """Two rows: an API that gives probabilities, and one that gives labels."""
-        for access, seen in (("probabilities", record), ("labels", labels_only(record))):
-            exact = replace(self.config.audit, test="exact")
-            found = decide(seen, exact, word.numpy(), self.references[access])
-            sequential = self._sequential(record if access == "probabilities" else seen, word, access)
-            yield {
-                "access": access,
-                "queries": found.queries,
-                "p": found.p_value,
-                "p_reference": found.p_value,  # the committed test subtracts the references
-                "p_plain": found.p_plain,
-                "p_published": found.published.get("p_value"),
-                "delta_p": found.delta_p,
-                "p_sequential": sequential.p_value,
-                "queries_sequential": sequential.queries,
-            }
-
-    def _sequential(self, record: Record, word: Tensor, access: str) -> Finding:
-        """What the sequential test would have asked, from the same answers."""
-        config = replace(self.config.audit, test="sequential")
-        taken = Record(record.classes, record.groups, record.labels, record.access)
-        replay = Replay(record, self.oracle(self.opened(self.surrogate)).context)
-        watermark, state = self.secret
-        ask(replay, watermark, with_word(state, word), self.images, config, taken, self.references[access])
-        return decide(taken, config, word.numpy(), self.references[access])
-
-
-class Replay(InMemory):
-    """Answers again what a recorded suspect answered."""
-
-    def __init__(self, record: Record, context: Context) -> None:
-        super().__init__(Classifier("mlp", 1, 28, 2), context)
-        self.known = {query.sha256: query.answer for query in record.queries}
-        self.access = record.access
-
-    def answer(self, images: np.ndarray) -> Responses:
-        rows = [self.known[hashlib.sha256(image.tobytes()).hexdigest()] for image in images]
-        return Responses(np.array(rows), self.access)  # type: ignore[arg-type]
-
-
-def labels_only(record: Record) -> Record:
-    """The same audit of an API that tells nothing but the label."""
-    hot = np.eye(record.classes).tolist()
-    queries = [replace(query, answer=hot[int(np.argmax(query.answer or ()))]) for query in record.queries]
-    return replace(record, access="labels", queries=queries)
 
 
 def study_of(profile: str, seed: int, root: Path, overrides: Sequence[str] | None, rate: float | None = None) -> Study:
@@ -331,7 +203,6 @@ def innocents(
             rows.append(row | {"p_grinding": ground.p_value, "machine": machine()} | found)
         print(kind, architecture, json.dumps({n: rows[-2][n] for n in ("p", "p_plain", "p_published")}), flush=True)
         write(results, command, rows)
-    print(summary(rows))
 
 
 def innocent(study: Study, kind: str, architecture: str, number: int) -> Classifier:
@@ -364,52 +235,6 @@ def trained(study: Study, kind: str, config: TrainConfig, number: int) -> Classi
     attacked = AdversarialTraining()
     practice = attacked.practice(77 if study.profile == "demo" else 4) if kind == "adversarial" else None
     return train_classifier(data, config, study.compute, number, f"innocent {kind}", practice=practice).model
-
-
-def summary(rows: list[dict[str, Any]]) -> str:
-    """How many innocents are accused, at two levels, and what chance allows."""
-    lines = []
-    for access in ("probabilities", "labels"):
-        some = [row for row in rows if row["access"] == access]
-        for name in ("p", "p_plain", "p_sequential", "p_grinding", "p_published"):
-            p = np.array([row[name] for row in some], dtype=float)
-            low, high = stats.binom.interval(0.95, len(p), 0.05)
-            uniform = stats.kstest(p, "uniform").pvalue
-            lines.append(
-                f"{access:14} {name:12} accused at 0.05: {(p <= 0.05).sum()} of {len(p)} (chance {low:.0f} to "
-                f"{high:.0f}), at 0.001: {(p <= 0.001).sum()}, KS p = {uniform:.2f}"
-            )
-    return "\n".join(lines)
-
-
-@app.command()
-def table(results: Results = RESULTS) -> None:
-    """The tables of the docs, from the rows."""
-    rows = pd.DataFrame(json.loads(results.read_text()))
-    guilty_rows = rows[rows["command"].str.startswith("guilty") & rows["suspect"].eq("released")]
-    head = (
-        "profile, network | marked | access | seeds | p at most | p <= 0.001 | published p | delta_P | BA lost | LPIPS"
-    )
-    print(f"| {head} | PSNR |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
-    for (profile, model, rate, access), group in guilty_rows.groupby(["profile", "architecture", "rate", "access"]):
-        found, lost = int((group["p"] <= 0.001).sum()), 100 * (group["ba_clean"] - group["ba"])
-        cells = [f"{profile}, {model}", f"{100 * rate:.2g} %", access, len(group), f"{group['p'].max():.2g}", found]
-        cells += [f"{group['p_published'].min():.2g} to {group['p_published'].max():.2g}"]
-        cells += [f"{group['delta_p'].mean():.3f}", f"{lost.mean():.2f} ({lost.min():.2f} to {lost.max():.2f})"]
-        cells += [f"{group['lpips'].max():.4f}", f"{group['psnr'].min():.1f}"]
-        print("| " + " | ".join(map(str, cells)) + " |")
-    if "detector" in rows:
-        seen = rows[rows["detector"].notna()].groupby(["profile", "detector"])["auroc_within_class"]
-        print("\n| profile | detector | AUROC |\n|---|---|---|")
-        for (profile, detector), scores in seen:
-            print(f"| {profile} | {detector} | {scores.mean():.2f} ({scores.min():.2f} to {scores.max():.2f}) |")
-    attacked = rows[rows["command"].str.startswith("removal") & rows["access"].eq("probabilities")]
-    print("\n| profile | attack | p | delta_P | BA |\n|---|---|---|---|---|")
-    for row in attacked.itertuples():
-        print(f"| {row.profile} | {row.attack} | {row.p:.2g} | {row.delta_p:.3f} | {100 * row.ba:.2f} |")
-    for command, group in rows[rows["command"].str.startswith("innocents")].groupby("command"):
-        print(f"\n{command}\n{summary(group.to_dict('records'))}")
 
 
 if __name__ == "__main__":

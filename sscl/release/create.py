@@ -64,8 +64,8 @@ def create(
         announce: told what is done, for people.
         show: given the gate's figures before they are judged.
         checkout: the git repository with ``dvc.lock`` that the manifest names.
-        recipient: publish a copy under a word of its own, as ``NAME-for-RECIPIENT`` under ``release.copies``: beside the
-            release for everybody it would tell which images are marked. The gate is that release's.
+        recipient: publish a copy under a word of its own, as ``NAME-for-RECIPIENT`` under ``release.copies``: beside
+            the release for everybody it would tell which images are marked. The gate is that release's.
         study: whether a secret that follows from the public seed will do.
         differing: whether it may stand beside a version with other images or marks, from which both sets of marks show.
 

@@ -41,6 +41,17 @@ class Tiny:
 Arguments = Callable[[Tiny], list[str]]
 
 
+def rows_of(tiny: Tiny) -> Path:
+    """Some rows as ``ownership.py`` writes them."""
+    common = {"profile": "demo", "architecture": "mlp", "access": "labels", "p": 0.1, "p_plain": 0.2, "delta_p": 0.5}
+    common |= {"p_published": 0.3, "p_sequential": 0.4, "p_grinding": 0.5, "ba": 0.9, "ba_clean": 0.91, "rate": 0.1}
+    common |= {"lpips": 0.01, "psnr": 30.0, "suspect": "released", "attack": "none"}
+    kinds = [{"command": f"{kind} demo"} for kind in ("guilty", "removal", "innocents")]
+    detector = {"command": "guilty demo", "profile": "demo", "detector": "strip", "auroc_within_class": 0.5}
+    tiny.rows.write_text(json.dumps([*(common | kind for kind in kinds), detector]))
+    return tiny.rows
+
+
 def seeds(tiny: Tiny) -> list[str]:
     kept = ["--root", str(tiny.folder / "kept"), "--results", str(tiny.rows)]
     return [*kept, *tiny.sets]
@@ -58,10 +69,10 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
             lambda tiny: ["guilty", "demo", "--seeds", "1", *seeds(tiny)],
             lambda tiny: ["removal", "demo", "--attack", "pruning", "--attack", "query_blur", *seeds(tiny)],
             lambda tiny: ["innocents", "demo", "--count", "5", "--tries", "5", *seeds(tiny)],
-            lambda tiny: ["table", "--results", str(tiny.rows)],
         ],
         True,
     ),
+    "ownership_tables": ([lambda tiny: ["--results", str(rows_of(tiny))]], False),
     "scale": (
         [lambda tiny: [str(tiny.finished), "--size", "200", "--runner", "thread", "--results", str(tiny.rows)]],
         True,

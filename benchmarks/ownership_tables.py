@@ -1,0 +1,88 @@
+"""The tables of the docs, from the rows of ``benchmarks/ownership.py``.
+
+python benchmarks/ownership_tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from scipy import stats
+
+RESULTS = Path("docs/results/code.json")
+HEAD = ("profile, network", "marked", "access", "seeds", "p at most", "p <= 0.001", "published p", "delta_P", "BA lost")
+
+
+def main(results: Annotated[Path, typer.Option(help="Where the rows are.")] = RESULTS) -> None:
+    """Print guilty models, detectors, removal attacks and innocents."""
+    rows = pd.DataFrame(json.loads(results.read_text()))
+    for kind, show in {"guilty": guilty, "removal": removal, "innocents": innocents}.items():
+        some = rows[rows["command"].str.startswith(kind)]
+        if len(some):
+            print("\n".join(show(some)), end="\n\n")
+
+
+def guilty(rows: pd.DataFrame) -> list[str]:
+    """Models that were trained on a release, over seeds; then the detectors."""
+    lines = [line(*HEAD, "LPIPS", "PSNR"), "|---" * (len(HEAD) + 2) + "|"]
+    released = rows[rows["suspect"].eq("released")]
+    groups: Iterable[tuple[Any, pd.DataFrame]] = released.groupby(["profile", "architecture", "rate", "access"])
+    for (profile, model, rate, access), group in groups:
+        lost = 100 * (group["ba_clean"] - group["ba"])
+        lines.append(
+            line(
+                f"{profile}, {model}",
+                f"{100 * rate:.2g} %",
+                access,
+                len(group),
+                f"{group['p'].max():.2g}",
+                (group["p"] <= 0.001).sum(),
+                f"{group['p_published'].min():.2g} to {group['p_published'].max():.2g}",
+                f"{group['delta_p'].mean():.3f}",
+                f"{lost.mean():.2f} ({lost.min():.2f} to {lost.max():.2f})",
+                f"{group['lpips'].max():.4f}",
+                f"{group['psnr'].min():.1f}",
+            )
+        )
+    lines += ["", line("profile", "detector", "AUROC"), "|---|---|---|"]
+    for key, group in rows[rows["detector"].notna()].groupby(["profile", "detector"]):
+        scores = group["auroc_within_class"]
+        lines.append(line(*key, f"{scores.mean():.2f} ({scores.min():.2f} to {scores.max():.2f})"))
+    return lines
+
+
+def removal(rows: pd.DataFrame) -> list[str]:
+    """One model after each attack."""
+    lines = [line("profile", "attack", "p", "delta_P", "BA"), "|---|---|---|---|---|"]
+    for row in rows[rows["access"].eq("probabilities")].to_dict("records"):
+        cells = (f"{row['p']:.2g}", f"{row['delta_p']:.3f}", f"{100 * row['ba']:.2f}")
+        lines.append(line(row["profile"], row["attack"], *cells))
+    return lines
+
+
+def innocents(rows: pd.DataFrame) -> list[str]:
+    """How many are accused, at two levels, and what chance allows (binomial 95 %)."""
+    tests = ("p", "p_plain", "p_sequential", "p_grinding", "p_published")
+    lines = [line("access", "test", "models", "accused at 0.05", "by chance", "at 0.001", "KS p"), "|---" * 7 + "|"]
+    for access, some in rows.groupby("access"):
+        for name in tests:
+            p = some[name].to_numpy(dtype=float)
+            low, high = stats.binom.interval(0.95, len(p), 0.05)
+            uniform = stats.kstest(p, "uniform").pvalue
+            accused = ((p <= 0.05).sum(), f"{low:.0f} to {high:.0f}", (p <= 0.001).sum(), f"{uniform:.2g}")
+            lines.append(line(access, name, len(p), *accused))
+    return lines
+
+
+def line(*cells: Any) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,150 @@
+"""What figures of the ownership code are made from: one profile under one seed, with the owner's marks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sscl import seeds
+from sscl.audit.protocol import Record, References, ask
+from sscl.audit.verdict import Finding, decide
+from sscl.benchmark.plan import NONE, Cell
+from sscl.benchmark.run import Bench
+from sscl.compute import Compute
+from sscl.config import Config
+from sscl.data.store import load_split
+from sscl.evidence.commitment import Case, reference_effects, verification_set
+from sscl.models import Classifier
+from sscl.models.io import load_classifier
+from sscl.oracles import Context
+from sscl.oracles.classifier import InMemory
+from sscl.types import ImageSet, Responses
+from sscl.watermarks.base import State
+from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.ownership_code import OwnershipCode, with_word
+
+
+@dataclass(frozen=True)
+class Study:
+    """One profile under one seed: the owner's marks, and what is made from them."""
+
+    bench: Bench
+    profile: str
+    seed: int
+    rate: float | None = None
+
+    @cached_property
+    def config(self) -> Config:
+        none = None
+        cell = Cell(self.profile, "ownership_code", self.seed, self.rate, none, none, none, NONE, none)
+        return self.bench.config(cell)
+
+    @cached_property
+    def compute(self) -> Compute:
+        return Compute.resolve(self.config.compute)
+
+    @cached_property
+    def data(self) -> Path:
+        return self.bench.data(self.config)
+
+    @cached_property
+    def surrogate(self) -> Path:
+        return self.bench.trained(self.config, "surrogate", self.data)
+
+    @cached_property
+    def release(self) -> Path:
+        return self.bench.released(self.config, self.data, self.surrogate)[0]
+
+    @cached_property
+    def train(self) -> ImageSet:
+        return load_split(self.data, "train")
+
+    @cached_property
+    def test(self) -> ImageSet:
+        return load_split(self.data, "test")
+
+    @cached_property
+    def secret(self) -> tuple[OwnershipCode, State]:
+        watermark, state = load_watermark(self.release / "private" / GENERATOR, self.test.classes, self.compute)
+        assert isinstance(watermark, OwnershipCode)
+        return watermark, state
+
+    @cached_property
+    def images(self) -> ImageSet:
+        salt = seeds.secret(self.seed, None).part("images").take(32)
+        return verification_set(self.test, self.config.audit, salt)
+
+    @cached_property
+    def references(self) -> dict[str, References]:
+        """What the owner's one clean model, the surrogate, answers."""
+        watermark, state = self.secret
+        oracle = self.oracle(self.opened(self.surrogate))
+        found = reference_effects(Case(watermark, state, "", self.images, self.config.audit, oracle))
+        return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found.items()}
+
+    def opened(self, path: Path) -> Classifier:
+        return self.compute.place(load_classifier(path)[0]).requires_grad_(False).eval()
+
+    def oracle(self, model: Classifier) -> InMemory:
+        return InMemory(model, Context(self.test.class_names, self.compute))
+
+    def asked(self, model: Classifier) -> Record:
+        """Everything that an audit asks; the word plays no part in it."""
+        watermark, state = self.secret
+        record = Record(self.test.classes, self.test.classes, self.images.labels.tolist())
+        ask(self.oracle(model), watermark, state, self.images, replace(self.config.audit, test="exact"), record)
+        return record
+
+    def findings(self, record: Record, word: Tensor) -> Iterator[dict[str, Any]]:
+        """Two rows: an API that gives probabilities, and one that gives labels."""
+        for access, seen in (("probabilities", record), ("labels", labels_only(record))):
+            exact = replace(self.config.audit, test="exact")
+            found = decide(seen, exact, word.numpy(), self.references[access])
+            sequential = self._sequential(record if access == "probabilities" else seen, word, access)
+            yield {
+                "access": access,
+                "queries": found.queries,
+                "p": found.p_value,
+                "p_reference": found.p_value,  # the committed test subtracts the references
+                "p_plain": found.p_plain,
+                "p_published": found.published.get("p_value"),
+                "delta_p": found.delta_p,
+                "p_sequential": sequential.p_value,
+                "queries_sequential": sequential.queries,
+            }
+
+    def _sequential(self, record: Record, word: Tensor, access: str) -> Finding:
+        """What the sequential test would have asked, from the same answers."""
+        config = replace(self.config.audit, test="sequential")
+        taken = Record(record.classes, record.groups, record.labels, record.access)
+        replay = Replay(record, self.oracle(self.opened(self.surrogate)).context)
+        watermark, state = self.secret
+        ask(replay, watermark, with_word(state, word), self.images, config, taken, self.references[access])
+        return decide(taken, config, word.numpy(), self.references[access])
+
+
+class Replay(InMemory):
+    """Answers again what a recorded suspect answered."""
+
+    def __init__(self, record: Record, context: Context) -> None:
+        super().__init__(Classifier("mlp", 1, 28, 2), context)
+        self.known = {query.sha256: query.answer for query in record.queries}
+        self.access = record.access
+
+    def answer(self, images: np.ndarray) -> Responses:
+        rows = [self.known[hashlib.sha256(image.tobytes()).hexdigest()] for image in images]
+        return Responses(np.array(rows), self.access)  # type: ignore[arg-type]
+
+
+def labels_only(record: Record) -> Record:
+    """The same audit of an API that tells nothing but the label."""
+    hot = np.eye(record.classes).tolist()
+    queries = [replace(query, answer=hot[int(np.argmax(query.answer or ()))]) for query in record.queries]
+    return replace(record, access="labels", queries=queries)
