@@ -97,7 +97,7 @@ def check(bundle: Path, json_: Json = False, debug: Debug = False) -> None:
     with reporting(debug):
         from sscl.evidence.bundle import signer, unpack
         from sscl.evidence.check import check as differences
-        from sscl.evidence.check import verdict
+        from sscl.evidence.check import rests_on, verdict
 
         wrong = differences(bundle)
         parts = {} if wrong else unpack(bundle)[0]
@@ -112,5 +112,7 @@ def check(bundle: Path, json_: Json = False, debug: Debug = False) -> None:
             by = f"signed by Ed25519 {key}" if key else "not signed: anybody could have made it"
             out_console.print(f"[bold green]VALID[/], {by}", soft_wrap=True)
             out_console.print(f"It says: {escape(str(said))}", soft_wrap=True)
+            for line in rests_on(parts):
+                out_console.print(f"[yellow]{escape(line)}[/]" if line.startswith("MISSING") else escape(line))
         if wrong:
             raise typer.Exit(1)

@@ -61,6 +61,12 @@ def verdict(parts: dict[str, bytes]) -> str:
     return f"{finding['decision']} ({kind}), p = {finding['p_value']:.4g} by {finding['test']}"
 
 
+def rests_on(parts: dict[str, bytes]) -> list[str]:
+    """What a valid bundle's verdict rests on, what is missing, and what no check can see; a sentence each."""
+    found: list[str] = json.loads(parts[AUDIT])["guarantees"]
+    return [*found, "That the suspect gave these answers rests on whoever asked; repeat some queries to see it."]
+
+
 def pack_record(record: Record) -> bytes:
     """The queries as JSON lines, in order."""
     return b"".join(canonical(asdict(query)) + b"\n" for query in record.queries)
