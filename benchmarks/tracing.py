@@ -54,9 +54,10 @@ def main(
     images, labels = (torch.cat([getattr(one, part) for one in sets.values()]) for part in ("images", "labels"))
     both = ImageSet(images, labels, names_of(root))
     suspects = {GUILTY: sets[GUILTY], f"{GUILTY} and {ACCOMPLICE}, merged": both}
+    key = seeds.secret(config.seed, config.key_file)
     case = prepare(root / SECRET, root / CLEAN, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
     names = [f"licensee-{number:04d}" for number in range(1, count + 1)]
-    words_of = {name: draw_word(copy_for(case.opening, name), None) for name in names}
+    words_of = {name: draw_word(copy_for(case.opening, name, key), None) for name in names}
     rows: list[dict[str, Any]] = []
     print("| trained on | recipients | named | their corrected p | next best |\n|---|---|---|---|---|")
     paths = {"clean data": root / "models/independent_model" / MODEL}

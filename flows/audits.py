@@ -43,7 +43,7 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     commitment = read_json(folder / OUT / COMMITTED / COMMITMENT)["sha256"]
     found, failed = [], []
     for entry in entries:
-        name = key_of(commitment=commitment, **entry)[:12]
+        name = key_of(commitment=commitment, suspect=entry["suspect"])[:12]  # however it is spoken to
         bundle = f"{OUT}/{AUDITS}/{today}-{name}.zip"
         occasion = occasion_of(folder / OUT / AUDITS, name, today)
         oracle, sign = (str(folder / entry[key]) if key in entry else None for key in ("oracle", "sign"))

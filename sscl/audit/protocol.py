@@ -7,7 +7,7 @@ treat the released word differently from another.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -143,7 +143,7 @@ def ask(
     images: ImageSet,
     config: AuditConfig,
     record: Record,
-    references: References | None = None,
+    references: Callable[[Record], References] | None = None,
     alpha: float | None = None,
 ) -> None:
     """Send the queries; ``record`` has what was answered, also on errors.
@@ -153,7 +153,7 @@ def ask(
 
     Args:
         record: a new one, with the images' classes.
-        references: of the owner's clean models, for when to stop.
+        references: gives the effects on the owner's clean models for a record, for when to stop.
         alpha: the level for when to stop, if it is not the whole of ``config.alpha``.
 
     Raises:
@@ -174,6 +174,7 @@ def ask(
                 query(mark, first, last)
                 if config.test == "sequential" and first == 0 and mark != BENIGN:
                     word = watermark.targets(state).numpy()
-                    found = bets(record.answers(), record, config, word, references, (alpha or config.alpha) / 2)
+                    clean = references(record) if references else None
+                    found = bets(record.answers(), record, config, word, clean, (alpha or config.alpha) / 2)
                     if found.rejects:
                         return

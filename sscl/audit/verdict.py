@@ -67,6 +67,7 @@ def decide(
     word: np.ndarray,
     references: References | None = None,
     occasion: int | None = None,
+    null: Keystream | None = None,
 ) -> Finding:
     """Derive every figure from the record.
 
@@ -76,6 +77,7 @@ def decide(
         word: int (K,), the released one.
         references: effects on the owner's clean models, fixed with the commitment.
         occasion: which audit of this suspect it is, where they are repeated.
+        null: draws the words of the null distribution where they are too many to list; independent of the references.
 
     Raises:
         ValueError: the record does not have one mark's answers to its first images, asks out of order, or leaves images
@@ -91,12 +93,13 @@ def decide(
         matrix = matrix - (references.all if full else references.first)[: len(marks)]
     p_exact = as_good = total = p_plain = None
     if full:
-        null = null_of(matrix)
-        p_exact = null.p_value(word)
-        as_good, total = null.at_least(word), len(null.statistics)
-        p_plain = null_of(plain).p_value(word) if references else None
+        distribution = null_of(matrix, null)
+        p_exact = distribution.p_value(word)
+        as_good, total = distribution.at_least(word), len(distribution.statistics)
+        p_plain = null_of(plain, null).p_value(word) if references else None
     p_value, ended = _combined(answers, record, config, word, references, alpha, p_exact)
-    effect = float(centred(matrix)[np.arange(len(marks)), word[: len(marks)]].mean())
+    middle = centred(matrix) if full else matrix - matrix.mean(axis=1, keepdims=True)
+    effect = float(middle[np.arange(len(marks)), word[: len(marks)]].mean())
     benign = answers[BENIGN].take(np.arange(len(record.labels))[images])
     answered = min(float(given.valid.mean()) for given in answers.values())
     published = _published(answers, record, word, images, config.alpha)
@@ -133,9 +136,10 @@ def matrix_of(record: Record, config: AuditConfig, references: References | None
     return found - references.all if references else found
 
 
-def null_of(matrix: np.ndarray) -> Null:
-    """All words' statistics; where they are too many, those of the same ones always, which no answer can influence."""
-    return Null.of(matrix, Keystream(bytes(32)).part("null words"))
+def null_of(matrix: np.ndarray, key: Keystream | None = None) -> Null:
+    """All words' statistics, or those of words drawn with the key, which neither answers nor references depend on."""
+    stream = Keystream(bytes(32)) if key is None else key
+    return Null.of(matrix, stream.part("drawn"))
 
 
 def _complete(record: Record, config: AuditConfig, marks: int) -> tuple[dict[int, Responses], bool]:
@@ -246,9 +250,10 @@ def _conclude(
             f"one, with probability up to {p_value:.3g}; the commitment asks for {alpha:.3g} or less."
         )
     if effect < config.least_effect:
-        return "no evidence", (
+        return "inconclusive", (
             f"The audit sends {each}. {found} (p = {p_value:.3g}), but the effect of {effect:.3g} is smaller than the "
-            f"{config.least_effect:g} that was committed to as worth mentioning."
+            f"{config.least_effect:g} that was committed to as worth mentioning. The suspect may soften its answers; "
+            "if it gives labels, audit these."
         )
     return "trained-on-it", (
         f"The audit sends {each}. Which class each mark was assigned to in the release was drawn at random, and a "

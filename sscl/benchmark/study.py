@@ -126,7 +126,7 @@ class Study:
         taken = Record(record.classes, record.groups, record.labels, record.access)
         replay = Replay(record, self.oracle(self.opened(self.surrogate)).context)
         watermark, state = self.secret
-        ask(replay, watermark, with_word(state, word), self.images, config, taken, self.references[access])
+        ask(replay, watermark, with_word(state, word), self.images, config, taken, lambda _: self.references[access])
         return decide(taken, config, word.numpy(), self.references[access])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from sscl.evidence.commitment import (
     differences,
     draw_word,
     guarantees,
+    null_key,
     out_of_order,
-    queries_digest,
     references_for,
     require_marks,
     sent_images,
@@ -98,7 +99,7 @@ def prepare(secret: Path, data: Path, compute: Compute, opening: Path, commitmen
     if published is not None and (wrong := differences(published, opened)):
         raise InputError(f"{commitment}: {wrong[0]}; without the matching commitment no result is confirmatory")
     for mark, sent in sent_images(watermark, state, images):
-        if queries_digest(sha256_of(sent)) != opened["queries"][str(mark)]:
+        if sha256_of(sent) != opened["queries"][str(mark)]:
             raise InputError(
                 f"{opening}: the images under mark {mark} are not the committed ones; use the committed files, and the "
                 "kind of machine that they were committed on"
@@ -137,16 +138,17 @@ def examine(
         raise InputError(f"{wrong[0]}; such a result is not confirmatory")
     record = Record(len(oracle.context.class_names), case.images.classes, case.images.labels.tolist())
     interruption = None
-    references = references_for(case.opening, "probabilities")
     alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
     try:
-        ask(oracle, case.watermark, case.state, case.images, case.config, record, references, alpha)
+        clean = partial(references_for, case.opening)
+        ask(oracle, case.watermark, case.state, case.images, case.config, record, clean, alpha)
     except BudgetError as error:
         interruption = str(error)
         if len(record.queries) < 2 * parts(case.config, len(case.images))[0][1]:
             raise
-    references = references_for(case.opening, record.access)
-    finding = decide(record, case.config, case.watermark.targets(case.state).numpy(), references, occasion)
+    references = references_for(case.opening, record)
+    null = null_key(case.opening, case.pulse)
+    finding = decide(record, case.config, case.watermark.targets(case.state).numpy(), references, occasion, null)
     answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
     audit = {
         "suspect": oracle.identity(),
@@ -158,7 +160,7 @@ def examine(
         "occasion": occasion,
         "access": record.access,
         "confirmatory": case.commitment is not None,
-        "guarantees": guarantees(case.commitment, case.pulse, case.stamped),
+        "guarantees": guarantees(case.commitment, case.opening, case.pulse, case.stamped),
         "reader": oracle.reading,
         "started": min([started, *answered_at]).isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,7 +18,7 @@ from sscl.errors import InputError
 from sscl.evidence.canonical import canonical
 
 MANIFEST, SIGNATURE = "manifest.json", "signature.json"
-LARGEST = 1 << 31  # bytes; a bundle is some megabytes
+LARGEST = 1 << 28  # bytes; a bundle is some megabytes
 
 
 def new_key() -> bytes:
@@ -63,10 +63,14 @@ def unpack(path: Path) -> tuple[dict[str, bytes], list[str]]:
         InputError: not a zip file.
     """
     try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path}: implausibly large for a bundle")
         content = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(info.file_size for info in archive.infolist()) > LARGEST:
                 raise InputError(f"{path}: implausibly large for a bundle")
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise InputError(f"{path}: its parts are compressed, and a bundle's are stored as they are")
             parts = {name: archive.read(name) for name in archive.namelist()}
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
@@ -86,7 +90,9 @@ def _unsigned(parts: dict[str, bytes]) -> list[str]:
     try:
         listed: dict[str, Any] = json.loads(parts.get(MANIFEST, b"null"))
         names = sorted(set(rest) | set(listed))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
+        return [f"{MANIFEST}: missing or damaged"]
+    if not isinstance(listed, dict):
         return [f"{MANIFEST}: missing or damaged"]
     wrong = [f"{name}: not what the manifest lists" for name in names if rest.get(name) != listed.get(name)]
     if SIGNATURE in parts:
@@ -94,6 +100,6 @@ def _unsigned(parts: dict[str, bytes]) -> list[str]:
             signature = json.loads(parts[SIGNATURE])
             public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signature["ed25519"]))
             public.verify(bytes.fromhex(signature["signature"]), parts[MANIFEST])
-        except (InvalidSignature, ValueError, KeyError, TypeError):
+        except (InvalidSignature, ValueError, KeyError, TypeError, RecursionError):
             wrong.append(f"{SIGNATURE}: not a valid signature of the manifest")
     return wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -13,15 +14,14 @@ import numpy as np
 from sscl.audit.protocol import Query, Record
 from sscl.audit.verdict import decide
 from sscl.config import AuditConfig
-from sscl.errors import SSCLError
 from sscl.evidence import beacon, bundle, timestamp
 from sscl.evidence.canonical import canonical
 from sscl.evidence.commitment import (
     differences,
     draw_word,
     guarantees,
+    null_key,
     out_of_order,
-    queries_digest,
     references_for,
 )
 from sscl.oracles.http import REFUSALS
@@ -31,6 +31,9 @@ from sscl.stages.names import COMMITMENT, FINDING, OPENING
 
 AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
 PULSE, TOKEN = "pulse.json", "commitment.tsr"
+MOST = 100_000  # marks, images or classes of an audit
+LARGEST_ALPHA = 0.05
+PLAIN_PATH = re.compile(r"\$(\.[\w-]+|\[\d+\]|\[\*\]|\['[^'\]]+'\])*")
 REQUIRED = (AUDIT, QUERIES, FINDING)
 
 
@@ -50,7 +53,7 @@ def check(path: Path) -> list[str]:
         return wrong
     try:
         return wrong + _derive(parts)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, SSCLError) as error:
+    except Exception as error:  # whatever a hostile bundle leads to, it is not valid
         return [*wrong, f"contents: cannot be derived again ({type(error).__name__}: {error})"]
 
 
@@ -58,13 +61,29 @@ def verdict(parts: dict[str, bytes]) -> str:
     """What a valid bundle says, and whether that is confirmatory."""
     finding, audit = json.loads(parts[FINDING]), json.loads(parts[AUDIT])
     kind = "confirmatory" if audit["confirmatory"] else "exploratory: without a commitment it proves nothing"
-    return f"{finding['decision']} ({kind}), p = {finding['p_value']:.4g} by {finding['test']}"
+    result = f"p = {finding['p_value']:.4g} by {finding['test']}, alpha {finding['alpha']:.3g}"
+    return f"{finding['decision']} ({kind}), {result}"
 
 
 def rests_on(parts: dict[str, bytes]) -> list[str]:
     """What a valid bundle's verdict rests on, what is missing, and what no check can see; a sentence each."""
     found: list[str] = json.loads(parts[AUDIT])["guarantees"]
-    return [*found, "That the suspect gave these answers rests on whoever asked; repeat some queries to see it."]
+    return [
+        *found,
+        "Not visible here: that the suspect gave these answers (repeat some queries), and that no other commitment was "
+        "made for this dataset (see where and when this one was published).",
+    ]
+
+
+def config_names(opening: dict[str, Any]) -> list[Any]:
+    """Version and attempt that the committed protocol names."""
+    protocol = opening.get("protocol", {})
+    return [protocol.get("version"), protocol.get("attempt")]
+
+
+def _pulse(parts: dict[str, bytes]) -> beacon.Pulse | None:
+    drawn = json.loads(parts[PULSE]) if PULSE in parts else None
+    return beacon.read(drawn, drawn["source"]) if drawn else None
 
 
 def pack_record(record: Record) -> bytes:
@@ -83,8 +102,13 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     record = unpack_record(parts[QUERIES], audit)
     config = parse(AuditConfig, audit["protocol"], "protocol")
     opening = json.loads(parts[OPENING]) if OPENING in parts else None
-    references = references_for(opening, record.access) if opening else None
-    found = asdict(decide(record, config, np.array(audit["word"]), references, audit["occasion"]))
+    if max(len(audit["word"]), len(record.labels), record.groups, record.classes) > MOST:
+        return [f"{AUDIT}: more marks, images or classes than {MOST:,}; no audit has so many"]
+    if config.alpha > LARGEST_ALPHA:
+        return [f"{AUDIT}: alpha {config.alpha:g}; above {LARGEST_ALPHA:g} a verdict accuses too many innocents"]
+    references = references_for(opening, record) if opening else None
+    null = null_key(opening, _pulse(parts)) if opening else None
+    found = asdict(decide(record, config, np.array(audit["word"]), references, audit["occasion"], null))
     derived = json.loads(canonical(found))
     wrong = [
         f"{FINDING}: {name} is {json.dumps(stated.get(name))[:60]}, derived {json.dumps(derived.get(name))[:60]}"
@@ -93,11 +117,13 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     ]
     if RAW in parts:
         wrong += _raw(parts[RAW], record, audit)
-    elif audit["reader"]:
+    elif audit["reader"] or audit["suspect"].get("kind") == "http":
         wrong.append(f"{RAW}: missing, and the suspect is an API")
+    if "sha256" in audit["suspect"] and any(query.answer is None for query in record.queries):
+        wrong.append(f"{QUERIES}: a file that answers when it is asked has left images unanswered")
     if audit["confirmatory"] or COMMITMENT in parts:
         wrong += _committed(parts, audit, record)
-    elif audit["guarantees"] != guarantees(None, None, None):
+    elif audit["guarantees"] != guarantees(None, None, None, None):
         wrong.append(f"{AUDIT}: claims guarantees without a commitment")
     return wrong
 
@@ -108,6 +134,9 @@ def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
     if len(lines) != len(record.queries):
         return [f"{RAW}: {len(lines)} answers to {len(record.queries)} queries"]
     paths = audit["reader"]
+    free = [path for path in paths.values() if path is not None and not PLAIN_PATH.fullmatch(path)]
+    if free:  # a path that picks or orders single numbers could give classes another order
+        return [f"{AUDIT}: the answer is read by {free[0]!r}, and only a path to one whole list is plain"]
     reader = Reader(audit["class_names"], paths["probabilities"], paths["labels"], paths["scores"])
     wrong = []
     for number, (line, query) in enumerate(zip(lines, record.queries, strict=True)):
@@ -126,7 +155,7 @@ def _asked(opening: dict[str, Any], record: Record) -> list[str]:
     return [
         f"{QUERIES}: other images were sent under mark {mark} than were committed to"
         for mark, digests in sent.items()
-        if len(digests) == len(record.labels) and queries_digest(digests) != opening["queries"][str(mark)]
+        if digests != opening["queries"][str(mark)][: len(digests)]
     ]
 
 
@@ -137,15 +166,18 @@ def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -
     wrong = differences(commitment, opening)
     if opening.get("protocol") != audit["protocol"] or opening.get("labels") != record.labels:
         wrong.append(f"{OPENING}: another protocol or other images than the audit's")
+    if config_names(opening) != [commitment.get("version"), commitment.get("attempt")]:
+        wrong.append(f"{COMMITMENT}: another version or attempt than its opening's")
+    if audit["protocol"]["statistic"] == "effect" and audit["class_names"] != opening.get("group_names"):
+        wrong.append(f"{AUDIT}: the suspect's classes are not the committed ones in their order")
     if opening.get("groups") != record.groups or opening.get("mark_count") != len(audit["word"]):
         wrong.append(f"{OPENING}: other marks or groups than the audit's")
     wrong += _asked(opening, record)
-    drawn = json.loads(parts[PULSE]) if PULSE in parts else None
-    pulse = beacon.read(drawn, drawn["source"]) if drawn else None
+    pulse = _pulse(parts)
     stamped = timestamp.read(parts[TOKEN], commitment) if TOKEN in parts else None
     if draw_word(opening, pulse).tolist() != audit["word"]:
         wrong.append(f"{AUDIT}: its word does not follow from the committed secret and the beacon")
     wrong += out_of_order(commitment, pulse, stamped, datetime.fromisoformat(audit["started"]))
-    if audit["guarantees"] != guarantees(commitment, pulse, stamped):
+    if audit["guarantees"] != guarantees(commitment, opening, pulse, stamped):
         wrong.append(f"{AUDIT}: its guarantees are not those of the commitment")
     return wrong

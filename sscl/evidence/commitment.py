@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from sscl.watermarks.base import State
 from sscl.watermarks.ownership_code import OwnershipCode
 
 FORMAT = "sscl-commitment/4"
+STAMP_MARGIN = timedelta(seconds=60)  # between time stamp and pulse: clocks differ, and tokens are cut to seconds
 MARGIN = 10  # a commitment whose smallest p-value is not this many times below alpha is refused
 
 
@@ -68,10 +68,7 @@ def open_up(case: Case, key: Keystream) -> dict[str, Any]:
         "group_names": list(case.images.class_names),
         "protocol": asdict(case.config),
         "labels": case.images.labels.tolist(),
-        "queries": {
-            str(mark): queries_digest(sha256_of(sent))
-            for mark, sent in sent_images(case.watermark, case.state, case.images)
-        },
+        "queries": {str(mark): sha256_of(sent) for mark, sent in sent_images(case.watermark, case.state, case.images)},
         "references": reference_effects(case),
     }
 
@@ -123,20 +120,21 @@ def reference_effects(case: Case) -> dict[str, dict[str, list[list[float]]]]:
     return found
 
 
-def references_for(opening: dict[str, Any], access: str) -> References:
-    """The committed reference effects for a suspect that tells so much."""
-    found = opening["references"]["labels" if access == "labels" else "probabilities"]
+def references_for(opening: dict[str, Any], record: Record) -> References:
+    """The committed reference effects for a suspect that tells so much as its answers do, whatever they are called."""
+    told = [query.answer for query in record.queries if query.answer is not None]
+    return references_of(opening, "labels" if all(max(row) == sum(row) == 1 for row in told) else "probabilities")
+
+
+def references_of(opening: dict[str, Any], access: str) -> References:
+    """The committed reference effects for ``probabilities`` or ``labels``."""
+    found = opening["references"][access]
     return References(np.array(found["first"]), np.array(found["all"]))
 
 
 def sha256_of(images: Tensor) -> list[str]:
     """Each image's digest as it is recorded when it is sent."""
     return [hashlib.sha256(image.tobytes()).hexdigest() for image in nhwc(images)]
-
-
-def queries_digest(sent: Sequence[str]) -> str:
-    """SHA-256 over the digests of images that were sent, in order."""
-    return hashlib.sha256("".join(sent).encode()).hexdigest()
 
 
 def seal(opening: dict[str, Any], dataset: str, config: AuditConfig, source: BeaconConfig) -> dict[str, Any]:
@@ -158,13 +156,21 @@ def seal(opening: dict[str, Any], dataset: str, config: AuditConfig, source: Bea
     }
 
 
-def copy_for(opening: dict[str, Any], recipient: str) -> dict[str, Any]:
+def copy_for(opening: dict[str, Any], recipient: str, key: Keystream) -> dict[str, Any]:
     """What is committed to for one recipient's copy: the same marks and images, and a secret of its own.
 
-    A commitment of its own, too: if the name alone decided the word, an owner could try names until one fits.
+    The secret comes from the release's key, so that who has one opening knows no other word. A copy has a commitment of
+    its own: if the name alone decided the word, an owner could try names until one fits.
     """
-    secret = Keystream(bytes.fromhex(opening["secret"])).part("recipient", recipient).take(32)
-    return {**opening, "recipient": recipient, "secret": secret.hex()}
+    return {**opening, "recipient": recipient, "secret": key.part("copy", recipient).take(32).hex()}
+
+
+def null_key(opening: dict[str, Any], pulse: beacon.Pulse | None) -> Keystream:
+    """What the words of the null distribution are drawn with, where they are too many to list.
+
+    It follows from the pulse, as the word does: references that are committed to before cannot be fitted to it.
+    """
+    return Keystream(beacon.mixed(bytes.fromhex(opening["secret"]), pulse)).part("null words")
 
 
 def draw_word(opening: dict[str, Any], pulse: beacon.Pulse | None) -> np.ndarray:
@@ -182,18 +188,31 @@ def differences(commitment: dict[str, Any], opening: dict[str, Any]) -> list[str
     return [] if found == commitment.get("sha256") else ["commitment: its SHA-256 is not the opening's"]
 
 
-def guarantees(commitment: dict[str, Any] | None, pulse: beacon.Pulse | None, stamped: datetime | None) -> list[str]:
+def guarantees(
+    commitment: dict[str, Any] | None,
+    opening: dict[str, Any] | None,
+    pulse: beacon.Pulse | None,
+    stamped: datetime | None,
+) -> list[str]:
     """What a verdict rests on, and what is missing, one sentence each; for reports, verdicts and bundles."""
-    if commitment is None:
+    if commitment is None or opening is None:
         return ["MISSING: a commitment. Everything may have been chosen after seeing answers; this proves nothing."]
     found = [
         f"Commitment {commitment['sha256'][:16]}, attempt {commitment['attempt']} for version {commitment['version']} "
         f"of {commitment['dataset']}, fixed the marks, the images and the test before the assignment was drawn."
     ]
     if stamped:
-        found.append(f"A time-stamp authority saw the commitment at {stamped:%Y-%m-%d %H:%M:%S} UTC.")
+        found.append(
+            f"A time-stamp token says that an authority saw the commitment at {stamped:%Y-%m-%d %H:%M:%S} UTC. Its "
+            "signature is not verified here; `openssl ts -verify` does that with the authority's certificate."
+        )
     else:
         found.append("MISSING: a time stamp. That the commitment is as old as it says rests on the owner's word.")
+    if "recipient" in opening:
+        found.append(
+            f"This is the copy for {opening['recipient']}. With m copies, p counts m times; how many there are is the "
+            "owner's word."
+        )
     if pulse is None:
         found.append(
             "MISSING: a public beacon. The assignment follows from a secret that the owner chose; an owner who tries "
@@ -223,10 +242,12 @@ def out_of_order(
         wrong.append(f"commitment: names pulse {commitment['pulse']}, and the word was drawn with {pulse.number}")
     if pulse and created > pulse.time:
         wrong.append("commitment: made after the pulse was published, so the word could be chosen")
-    if pulse and stamped and stamped > pulse.time:
-        wrong.append("time stamp: made after the pulse was published, so the word could be chosen")
+    if pulse and stamped and stamped + STAMP_MARGIN > pulse.time:
+        wrong.append(f"time stamp: not {STAMP_MARGIN.seconds} s before the pulse, so the word could be chosen")
     if created > started:
         wrong.append("commitment: made after the first query, so the result is not confirmatory")
+    if any(moment and moment > started for moment in (stamped, pulse and pulse.time)):
+        wrong.append("time stamp or pulse: after the first query, so the result is not confirmatory")
     return wrong
 
 

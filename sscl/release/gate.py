@@ -14,7 +14,7 @@ from sscl.compute import Compute
 from sscl.config import Config
 from sscl.data.store import Card, load_split
 from sscl.errors import InputError
-from sscl.evidence.commitment import references_for, verification_set
+from sscl.evidence.commitment import references_of, verification_set
 from sscl.models.io import load_classifier
 from sscl.oracles import Context
 from sscl.oracles.classifier import InMemory
@@ -119,8 +119,6 @@ def _measured(root: Path, config: Config) -> dict[str, float | None]:
         opening = read_json(root / OPENED / OPENING)
         images = verification_set(test, config.audit, bytes.fromhex(opening["salt"]))
         oracle = InMemory(model, Context(test.class_names, compute))
-        finding = exact_finding(
-            oracle, watermark, state, images, config.audit, references_for(opening, "probabilities")
-        )
+        finding = exact_finding(oracle, watermark, state, images, config.audit, references_of(opening, "probabilities"))
         found["p_value"] = finding.p_value
     return found

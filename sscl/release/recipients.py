@@ -28,6 +28,7 @@ from sscl.evidence.commitment import (
     copy_for,
     differences,
     draw_word,
+    null_key,
     out_of_order,
     references_for,
     require_marks,
@@ -84,7 +85,8 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
 
 
 def _commit(root: Path, config: Config, recipient: str, public: Path, private: Path) -> None:
-    opening = copy_for(read_json(root / OPENED / OPENING), recipient)
+    key = seeds.secret(config.seed, config.key_file)
+    opening = copy_for(read_json(root / OPENED / OPENING), recipient, key)
     commitment = seal(opening, Card.read(root / CLEAN).name, config.audit, config.beacon)
     public.mkdir(parents=True)
     private.mkdir(parents=True)
@@ -151,7 +153,8 @@ def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Tra
     record = Record(case.images.classes, case.images.classes, case.images.labels.tolist())
     config = replace(case.config, test="exact")
     ask(oracle, case.watermark, case.state, case.images, config, record)
-    null = null_of(matrix_of(record, config, references_for(case.opening, record.access)))
+    matrix = matrix_of(record, config, references_for(case.opening, record))
+    null = null_of(matrix, null_key(case.opening, case.pulse))
     adjusted = corrected(null, words)
     return [
         Trace(name, null.p_value(word), adjusted[name], adjusted[name] <= config.alpha) for name, word in words.items()

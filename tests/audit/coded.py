@@ -90,7 +90,8 @@ def audited(
     """An audit under a word."""
     watermark = Stamps(suspect.context.compute, len(word))
     record, images = Record(GROUPS, GROUPS, world().labels.tolist()), world()
-    ask(suspect, watermark, with_word(State(), torch.from_numpy(word)), images, protocol, record, references)
+    clean = (lambda _: references) if references else None
+    ask(suspect, watermark, with_word(State(), torch.from_numpy(word)), images, protocol, record, clean)
     return decide(record, protocol, word, references, **how), record
 
 

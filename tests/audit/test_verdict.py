@@ -122,7 +122,7 @@ def test_an_effect_that_is_too_small_to_matter_accuses_nobody(compute: Compute) 
     word = drawn(1)
     found, _ = audited(Suspect(knows(word, 0.01), compute), word, config(least_effect=1.0))
     assert found.p_value <= 0.01
-    assert found.decision == "no evidence"
+    assert found.decision == "inconclusive"
     assert "smaller than the 1 that was committed to" in found.reason
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sscl import seeds
 from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.config import BeaconConfig, Config
 from sscl.errors import ConfigError, InputError, SSCLError
@@ -22,6 +23,7 @@ from sscl.watermarks.io import GENERATOR
 from tests.evidence.test_beacon import LATER, RANDOMNESS, SIGNATURE
 
 PULSE = beacon.Pulse("drand", 1000, bytes.fromhex(RANDOMNESS), SIGNATURE)
+KEY = seeds.secret(0, None)
 NONE = BeaconConfig("none", 600, None)
 
 
@@ -53,19 +55,19 @@ def test_words_follow_from_secret_and_pulse_alone(finished: Path) -> None:
     opening = read_json(finished / "private/commitment" / OPENING)
     word = load_tensors(finished / "private/watermark/release" / GENERATOR)[0]["word"].tolist()
     assert draw_word(opening, None).tolist() == word
-    others = [draw_word(opening, PULSE), draw_word(copy_for(opening, "ada"), None)]
+    others = [draw_word(opening, PULSE), draw_word(copy_for(opening, "ada", KEY), None)]
     others.append(draw_word({**opening, "secret": "00" * 32}, None))
     assert len({tuple(word), *(tuple(other.tolist()) for other in others)}) == 4
 
 
 def test_every_missing_guarantee_is_named(finished: Path) -> None:
     commitment = read_json(finished / "public/commitment" / COMMITMENT)
-    now = datetime.now(UTC)
-    assert len([line for line in guarantees(commitment, None, None) if line.startswith("MISSING")]) == 2
-    assert not [line for line in guarantees(commitment, PULSE, now) if line.startswith("MISSING")]
-    assert "proves nothing" in guarantees(None, None, None)[0]
+    opening, now = read_json(finished / "private/commitment" / OPENING), datetime.now(UTC)
+    assert len([line for line in guarantees(commitment, opening, None, None) if line.startswith("MISSING")]) == 2
+    assert not [line for line in guarantees(commitment, opening, PULSE, now) if line.startswith("MISSING")]
+    assert "proves nothing" in guarantees(None, None, None, None)[0]
     nist = beacon.Pulse("nist", 1704067200, bytes(64), "")
-    assert any("its signature was not verified" in line for line in guarantees(commitment, nist, now))
+    assert any("its signature was not verified" in line for line in guarantees(commitment, opening, nist, now))
 
 
 def test_what_is_dated_wrongly(finished: Path) -> None:
@@ -75,7 +77,9 @@ def test_what_is_dated_wrongly(finished: Path) -> None:
     assert out_of_order(bound, PULSE, before, started) == []
     late = bound | {"created": (PULSE.time + timedelta(seconds=1)).isoformat()}
     assert "made after the pulse" in out_of_order(late, PULSE, None, started)[0]
-    assert "time stamp: made after the pulse" in out_of_order(bound, PULSE, started, started)[0]
+    just_before = PULSE.time - timedelta(seconds=59)
+    assert "time stamp: not 60 s before the pulse" in out_of_order(bound, PULSE, just_before, started)[0]
+    assert "after the first query" in out_of_order(bound, PULSE, before, PULSE.time - timedelta(seconds=1))[0]
     assert "names pulse 999" in out_of_order(bound | {"pulse": 999}, PULSE, None, started)[0]
     assert "is not the one" in out_of_order(bound, None, None, started)[0]
     assert "is not the one" in out_of_order(commitment, PULSE, None, datetime.now(UTC))[0]

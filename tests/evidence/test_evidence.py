@@ -23,7 +23,7 @@ from sscl.evidence.canonical import canonical
 from sscl.evidence.check import AUDIT, QUERIES, check
 from sscl.evidence.commitment import seal
 from sscl.evidence.session import audit_suspect
-from sscl.stages.names import FINDING, OPENING
+from sscl.stages.names import COMMITMENT, FINDING, OPENING
 
 COMPUTE = ComputeConfig("cpu", None, "auto", "auto", "auto")
 NONE = BeaconConfig("none", 600, None)
@@ -116,6 +116,71 @@ def test_an_image_cannot_be_passed_off_as_another(signed: Path, tmp_path: Path) 
     short = b"".join(canonical(q) + b"\n" for q in queries[1:])
     bundle.write(tmp_path / "o", {**parts, QUERIES: short}, None)
     assert any("not those of the protocol, in its order" in line for line in check(tmp_path / "o"))
+
+
+def rewritten_queries(signed: Path, target: Path, change: Any) -> list[str]:
+    """What is found of a bundle whose queries are changed."""
+    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n not in (bundle.MANIFEST, bundle.SIGNATURE)}
+    queries = change([json.loads(line) for line in parts[QUERIES].splitlines()])
+    bundle.write(target, {**parts, QUERIES: b"".join(canonical(query) + b"\n" for query in queries)}, None)
+    return check(target)
+
+
+def test_classes_in_another_order_are_not_the_committed_ones(signed: Path, tmp_path: Path) -> None:
+    """With the word known, an order of the suspect's classes can be found that fits it."""
+    moved = rewritten(signed, tmp_path / "c.zip", AUDIT, lambda v: v["class_names"].reverse())
+    assert "audit.json: the suspect's classes are not the committed ones in their order" in check(moved)
+
+
+def test_answers_that_are_left_out_are_seen(signed: Path, tmp_path: Path) -> None:
+    """A file always answers; whoever could drop the images that he does not like could accuse anybody."""
+    wrong = rewritten_queries(signed, tmp_path / "d.zip", lambda qs: [q | {"answer": None} for q in qs[:1]] + qs[1:])
+    assert f"{QUERIES}: a file that answers when it is asked has left images unanswered" in wrong
+
+
+def test_a_part_of_an_audit_is_held_to_the_committed_images_too(signed: Path, tmp_path: Path) -> None:
+    wrong = rewritten_queries(signed, tmp_path / "p.zip", lambda qs: [q | {"sha256": "0" * 64} for q in qs[:25]])
+    assert f"{QUERIES}: other images were sent under mark -1 than were committed to" in wrong
+    assert f"{QUERIES}: other images were sent under mark 1 than were committed to" in wrong
+
+
+def test_another_attempt_than_the_protocols(signed: Path, tmp_path: Path) -> None:
+    forged = rewritten(signed, tmp_path / "a.zip", COMMITMENT, lambda v: v.update(attempt=57))
+    assert "commitment.json: another version or attempt than its opening's" in check(forged)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        (AUDIT, {"occasion": 1e200}),
+        (AUDIT, {"word": [0] * 200_000}),
+        (AUDIT, {"word": "x"}),
+        (AUDIT, {"protocol": None}),
+        (AUDIT, {"groups": 10**30}),
+        (AUDIT, {"protocol": {"alpha": 0.9}}),
+        (COMMITMENT, {"created": 5}),
+        (OPENING, {"references": []}),
+    ],
+)
+def test_hostile_parts_are_differences_and_never_tracebacks(
+    name: str, change: dict[str, Any], signed: Path, tmp_path: Path
+) -> None:
+    def apply(value: dict[str, Any]) -> None:
+        for key, new in change.items():
+            value[key] = value[key] | new if isinstance(new, dict) else new
+
+    assert check(rewritten(signed, tmp_path / "h.zip", name, apply)) != []
+
+
+def test_compressed_and_nested_bundles_are_refused(signed: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(AUDIT, b"0" * 10_000_000)
+    with pytest.raises(InputError, match="its parts are compressed"):
+        check(tmp_path / "z.zip")
+    for manifest in (b"[" * 100_000, b"[]", b"7"):
+        parts = bundle.unpack(signed)[0] | {bundle.MANIFEST: manifest}
+        (tmp_path / "n.zip").write_bytes(bundle.pack(parts))
+        assert f"{bundle.MANIFEST}: missing or damaged" in check(tmp_path / "n.zip")
 
 
 def test_missing_and_foreign_parts(signed: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sscl.data.store import Card
 from sscl.errors import SSCLError
 from sscl.evidence import bundle
 from sscl.evidence.canonical import canonical
-from sscl.evidence.check import RAW, check, verdict
+from sscl.evidence.check import AUDIT, RAW, check, verdict
 from sscl.evidence.session import audit_suspect
 from sscl.oracles import Context, open_oracle
 from sscl.oracles import http as module
@@ -64,6 +64,9 @@ def test_an_audit_by_http_finds_what_one_of_the_file_finds(copy: Path, compute: 
     forged = {n: c for n, c in parts.items() if n != bundle.MANIFEST}
     bundle.write(tmp_path / "f.zip", {**forged, RAW: b"".join(canonical(line) + b"\n" for line in lines)}, None)
     assert any("answer 4 does not read as" in line for line in check(tmp_path / "f.zip"))
+    reordered = json.loads(forged[AUDIT]) | {"reader": {"probabilities": "$.p[2,0,1]", "labels": None, "scores": None}}
+    bundle.write(tmp_path / "r.zip", {**forged, AUDIT: canonical(reordered)}, None)
+    assert any("only a path to one whole list is plain" in line for line in check(tmp_path / "r.zip"))
     del forged[RAW]
     bundle.write(tmp_path / "m.zip", forged, None)
     assert f"{RAW}: missing, and the suspect is an API" in check(tmp_path / "m.zip")
