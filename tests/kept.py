@@ -43,7 +43,7 @@ def secrets_of(root: Path) -> Iterator[str]:
                 yield from forms(tensor.numpy().tobytes()[:LONGEST])
                 yield str(tensor.flatten()[:50].tolist())[1:-1]
     opening = json.loads((root / OPENED / OPENING).read_text())
-    yield from (opening["salt"], str(opening["decoy_seed"]))
+    yield from (opening["salt"], opening["secret"])
 
 
 def assert_not_kept(kept: str, root: Path, *others: str) -> None:

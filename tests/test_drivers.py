@@ -63,7 +63,7 @@ def test_dvc_shows_metrics_and_plots(workspace: Path) -> None:
     shell(workspace, "dvc", "plots", "show", "-o", "plots_page")
     page = (workspace / "plots_page/index.html").read_text()
     assert "independent_watermark" in page
-    assert "Generator losses" in page
+    assert "Classifier losses" in page
     assert "Share of marked images" in page
     figures = {path.stem for path in (ROOT / "docs/results/figures").glob("*.svg")}
     assert figures

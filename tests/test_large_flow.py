@@ -93,7 +93,7 @@ def test_shards_are_published_by_tasks(checkout: Path, server: None, bucket: str
         f"{name}: s3://": f"{name}: s3://{bucket}/x/" for name in ("public", "private", "copies")
     }
     changes |= {"seal_to: []": f"seal_to: [{sealed_to}]"}
-    for limit in ("ba_drop", "lpips", "clean_delta_p", "clean_rank", "auroc", "p_key"):
+    for limit in ("ba_drop", "lpips", "auroc", "p_value"):
         text = re.sub(rf"(    {limit}: )\S+", r"\g<1>1000.0", text)
     for old, new in changes.items():
         assert old in text

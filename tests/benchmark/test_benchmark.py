@@ -72,7 +72,7 @@ def run(place: Path, *arguments: str) -> str:
 
 @pytest.mark.slow
 def test_a_cell_that_fails_does_not_stop_the_others(place: Path) -> None:
-    (place / "two.yaml").write_text("toys:\n  - {profiles: [demo], methods: [ownership_code, toy], rates: [0.5]}\n")
+    (place / "two.yaml").write_text("toys:\n  - {profiles: [demo], methods: [sscl_bw, toy], rates: [0.5]}\n")
     command = ["benchmark", "--profile", "toys", "--plan", str(place / "two.yaml"), "--out", str(place / "two")]
     command += ["--params", str(ROOT / "params.yaml"), *SETS, "--set", f"data.path={place / 'source'}"]
     command += ["--set", "embed.rate_basis=dataset", "--publish", str(place / "published")]
@@ -80,7 +80,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(place: Path) -> None:
     assert result.exit_code == 1
     said = " ".join(result.output.split())
     assert "1 of 2 cells failed, the others' rows are kept" in said
-    assert "ownership_code" in said
+    assert "sscl_bw" in said
     assert [row["method"] for row in json.loads((place / "published/benchmark.json").read_text())] == ["toy"]
 
 

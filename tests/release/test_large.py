@@ -127,8 +127,8 @@ def test_bad_images_and_missing_plans_are_named(copy: Path, many: Config, tmp_pa
 
 
 def test_a_bad_image_that_would_be_marked_is_named(copy: Path, many: Config, tmp_path: Path) -> None:
-    """Every image of the target class, one after the other, is damaged or of another size."""
-    target = read_json(copy / places.SECRET / SECRET)["target_class"]
+    """Every image of one of the marked classes is damaged or of another size."""
+    target = read_json(copy / places.SECRET / SECRET)["targets"][0]
     for number, kind in enumerate((b"damaged", encode_png(np.zeros((28, 29), np.uint8)))):
         folder = tmp_path / f"bad-{number}"
         with writing(folder, "parquet", ("across", "down", "square"), {}) as writer:
