@@ -10,12 +10,12 @@ from prefect import flow
 from flows.chain import ONE_AT_A_TIME, run_chain
 from tasks.parameters import set_parameters
 
-STAGES = ("prepare", "surrogate", "generator@release", "embed@release")
+STAGES = ("prepare", "surrogate", "generator@release", "commit", "embed@release")
 
 
 @flow(name="protect", task_runner=ONE_AT_A_TIME, validate_parameters=True)
 def protect(profile: str | None = None, overrides: list[str] | None = None, root: str = ".") -> dict[str, Any]:
-    """Prepare, train the surrogate and the generator, embed.
+    """Prepare, train the surrogate, make the marks, commit, draw the word and embed.
 
     Args:
         profile: a profile of ``params.yaml`` to put in force first; ``None`` for the one that is.

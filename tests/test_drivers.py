@@ -16,6 +16,7 @@ from flows.audit import audit
 from flows.audits import audits
 from flows.chain import waves
 from flows.evaluate import evaluate
+from flows.protect import STAGES as PROTECT
 from flows.protect import protect
 from flows.release import release
 from sscl.artifacts import digest
@@ -188,6 +189,14 @@ def test_waves_respect_inputs() -> None:
             assert set(STAGES[name].inputs.values()) <= made
         for name in wave:
             made |= set(STAGES[name].outputs.values())
+
+
+def test_protect_makes_whatever_its_stages_need() -> None:
+    made: set[str] = set()
+    for name in PROTECT:
+        assert set(STAGES[name].inputs.values()) <= made, name
+        made |= set(STAGES[name].outputs.values())
+    assert {"public/release", "private/watermark/release"} <= made
 
 
 def test_the_audit_flow_gives_a_verdict_and_evidence(
