@@ -24,6 +24,8 @@ def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "surrogate.epochs=5",
         "user.epochs=5",
         "audit.test=sequential",
+        "audit.alpha=0.01",
+        "attacks.removals=[{name: pruning, strength: 0.4}]",
     ]
     run_all(load(ROOT / "params.yaml", "demo", overrides), tmp_path)
     metrics = read_json(tmp_path / "metrics.json")
@@ -33,11 +35,11 @@ def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert metrics["quality"]["psnr"] >= 16
     audits = metrics["audits"]
     assert audits["malicious"]["decision"] == "trained-on-it"
-    assert audits["malicious"]["p_value"] <= 0.001
+    assert audits["malicious"]["p_value"] <= 0.01
     assert audits["malicious"]["queries"] <= 400
     for scenario in ("independent_model", "independent_watermark"):
         assert audits[scenario]["decision"] == "no evidence"
         assert not metrics["verification"][scenario]["rejected"]
-    assert set(metrics["attacks"]) == {"fine_tuning", "pruning"}
+    assert set(metrics["attacks"]) == {"pruning"}
     assert metrics["attacks"]["pruning"]["decision"] == "trained-on-it"
     assert check(tmp_path / "private/audits/malicious/bundle.zip") == []
