@@ -32,7 +32,8 @@ from sscl import seeds
 from sscl.artifacts import load_tensors, write_json
 from sscl.attacks import DETECTORS, REMOVALS, Attacker
 from sscl.attacks.robust_training import AdversarialTraining
-from sscl.audit.verdict import decide, matrix_of, null_of
+from sscl.audit.trial import Trial, null_of
+from sscl.audit.verdict import decide
 from sscl.benchmark.measure import detector_scores, suspect_scores
 from sscl.benchmark.plan import NONE
 from sscl.benchmark.run import Bench
@@ -184,7 +185,7 @@ def innocents(
     study = study_of(profile, 0, root, overrides)
     watermark = study.secret[0]
     marks, groups = watermark.options.marks, study.test.classes
-    own = null_of(matrix_of(study.asked(study.opened(study.surrogate)), study.config.audit, None))
+    own = null_of(Trial(study.asked(study.opened(study.surrogate)), study.exact, marks).matrix)
     rows: list[dict[str, Any]] = []
     for number in range(count):
         kind, architecture = KINDS[number % len(KINDS)], ARCHITECTURES[number // len(KINDS) % len(ARCHITECTURES)]
@@ -196,7 +197,7 @@ def innocents(
         word = torch.from_numpy(words.draw(marks, groups, key.part("word"))[0])
         tried = words.draw(marks, groups, key.part("tried"), tries)
         picked = tried[int(np.argmin([own.p_value(one) for one in tried]))]
-        ground = decide(record, study.config.audit, picked, study.references["probabilities"])
+        ground = decide(record, study.exact, picked, study.references["probabilities"])
         for found in study.findings(record, word):
             row = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": number}
             row |= {"suspect": kind, "architecture": architecture, "innocent": True, "start": "scratch", "attack": NONE}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,8 +17,6 @@ from sscl import progress
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.oracles import Oracle, nhwc
-from sscl.ownership.effects import STATISTICS
-from sscl.ownership.sequential import Wealth
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import State
 from sscl.watermarks.ownership_code import OwnershipCode
@@ -69,22 +67,19 @@ class Record:
             by_mark.setdefault(query.mark, []).append(query)
         return {mark: self._responses(queries) for mark, queries in by_mark.items()}
 
+    def labels_only(self) -> Record:
+        """The same audit of a suspect that tells nothing but the label."""
+        hot = np.eye(self.classes).tolist()
+        queries = [
+            query if query.answer is None else replace(query, answer=hot[int(np.argmax(query.answer))])
+            for query in self.queries
+        ]
+        return replace(self, access="labels", queries=queries)
+
     def _responses(self, queries: Sequence[Query]) -> Responses:
         rows = np.array([q.answer or [0.0] * self.classes for q in queries], dtype=np.float64)
         valid = np.array([q.answer is not None for q in queries], dtype=bool)
         return Responses(rows.reshape(len(queries), self.classes), self.access, valid)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class References:
-    """What the owner's own clean models answer: effects that are subtracted from every suspect's.
-
-    Attributes:
-        first: float64 (K, C), over the first images alone. all: over all images.
-    """
-
-    first: np.ndarray
-    all: np.ndarray
 
 
 def verification_images(data: ImageSet, count: int, key: Keystream) -> ImageSet:
@@ -100,40 +95,11 @@ def verification_images(data: ImageSet, count: int, key: Keystream) -> ImageSet:
     return data.subset(order[turn.argsort(stable=True)[:count]])
 
 
-def effects_of(
-    answers: dict[int, Responses], marks: Sequence[int], images: slice, record: Record, statistic: str
-) -> np.ndarray:
-    """The matrix of effects of some marks over some of the images, float64 (len(marks), C)."""
-    rows = np.arange(len(record.labels))[images]
-    benign = answers[BENIGN].take(rows)
-    labels = np.array(record.labels)[images]
-    return STATISTICS[statistic](benign, [answers[mark].take(rows) for mark in marks], labels, record.groups)
-
-
 def parts(config: AuditConfig, count: int) -> list[tuple[int, int]]:
     """First and last of ``count`` images in each part of the audit: all at once, or the first images, then the rest."""
     if config.test == "exact" or config.first_images >= count:
         return [(0, count)]
     return [(0, config.first_images), (config.first_images, count)]
-
-
-def bets(
-    answers: dict[int, Responses],
-    record: Record,
-    config: AuditConfig,
-    word: np.ndarray,
-    references: References | None,
-    alpha: float,
-) -> Wealth:
-    """The sequential test over the marks whose first images are answered, in order, until it ends."""
-    wealth = Wealth(alpha, len(word), record.groups)
-    first = slice(0, parts(config, len(record.labels))[0][1])
-    for mark, group in enumerate(word.tolist()):
-        if mark not in answers or len(answers[mark]) < first.stop or wealth.finished:
-            break
-        row = effects_of(answers, [mark], first, record, config.statistic)[0]
-        wealth.add(row - references.first[mark] if references else row, group)
-    return wealth
 
 
 def ask(
@@ -143,18 +109,14 @@ def ask(
     images: ImageSet,
     config: AuditConfig,
     record: Record,
-    references: Callable[[Record], References] | None = None,
-    alpha: float | None = None,
+    enough: Callable[[Record], bool] | None = None,
 ) -> None:
     """Send the queries; ``record`` has what was answered, also on errors.
 
-    With ``test: sequential`` it stops as soon as the first images are evidence enough, which takes the word; the order
-    of queries does not depend on it.
-
     Args:
         record: a new one, with the images' classes.
-        references: gives the effects on the owner's clean models for a record, for when to stop.
-        alpha: the level for when to stop, if it is not the whole of ``config.alpha``.
+        enough: whether the answers to the first images so far end the audit (``test: sequential``). The order of
+            queries does not depend on it.
 
     Raises:
         SuspectError: answers that are none. SSCLError: the suspect does not answer any more, or the budget is spent.
@@ -167,14 +129,9 @@ def ask(
         record.add(mark, first, array, oracle.query(array))
         step.advance(len(array))
 
-    divided = parts(config, len(images))
     with progress.step("audit", len(images) * (1 + marks)) as step:
-        for first, last in divided:
+        for first, last in parts(config, len(images)):
             for mark in range(BENIGN, marks):
                 query(mark, first, last)
-                if config.test == "sequential" and first == 0 and mark != BENIGN:
-                    word = watermark.targets(state).numpy()
-                    clean = references(record) if references else None
-                    found = bets(record.answers(), record, config, word, clean, (alpha or config.alpha) / 2)
-                    if found.rejects:
-                        return
+                if enough and first == 0 and mark != BENIGN and enough(record):
+                    return

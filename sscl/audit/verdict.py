@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sscl.audit.protocol import BENIGN, Record, References, bets, effects_of, parts
+from sscl.audit.protocol import BENIGN, Record
 from sscl.audit.spending import level
+from sscl.audit.trial import References, Trial, null_of
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.ownership import words
-from sscl.ownership.exact import Null, centred
+from sscl.ownership.effects import centred
 from sscl.types import Responses
 from sscl.verify import TESTS
 
@@ -31,12 +32,12 @@ class Finding:
         words, as_good: how many words there are or were drawn, and how many fit the answers as well as the released
             one; ``None`` if the audit ended on its first images.
         effect, least_effect: mean centred effect of the marks on their classes, and the committed least one.
-        p_plain: p-value of all answers without subtracting the references; ``None`` where there are none.
+        p_plain: p-value of all answers, references ignored; ``None`` where there are none.
         delta_p, wsr: mean change of the probability of a mark's class, and share of marked images answered with it.
         answered: share of images that were answered, the smallest over marks.
         queries: how many images were sent.
         accuracy: share of images without a mark that are answered with their own class.
-        effects: the matrix of effects, marks by groups, references subtracted.
+        effects: the matrix of effects, marks by groups, without what the references share.
         published: the published test's p-value, and whether it would accuse.
     """
 
@@ -83,30 +84,29 @@ def decide(
         ValueError: the record does not have one mark's answers to its first images, asks out of order, or leaves images
             out: whoever could drop answers could accuse anybody.
     """
-    answers, full = _complete(record, config, len(word))
+    trial = Trial(record, config, len(word), references)
     alpha = config.alpha if occasion is None else level(config.alpha, occasion)
-    marks = [mark for mark in answers if mark != BENIGN]
-    images = slice(0, min(len(given) for given in answers.values()))
-    matrix = effects_of(answers, marks, images, record, config.statistic)
-    plain = matrix
-    if references:
-        matrix = matrix - (references.all if full else references.first)[: len(marks)]
     p_exact = as_good = total = p_plain = None
-    if full:
-        distribution = null_of(matrix, null)
+    if trial.full:
+        distribution = null_of(trial.matrix, null)
         p_exact = distribution.p_value(word)
         as_good, total = distribution.at_least(word), len(distribution.statistics)
-        p_plain = null_of(plain, null).p_value(word) if references else None
-    p_value, ended = _combined(answers, record, config, word, references, alpha, p_exact)
-    middle = centred(matrix) if full else matrix - matrix.mean(axis=1, keepdims=True)
-    effect = float(middle[np.arange(len(marks)), word[: len(marks)]].mean())
-    benign = answers[BENIGN].take(np.arange(len(record.labels))[images])
-    answered = min(float(given.valid.mean()) for given in answers.values())
-    published = _published(answers, record, word, images, config.alpha)
+        p_plain = null_of(trial.effects, null).p_value(word) if references else None
+    p_value, ended = _combined(trial, word, alpha, p_exact)
+    matrix = trial.matrix
+    middle = centred(matrix) if trial.full else matrix - matrix.mean(axis=1, keepdims=True)
     lowest = words.floor(len(word), record.groups) * (2 if config.test == "sequential" else 1)
-    decision, reason = _conclude(
-        config, p_value, lowest, alpha, len(word), record, as_good, total, effect, answered, ended
+    outcome = Outcome(
+        p_value=p_value,
+        ended=ended,
+        lowest=lowest,
+        alpha=alpha,
+        words=total,
+        as_good=as_good,
+        effect=float(middle[np.arange(len(matrix)), word[: len(matrix)]].mean()),
+        answered=min(float(given.valid.mean()) for given in trial.answers.values()),
     )
+    decision, reason = _conclude(trial, outcome)
     return Finding(
         decision=decision,
         reason=reason,
@@ -117,143 +117,107 @@ def decide(
         occasion=occasion,
         words=total,
         as_good=as_good,
-        effect=effect,
+        effect=outcome.effect,
         least_effect=config.least_effect,
         p_plain=p_plain,
-        answered=answered,
+        answered=outcome.answered,
         queries=len(record.queries),
-        accuracy=_accuracy(benign, np.array(record.labels)[images], record),
+        accuracy=_accuracy(trial),
         effects=matrix.tolist(),
-        **published,
+        **_published(trial, word),
     )
 
 
-def matrix_of(record: Record, config: AuditConfig, references: References | None) -> np.ndarray:
-    """The effects of all marks over all images, references subtracted, of a whole record."""
-    answers = record.answers()
-    marks = [mark for mark in answers if mark != BENIGN]
-    found = effects_of(answers, marks, slice(0, len(record.labels)), record, config.statistic)
-    return found - references.all if references else found
+@dataclass(frozen=True)
+class Outcome:
+    """The figures that a verdict follows from; named as in ``Finding``. ``ended``: the test reached one of its ends."""
+
+    p_value: float
+    ended: bool
+    lowest: float
+    alpha: float
+    words: int | None
+    as_good: int | None
+    effect: float
+    answered: float
 
 
-def null_of(matrix: np.ndarray, key: Keystream | None = None) -> Null:
-    """All words' statistics, or those of words drawn with the key, which neither answers nor references depend on."""
-    stream = Keystream(bytes(32)) if key is None else key
-    return Null.of(matrix, stream.part("drawn"))
-
-
-def _complete(record: Record, config: AuditConfig, marks: int) -> tuple[dict[int, Responses], bool]:
-    """The answers to as many images under every mark that was asked so far, and whether they are all of them."""
-    asked = [(query.mark, query.image) for query in record.queries]
-    expected = [
-        (mark, image)
-        for first, last in parts(config, len(record.labels))
-        for mark in range(BENIGN, marks)
-        for image in range(first, last)
-    ]
-    if asked != expected[: len(asked)]:
-        raise ValueError("the queries are not those of the protocol, in its order")
-    answers = record.answers()
-    if len(asked) == len(expected):
-        return answers, True
-    first = parts(config, len(record.labels))[0][1]
-    whole = {mark: given.take(np.arange(first)) for mark, given in answers.items() if len(given) >= first}
-    if len(whole) < 2:
-        raise ValueError("the record lacks answers to the first images, without a mark and under one")
-    return whole, False
-
-
-def _combined(
-    answers: dict[int, Responses],
-    record: Record,
-    config: AuditConfig,
-    word: np.ndarray,
-    references: References | None,
-    alpha: float,
-    p_exact: float | None,
-) -> tuple[float, bool]:
+def _combined(trial: Trial, word: np.ndarray, alpha: float, p_exact: float | None) -> tuple[float, bool]:
     """The p-value of the committed test, and whether the audit reached one of its ends.
 
     A sequential audit spends half of the level on its first images, and half on all of them.
     """
-    if config.test == "exact":
+    if trial.config.test == "exact":
         return (1.0, False) if p_exact is None else (p_exact, True)
-    found = bets(answers, record, config, word, references, alpha / 2)
+    found = trial.bets(word, alpha / 2)
     p_value = 2 * min([found.p_value, *([] if p_exact is None else [p_exact])])
     return min(1.0, p_value), found.rejects or p_exact is not None
 
 
-def _published(
-    answers: dict[int, Responses], record: Record, word: np.ndarray, images: slice, alpha: float
-) -> dict[str, Any]:
+def _published(trial: Trial, word: np.ndarray) -> dict[str, Any]:
     """``delta_P``, WSR and the published t-test over all marks: images of other classes than the mark's."""
+    record, images = trial.record, np.arange(trial.images)
     nothing: dict[str, Any] = {"delta_p": 0.0, "wsr": 0.0, "published": {}}
     if record.classes != record.groups:
         return nothing
-    labels, before, after, targets = np.array(record.labels)[images], [], [], []
-    for mark, given in answers.items():
-        if mark == BENIGN:
-            continue
-        rows = np.flatnonzero((labels != word[mark]) & given.valid[images] & answers[BENIGN].valid[images])
-        before.append(answers[BENIGN].probabilities[rows])
+    labels, benign = np.array(record.labels)[images], trial.answers[BENIGN].take(images)
+    before, after, targets = [], [], []
+    for mark in trial.asked:
+        given = trial.answers[mark].take(images)
+        rows = np.flatnonzero((labels != word[mark]) & given.valid & benign.valid)
+        before.append(benign.probabilities[rows])
         after.append(given.probabilities[rows])
         targets.append(np.full(len(rows), word[mark]))
     target = np.concatenate(targets)
     if len(target) < 2:
         return nothing
     pair = [Responses(np.concatenate(p), record.access) for p in (before, after)]  # type: ignore[arg-type]
-    verdict = TESTS["paired_t"](TAU, alpha).run(pair[0], pair[1], target)
+    verdict = TESTS["paired_t"](TAU, trial.config.alpha).run(pair[0], pair[1], target)
     published = {"p_value": verdict.p_value, "accuses": verdict.rejected}
     return {"delta_p": verdict.delta_p, "wsr": verdict.wsr, "published": published}
 
 
-def _accuracy(benign: Responses, labels: np.ndarray, record: Record) -> float:
+def _accuracy(trial: Trial) -> float:
+    record, images = trial.record, np.arange(trial.images)
+    benign = trial.answers[BENIGN].take(images)
     if record.classes != record.groups or not benign.valid.any():
         return 0.0
-    return float((benign.predictions == labels)[benign.valid].mean())
+    return float((benign.predictions == np.array(record.labels)[images])[benign.valid].mean())
 
 
-def _conclude(
-    config: AuditConfig,
-    p_value: float,
-    lowest: float,
-    alpha: float,
-    marks: int,
-    record: Record,
-    as_good: int | None,
-    total: int | None,
-    effect: float,
-    answered: float,
-    ended: bool,
-) -> tuple[Decision, str]:
-    if lowest > alpha:
+def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
+    record, config, marks = trial.record, trial.config, trial.marks
+    p_value, alpha = outcome.p_value, outcome.alpha
+    if outcome.lowest > alpha:
         return "inconclusive", (
-            f"With {marks} marks and {record.groups} classes p cannot be below {lowest:.3g}, and this audit may use "
-            f"{alpha:.3g}. No answer could decide it; commit to {words.marks_needed(record.groups, alpha / 2)} marks."
+            f"With {marks} marks and {record.groups} classes p cannot be below {outcome.lowest:.3g}, and this audit "
+            f"may use {alpha:.3g}. No answer could decide it; commit to "
+            f"{words.marks_needed(record.groups, alpha / 2)} marks."
         )
-    if answered < config.answered:
+    if outcome.answered < config.answered:
         return "inconclusive", (
-            f"The model answered only {100 * answered:.0f} % of the images under some mark; the commitment asks for "
-            f"{100 * config.answered:.0f} %. It may decline marked images, which would bias any test."
+            f"The model answered only {100 * outcome.answered:.0f} % of the images under some mark; the commitment "
+            f"asks for {100 * config.answered:.0f} %. It may decline marked images, which would bias any test."
         )
-    if not ended:
+    if not outcome.ended:
         return "inconclusive", f"The audit was broken off after {len(record.queries)} images, too few for a result."
     each = f"{len(record.labels)} images without a mark, and the same images under each of {marks} marks"
-    if total is None or as_good is None:
+    if outcome.words is None or outcome.as_good is None:
         found = "On the first of these images alone, bets on the released assignment won"
     else:
-        kind = "possible" if total == words.count(marks, record.groups) else "randomly drawn"
-        found = f"Of {total:,} {kind} assignments, {as_good:,} fit the answers at least as well as the released one"
+        kind = "possible" if outcome.words == words.count(marks, record.groups) else "randomly drawn"
+        found = f"Of {outcome.words:,} {kind} assignments, {outcome.as_good:,} fit the answers at least as well "
+        found += "as the released one"
     if p_value > alpha:
         return "no evidence", (
             f"The audit sends {each}. {found}. A model that never saw the release gives such a result, or a stronger "
             f"one, with probability up to {p_value:.3g}; the commitment asks for {alpha:.3g} or less."
         )
-    if effect < config.least_effect:
+    if outcome.effect < config.least_effect:
         return "inconclusive", (
-            f"The audit sends {each}. {found} (p = {p_value:.3g}), but the effect of {effect:.3g} is smaller than the "
-            f"{config.least_effect:g} that was committed to as worth mentioning. The suspect may soften its answers; "
-            "if it gives labels, audit these."
+            f"The audit sends {each}. {found} (p = {p_value:.3g}), but the effect of {outcome.effect:.3g} is "
+            f"smaller than the {config.least_effect:g} that was committed to as worth mentioning. The suspect may "
+            "soften its answers; if it gives labels, audit these."
         )
     return "trained-on-it", (
         f"The audit sends {each}. Which class each mark was assigned to in the release was drawn at random, and a "

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.attacks import Attacker, Detector, TriggerInversion
-from sscl.audit.protocol import Record, References, ask
+from sscl.audit.protocol import Record, ask
+from sscl.audit.trial import References
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig, VerifyConfig

@@ -17,7 +17,8 @@ from torch import Tensor
 from sscl import seeds
 from sscl.artifacts import Slot, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker
-from sscl.audit.protocol import References, verification_images
+from sscl.audit.protocol import verification_images
+from sscl.audit.trial import References
 from sscl.benchmark.measure import craft_seconds, detector_scores, exact_finding, inversion_scores, suspect_scores
 from sscl.benchmark.plan import NONE, STRANGER, Cell, described
 from sscl.benchmark.workshop import Workshop

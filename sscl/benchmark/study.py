@@ -13,12 +13,13 @@ import numpy as np
 from torch import Tensor
 
 from sscl import seeds
-from sscl.audit.protocol import Record, References, ask
+from sscl.audit.protocol import Record, ask
+from sscl.audit.trial import References, enough
 from sscl.audit.verdict import Finding, decide
 from sscl.benchmark.plan import NONE, Cell
 from sscl.benchmark.run import Bench
 from sscl.compute import Compute
-from sscl.config import Config
+from sscl.config import AuditConfig, Config
 from sscl.data.store import load_split
 from sscl.evidence.commitment import Case, reference_effects, verification_set
 from sscl.models import Classifier
@@ -28,7 +29,7 @@ from sscl.oracles.classifier import InMemory
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import State
 from sscl.watermarks.io import GENERATOR, load_watermark
-from sscl.watermarks.ownership_code import OwnershipCode, with_word
+from sscl.watermarks.ownership_code import OwnershipCode
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,10 @@ class Study:
         found = reference_effects(Case(watermark, state, "", self.images, self.config.audit, oracle))
         return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found.items()}
 
+    @property
+    def exact(self) -> AuditConfig:
+        return replace(self.config.audit, test="exact")
+
     def opened(self, path: Path) -> Classifier:
         return self.compute.place(load_classifier(path)[0]).requires_grad_(False).eval()
 
@@ -99,15 +104,14 @@ class Study:
         """Everything that an audit asks; the word plays no part in it."""
         watermark, state = self.secret
         record = Record(self.test.classes, self.test.classes, self.images.labels.tolist())
-        ask(self.oracle(model), watermark, state, self.images, replace(self.config.audit, test="exact"), record)
+        ask(self.oracle(model), watermark, state, self.images, self.exact, record)
         return record
 
     def findings(self, record: Record, word: Tensor) -> Iterator[dict[str, Any]]:
         """Two rows: an API that gives probabilities, and one that gives labels."""
-        for access, seen in (("probabilities", record), ("labels", labels_only(record))):
-            exact = replace(self.config.audit, test="exact")
-            found = decide(seen, exact, word.numpy(), self.references[access])
-            sequential = self._sequential(record if access == "probabilities" else seen, word, access)
+        for access, seen in (("probabilities", record), ("labels", record.labels_only())):
+            found = decide(seen, self.exact, word.numpy(), self.references[access])
+            sequential = self._sequential(seen, word, access)
             yield {
                 "access": access,
                 "queries": found.queries,
@@ -126,7 +130,8 @@ class Study:
         taken = Record(record.classes, record.groups, record.labels, record.access)
         replay = Replay(record, self.oracle(self.opened(self.surrogate)).context)
         watermark, state = self.secret
-        ask(replay, watermark, with_word(state, word), self.images, config, taken, lambda _: self.references[access])
+        stop = enough(config, word.numpy(), config.alpha, lambda _: self.references[access])
+        ask(replay, watermark, state, self.images, config, taken, stop)
         return decide(taken, config, word.numpy(), self.references[access])
 
 
@@ -141,10 +146,3 @@ class Replay(InMemory):
     def answer(self, images: np.ndarray) -> Responses:
         rows = [self.known[hashlib.sha256(image.tobytes()).hexdigest()] for image in images]
         return Responses(np.array(rows), self.access)  # type: ignore[arg-type]
-
-
-def labels_only(record: Record) -> Record:
-    """The same audit of an API that tells nothing but the label."""
-    hot = np.eye(record.classes).tolist()
-    queries = [replace(query, answer=hot[int(np.argmax(query.answer or ()))]) for query in record.queries]
-    return replace(record, access="labels", queries=queries)

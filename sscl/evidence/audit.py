@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sscl.artifacts import read_json
 from sscl.audit.protocol import Record, ask, parts
 from sscl.audit.spending import level
+from sscl.audit.trial import enough
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig
@@ -137,25 +138,25 @@ def examine(
     if case.commitment and (wrong := out_of_order(case.commitment, case.pulse, case.stamped, started)):
         raise InputError(f"{wrong[0]}; such a result is not confirmatory")
     record = Record(len(oracle.context.class_names), case.images.classes, case.images.labels.tolist())
-    interruption = None
+    word, interruption = case.watermark.targets(case.state).numpy(), None
     alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
     try:
-        clean = partial(references_for, case.opening)
-        ask(oracle, case.watermark, case.state, case.images, case.config, record, clean, alpha)
+        stop = enough(case.config, word, alpha, partial(references_for, case.opening))
+        ask(oracle, case.watermark, case.state, case.images, case.config, record, stop)
     except BudgetError as error:
         interruption = str(error)
         if len(record.queries) < 2 * parts(case.config, len(case.images))[0][1]:
             raise
     references = references_for(case.opening, record)
     null = null_key(case.opening, case.pulse)
-    finding = decide(record, case.config, case.watermark.targets(case.state).numpy(), references, occasion, null)
+    finding = decide(record, case.config, word, references, occasion, null)
     answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
     audit = {
         "suspect": oracle.identity(),
         "class_names": list(oracle.context.class_names),
         "groups": case.images.classes,
         "labels": record.labels,
-        "word": case.watermark.targets(case.state).tolist(),
+        "word": word.tolist(),
         "protocol": asdict(case.config),
         "occasion": occasion,
         "access": record.access,

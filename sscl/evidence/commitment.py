@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from sscl.audit.protocol import BENIGN, Record, References, effects_of, parts, verification_images
+from sscl.audit.protocol import BENIGN, Record, ask, parts, verification_images
+from sscl.audit.trial import References, Trial
 from sscl.config import AuditConfig, BeaconConfig
 from sscl.errors import ConfigError
 from sscl.evidence import beacon
@@ -18,7 +19,7 @@ from sscl.evidence.canonical import canonical
 from sscl.keystream import Keystream
 from sscl.oracles import Oracle, nhwc
 from sscl.ownership import words
-from sscl.types import ImageSet, Responses
+from sscl.types import ImageSet
 from sscl.watermarks.base import State
 from sscl.watermarks.ownership_code import OwnershipCode
 
@@ -102,22 +103,16 @@ def sent_images(watermark: OwnershipCode, state: State, images: ImageSet) -> lis
 
 def reference_effects(case: Case) -> dict[str, dict[str, list[list[float]]]]:
     """The effects on the owner's clean model, for suspects that give probabilities and for those that give labels."""
-    answers = {
-        mark: case.reference.query(nhwc(sent)) for mark, sent in sent_images(case.watermark, case.state, case.images)
-    }
-    classes, marks = case.images.classes, range(case.watermark.options.marks)
-    found = {}
-    for access in ("probabilities", "labels"):
-        if access == "labels":
-            answers = {mark: Responses.of_labels(given.predictions, classes) for mark, given in answers.items()}
-        record = Record(classes, classes, case.images.labels.tolist(), access)
-        first = parts(case.config, len(case.images))[0][1]
-        spans = {"first": slice(0, first), "all": slice(0, len(case.images))}
-        found[access] = {
-            name: np.round(effects_of(answers, marks, span, record, case.config.statistic), 6).tolist()
-            for name, span in spans.items()
+    config, marks = replace(case.config, test="exact"), case.watermark.options.marks
+    record = Record(case.images.classes, case.images.classes, case.images.labels.tolist())
+    ask(case.reference, case.watermark, case.state, case.images, config, record)
+    spans = {"first": parts(case.config, len(case.images))[0][1], "all": len(case.images)}
+    return {
+        access: {
+            name: np.round(Trial(seen, config, marks).effects_over(span), 6).tolist() for name, span in spans.items()
         }
-    return found
+        for access, seen in (("probabilities", record), ("labels", record.labels_only()))
+    }
 
 
 def references_for(opening: dict[str, Any], record: Record) -> References:

@@ -81,6 +81,34 @@ def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarr
     return np.stack(rows)
 
 
+def less_reference(effects: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Effects without what a clean model shares: ``A - b R``, ``b >= 0`` by least squares between the centred matrices.
+
+    ``b`` follows from the answers alone, so every word is tested on the same matrix. A suspect that softens its answers
+    shrinks ``A`` and ``b`` alike, and does not hide behind a reference that is too large for it.
+
+    Args:
+        effects: ``A``, float64 (K, C). reference: ``R``, the same marks on a model that never saw them.
+    """
+    along = centred if len(effects) > 1 else _row_centred
+    a, r = along(effects), along(reference)
+    length = float((r * r).sum())
+    scale = max(0.0, float((a * r).sum()) / length) if length else 0.0
+    found: np.ndarray = effects - scale * reference
+    return found
+
+
+def centred(effects: np.ndarray) -> np.ndarray:
+    """Double-centred effects: what a mark does to all groups, and what draws all marks to a group, drop out."""
+    found: np.ndarray = _row_centred(effects) - effects.mean(axis=0, keepdims=True) + effects.mean()
+    return found
+
+
+def _row_centred(effects: np.ndarray) -> np.ndarray:
+    found: np.ndarray = effects - effects.mean(axis=1, keepdims=True)
+    return found
+
+
 def _attraction(answers: Responses, benign: Responses, groups: np.ndarray, count: int) -> np.ndarray:
     """float64 (N, C): how near each answer is to the clean ones of each group; 0 for a group without any."""
     one, other = (_unit(np.sqrt(responses.probabilities)) for responses in (answers, benign))

@@ -17,15 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sscl.ownership import words
+from sscl.ownership.effects import centred
 
 RESOLUTION = 1 << 40  # of the largest entry; sums of integers tie exactly, in whatever order they are added
-
-
-def centred(effects: np.ndarray) -> np.ndarray:
-    """Double-centred effects: what a mark does to all groups, and what draws all marks to a group, drop out."""
-    rows, columns = effects.mean(axis=1, keepdims=True), effects.mean(axis=0, keepdims=True)
-    found: np.ndarray = effects - rows - columns + effects.mean()
-    return found
 
 
 def integers(effects: np.ndarray) -> np.ndarray:

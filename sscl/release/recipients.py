@@ -17,7 +17,7 @@ import torch
 from sscl import seeds
 from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json, write_atomically, write_json
 from sscl.audit.protocol import Record, ask
-from sscl.audit.verdict import matrix_of, null_of
+from sscl.audit.trial import Trial, null_of
 from sscl.compute import Compute
 from sscl.config import NAME, Config, dump
 from sscl.data.store import Card
@@ -153,8 +153,8 @@ def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Tra
     record = Record(case.images.classes, case.images.classes, case.images.labels.tolist())
     config = replace(case.config, test="exact")
     ask(oracle, case.watermark, case.state, case.images, config, record)
-    matrix = matrix_of(record, config, references_for(case.opening, record))
-    null = null_of(matrix, null_key(case.opening, case.pulse))
+    trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record))
+    null = null_of(trial.matrix, null_key(case.opening, case.pulse))
     adjusted = corrected(null, words)
     return [
         Trace(name, null.p_value(word), adjusted[name], adjusted[name] <= config.alpha) for name, word in words.items()

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sscl.audit.protocol import Record, References, ask
+from sscl.audit.protocol import Record, ask
+from sscl.audit.trial import References, enough
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig
@@ -18,7 +19,7 @@ from sscl.oracles import Context, Oracle
 from sscl.ownership import words
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import State
-from sscl.watermarks.ownership_code import Options, OwnershipCode, with_word
+from sscl.watermarks.ownership_code import Options, OwnershipCode
 
 MARKS, GROUPS = 5, 6
 NAMES = tuple("abcdef")
@@ -90,8 +91,8 @@ def audited(
     """An audit under a word."""
     watermark = Stamps(suspect.context.compute, len(word))
     record, images = Record(GROUPS, GROUPS, world().labels.tolist()), world()
-    clean = (lambda _: references) if references else None
-    ask(suspect, watermark, with_word(State(), torch.from_numpy(word)), images, protocol, record, clean)
+    stop = enough(protocol, word, protocol.alpha, lambda _: references)
+    ask(suspect, watermark, State(), images, protocol, record, stop)
     return decide(record, protocol, word, references, **how), record
 
 

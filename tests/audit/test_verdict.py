@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sscl.audit.protocol import References
 from sscl.audit.spending import level
+from sscl.audit.trial import References
 from sscl.audit.verdict import decide
 from sscl.compute import Compute
 from sscl.errors import ConfigError
@@ -82,6 +82,20 @@ def test_references_take_away_what_clean_models_share(compute: Compute) -> None:
     found, _ = audited(suspect, word, config(), References(effects, effects))
     assert found.p_value == 1 / 720 < without.p_value
     assert found.p_plain == without.p_value
+
+
+def test_a_suspect_does_not_hide_behind_the_references_by_softening_its_answers(compute: Compute) -> None:
+    """The defect: subtracted as they are, they drown what soft answers say."""
+    word = drawn(2)
+
+    def guilty(softness: float) -> Suspect:
+        return Suspect(lambda m, i, s: softness * (noise(5)[m + 1] * 2 + knows(word, 2.0)(m, i, s)), compute)
+
+    clean = Suspect(lambda mark, image, seen: noise(5)[mark + 1] * 2 + np.eye(GROUPS)[image % GROUPS] * 2, compute)
+    effects = np.array(audited(clean, word, config())[0].effects)
+    for softness in (1.0, 0.1, 0.01):
+        found, _ = audited(guilty(softness), word, config(), References(effects, effects))
+        assert found.p_value == 1 / 720, softness
 
 
 def test_a_model_that_declines_marked_images_is_inconclusive(compute: Compute) -> None:

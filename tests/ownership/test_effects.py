@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import logit
 
 from sscl.ownership import exact
-from sscl.ownership.effects import LEAST, TEMPERATURE, attractions, effects
+from sscl.ownership.effects import LEAST, TEMPERATURE, attractions, centred, effects, less_reference
 from sscl.types import Responses
 
 GROUPS = np.array([0, 0, 1, 1, 2, 2])
@@ -108,3 +110,25 @@ def test_answers_to_other_images_are_refused() -> None:
         for matrix in (lambda m, g: effects(soft(rng), m, g, 3), lambda m, g: attractions(soft(rng), m, g, 3)):
             with pytest.raises(ValueError, match="must be to the same images"):
                 matrix(marked, groups)
+
+
+@given(st.integers(0, 1000), st.floats(0.01, 100))
+@settings(max_examples=30, deadline=None)
+def test_the_scale_of_the_reference_is_the_least_squares_one(seed: int, softness: float) -> None:
+    """Against numpy's own least squares, and the same up to scale when answers are softened."""
+    rng = np.random.default_rng(seed)
+    reference = rng.normal(size=(4, 6))
+    suspect = 2 * reference + rng.normal(size=(4, 6))
+    found = less_reference(suspect, reference)
+    design = centred(reference).reshape(-1, 1)
+    fitted = np.linalg.lstsq(design, centred(suspect).ravel(), rcond=None)[0][0]
+    np.testing.assert_allclose(suspect - max(0.0, fitted) * reference, found)
+    np.testing.assert_allclose(less_reference(softness * suspect, reference), softness * found, atol=1e-9)
+
+
+def test_a_reference_that_the_suspect_contradicts_is_left_out() -> None:
+    reference = np.random.default_rng(0).normal(size=(3, 4))
+    np.testing.assert_array_equal(less_reference(-reference, reference), -reference)
+    np.testing.assert_array_equal(less_reference(reference, np.zeros((3, 4))), reference)
+    one = reference[:1]
+    np.testing.assert_allclose(less_reference(one, one), np.zeros((1, 4)), atol=1e-12)

@@ -1,0 +1,145 @@
+"""A record read under its protocol: whole answers, effects, bets on the word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sscl.audit.protocol import BENIGN, Record, parts
+from sscl.config import AuditConfig
+from sscl.keystream import Keystream
+from sscl.ownership.effects import STATISTICS, less_reference
+from sscl.ownership.exact import Null
+from sscl.ownership.sequential import Wealth
+from sscl.types import Responses
+
+
+@dataclass(frozen=True)
+class References:
+    """What the owner's own clean model answers: effects that are subtracted from every suspect's.
+
+    Attributes:
+        first: float64 (K, C), over the first images alone. all: over all images.
+    """
+
+    first: np.ndarray
+    all: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was answered, and what was committed to.
+
+    Attributes:
+        record: what was asked and answered, perhaps broken off.
+        config: the committed protocol.
+        marks: how many marks it has.
+        references: effects on the owner's clean model, fixed with the commitment.
+    """
+
+    record: Record
+    config: AuditConfig
+    marks: int
+    references: References | None = None
+
+    @property
+    def first(self) -> int:
+        """How many images the first part of the audit has."""
+        return parts(self.config, len(self.record.labels))[0][1]
+
+    @cached_property
+    def full(self) -> bool:
+        """Whether every query was asked.
+
+        Raises:
+            ValueError: queries that are left out, moved or added: whoever could drop answers could accuse anybody.
+        """
+        asked = [(query.mark, query.image) for query in self.record.queries]
+        expected = [
+            (mark, image)
+            for first, last in parts(self.config, len(self.record.labels))
+            for mark in range(BENIGN, self.marks)
+            for image in range(first, last)
+        ]
+        if asked != expected[: len(asked)]:
+            raise ValueError("the queries are not those of the protocol, in its order")
+        return len(asked) == len(expected)
+
+    @cached_property
+    def answers(self) -> dict[int, Responses]:
+        """By mark, the answers to all images; to the first images, of the marks so far, if not all were asked.
+
+        Raises:
+            ValueError: not even one mark's answers to the first images.
+        """
+        answers = self.record.answers()
+        if self.full:
+            return answers
+        first = np.arange(self.first)
+        whole = {mark: given.take(first) for mark, given in answers.items() if len(given) >= self.first}
+        if len(whole) < 2:
+            raise ValueError("the record lacks answers to the first images, without a mark and under one")
+        return whole
+
+    @property
+    def asked(self) -> list[int]:
+        """The marks with whole answers."""
+        return [mark for mark in self.answers if mark != BENIGN]
+
+    @property
+    def images(self) -> int:
+        """To how many images there are whole answers, from the first on."""
+        return min(len(given) for given in self.answers.values())
+
+    @cached_property
+    def effects(self) -> np.ndarray:
+        """The matrix of effects of the marks asked, as the suspect answered."""
+        return self.effects_over(self.images)
+
+    @cached_property
+    def matrix(self) -> np.ndarray:
+        """The same without what the owner's clean model shares."""
+        if self.references is None:
+            return self.effects
+        reference = self.references.all if self.full else self.references.first
+        return less_reference(self.effects, reference[: len(self.effects)])
+
+    def effects_over(self, images: int, marks: int | None = None) -> np.ndarray:
+        """The matrix of effects over the first so many images, of the first so many marks."""
+        rows = np.arange(images)
+        benign, labels = self.answers[BENIGN].take(rows), np.array(self.record.labels)[rows]
+        marked = [self.answers[mark].take(rows) for mark in self.asked[:marks]]
+        return STATISTICS[self.config.statistic](benign, marked, labels, self.record.groups)
+
+    def bets(self, word: np.ndarray, alpha: float) -> Wealth:
+        """The sequential test over the marks' first images, in order, until it ends.
+
+        Each bet uses the answers under its mark and the marks before, and nothing after.
+        """
+        wealth = Wealth(alpha, self.marks, self.record.groups)
+        for number, group in enumerate(word[: len(self.asked)].tolist(), start=1):
+            if wealth.finished:
+                break
+            matrix = self.effects_over(self.first, number)
+            if self.references is not None:
+                matrix = less_reference(matrix, self.references.first[:number])
+            wealth.add(matrix[-1], group)
+        return wealth
+
+
+def enough(
+    config: AuditConfig, word: np.ndarray, alpha: float, references: Callable[[Record], References | None]
+) -> Callable[[Record], bool] | None:
+    """Tells of a sequential audit's first answers whether they are evidence enough; ``None`` for other tests."""
+    if config.test != "sequential":
+        return None
+    return lambda record: Trial(record, config, len(word), references(record)).bets(word, alpha / 2).rejects
+
+
+def null_of(matrix: np.ndarray, key: Keystream | None = None) -> Null:
+    """All words' statistics, or those of words drawn with the key, which neither answers nor references depend on."""
+    stream = Keystream(bytes(32)) if key is None else key
+    return Null.of(matrix, stream.part("drawn"))
