@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 
+def printable(text: str, longest: int = 200) -> str:
+    """One line of a stranger's text, without the characters that would change a terminal."""
+    line = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else "?" for c in line[: longest + 1])
+    return shown if len(shown) <= longest else shown[: longest - 3] + "..."
+
+
 class SSCLError(Exception):
     """Something failed while working (exit code 1)."""
 

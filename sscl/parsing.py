@@ -55,6 +55,11 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             raise ConfigError(f"{where}: expected a list, got {value!r}")
         inner = typing.get_args(hint)[0]
         return origin(_convert(item, inner, f"{where}.{number}") for number, item in enumerate(value))
+    if origin is dict:
+        inner = typing.get_args(hint)[1]
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ConfigError(f"{where}: expected keys with values, got {value!r}")
+        return {key: _convert(item, inner, f"{where}.{key}") for key, item in value.items()}
     if origin is Literal:
         if value in typing.get_args(hint) and not isinstance(value, bool):
             return value

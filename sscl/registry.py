@@ -40,6 +40,10 @@ class Registry(Generic[T]):
 
         return add
 
+    def registered(self, name: str) -> T:
+        """A member whose file is imported already; no other file is."""
+        return self._members[name]
+
     def __getitem__(self, name: str) -> T:
         self._discover()
         try:

@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 
 from sscl import progress
-from sscl.errors import SSCLError
+from sscl.errors import SSCLError, printable
 
-out_console = Console()
-err_console = Console(stderr=True, soft_wrap=True)
+out_console = Console(emoji=False)
+err_console = Console(stderr=True, soft_wrap=True, emoji=False)
 
 Params = Annotated[Path | None, typer.Option("--params", help="Parameter file.  [default: ./params.yaml]")]
 Profile = Annotated[str | None, typer.Option("--profile", "-p", help="A profile of the parameter file.")]
@@ -65,8 +65,8 @@ def reporting(debug: bool) -> Iterator[None]:
 
 
 def escape(text: str) -> str:
-    """The text on one line, its brackets no markup."""
-    return " ".join(text.split()).replace("[", r"\[")
+    """The text on one line, its brackets no markup, and nothing in it that changes the terminal."""
+    return printable(text, 4000).replace("[", r"\[")
 
 
 def execute(options: Options, work: Callable[[Any, Options], dict[str, Any]]) -> None:

@@ -163,6 +163,7 @@ def examine(
         "confirmatory": case.commitment is not None,
         "guarantees": guarantees(case.commitment, case.opening, case.pulse, case.stamped),
         "reader": oracle.reading,
+        "interface": oracle.interface,
         "started": min([started, *answered_at]).isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "interruption": interruption,

@@ -16,9 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sscl.artifacts import write_atomically
 from sscl.errors import InputError
 from sscl.evidence.canonical import canonical
+from sscl.foreign import content_of
 
 MANIFEST, SIGNATURE = "manifest.json", "signature.json"
 LARGEST = 1 << 28  # bytes; a bundle is some megabytes
+PARTS = 100
 
 
 def new_key() -> bytes:
@@ -63,17 +65,15 @@ def unpack(path: Path) -> tuple[dict[str, bytes], list[str]]:
         InputError: not a zip file.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path}: implausibly large for a bundle")
-        content = path.read_bytes()
+        content = content_of(path, LARGEST, "a bundle of evidence")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if len(archive.infolist()) > PARTS:
+                raise InputError(f"{path}: more than {PARTS} parts; a bundle has about ten")
             if sum(info.file_size for info in archive.infolist()) > LARGEST:
                 raise InputError(f"{path}: implausibly large for a bundle")
             if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
                 raise InputError(f"{path}: its parts are compressed, and a bundle's are stored as they are")
             parts = {name: archive.read(name) for name in archive.namelist()}
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, RuntimeError) as error:
         raise InputError(f"{path}: not an undamaged zip file ({error})") from None
     wrong = [] if pack(parts) == content else ["the file has bytes that are not of its parts"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ from sscl.evidence.commitment import (
     references_for,
 )
 from sscl.oracles.http import REFUSALS
-from sscl.oracles.http_answers import Reader
+from sscl.oracles.http_answers import Reader, Reading
 from sscl.parsing import parse
 from sscl.stages.names import COMMITMENT, FINDING, OPENING
 
@@ -33,7 +32,6 @@ AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
 PULSE, TOKEN = "pulse.json", "commitment.tsr"
 MOST = 100_000  # marks, images or classes of an audit
 LARGEST_ALPHA = 0.05
-PLAIN_PATH = re.compile(r"\$(\.[\w-]+|\[\d+\]|\[\*\]|\['[^'\]]+'\])*")
 REQUIRED = (AUDIT, QUERIES, FINDING)
 
 
@@ -133,11 +131,7 @@ def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
     lines = [json.loads(line) for line in content.splitlines()]
     if len(lines) != len(record.queries):
         return [f"{RAW}: {len(lines)} answers to {len(record.queries)} queries"]
-    paths = audit["reader"]
-    free = [path for path in paths.values() if path is not None and not PLAIN_PATH.fullmatch(path)]
-    if free:  # a path that picks or orders single numbers could give classes another order
-        return [f"{AUDIT}: the answer is read by {free[0]!r}, and only a path to one whole list is plain"]
-    reader = Reader(audit["class_names"], paths["probabilities"], paths["labels"], paths["scores"])
+    reader = Reader(audit["class_names"], parse(Reading, audit["reader"], "reader"))
     wrong = []
     for number, (line, query) in enumerate(zip(lines, record.queries, strict=True)):
         row = None if line["status"] in REFUSALS else reader.read(line["body"])

@@ -9,6 +9,8 @@ from sscl.artifacts import load_tensors, save_tensors
 from sscl.errors import InputError
 from sscl.models.base import CLASSIFIERS, Classifier, build
 
+LARGEST = (2048, 100_000)  # pixels, classes: a stranger's file must not make this process allocate without end
+
 
 def save_classifier(path: Path, model: Classifier, **metadata: Any) -> None:
     """Write weights, architecture and ``metadata`` (JSON values) to a safetensors file."""
@@ -34,6 +36,11 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
         raise InputError(
             f"{path}: a model of {metadata['classes']} classes, but the dataset has {classes}; train it on this dataset"
         )
+    sizes = (metadata["channels"], metadata["size"], metadata["classes"])
+    if not all(type(size) is int for size in sizes) or sizes[0] not in (1, 3) or not 1 <= sizes[1] <= LARGEST[0]:
+        raise InputError(f"{path}: channels, size or classes are those of no classifier; expected one that sscl wrote")
+    if not 1 <= sizes[2] <= LARGEST[1]:
+        raise InputError(f"{path}: {sizes[2]} classes; at most {LARGEST[1]:,} are read")
     model = build(metadata["model"], metadata["channels"], metadata["size"], metadata["classes"])
     try:
         model.load_state_dict(tensors)

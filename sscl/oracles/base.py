@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from sscl.compute import Compute
-from sscl.errors import InputError, SSCLError
+from sscl.errors import InputError, SSCLError, printable
 from sscl.parsing import parse
 from sscl.registry import Registry
 from sscl.types import Responses
@@ -42,6 +43,14 @@ class NoOptions:
     """An oracle without settings."""
 
 
+def shown(address: str) -> str:
+    """An address as messages and evidence may show it: without user, password, query and fragment."""
+    scheme, found, rest = address.partition("://")
+    if not found:
+        return printable(address)
+    return printable(f"{scheme}://{re.split('[?#]', rest)[0].rpartition('@')[2]}")
+
+
 class Oracle(ABC):
     """A suspicious model.
 
@@ -57,7 +66,17 @@ class Oracle(ABC):
     def __init__(self, address: str, context: Context, options: Any) -> None:
         self.address, self.context, self.options = address, context, options
         self.transcript: list[dict[str, Any]] = []  # an API's own words, one a query
-        self.reading: dict[str, str | None] | None = None  # how answers were read from them
+        self.reading: dict[str, Any] | None = None  # how answers were read from them
+
+    @classmethod
+    def settings(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The keys of an ``--oracle`` file as ``Options`` has them."""
+        return dict(given)
+
+    @property
+    def interface(self) -> dict[str, str]:
+        """How the suspect was spoken to, for the record; empty where there is only one way."""
+        return {}
 
     @classmethod
     @abstractmethod
@@ -85,7 +104,9 @@ class Oracle(ABC):
         try:
             responses = self.answer(images)
         except ValueError as error:
-            raise SuspectError(f"{self.address}: {error}; is this the suspect's usual interface?") from None
+            raise SuspectError(
+                f"{self.address}: {printable(str(error))}; is this the suspect's usual interface?"
+            ) from None
         expected = (len(images), len(self.context.class_names))
         if responses.probabilities.shape != expected:
             raise SuspectError(
@@ -108,44 +129,15 @@ def open_oracle(address: str, context: Context, settings: Mapping[str, Any] | No
     for name in ORACLES:
         kind = ORACLES[name]
         if kind.accepts(address):
-            options: object = parse(kind.Options, dict(settings or {}), f"oracle ({name})")
+            options: object = parse(kind.Options, kind.settings(settings or {}), f"oracle ({name})")
             return kind(address, context, options)
     raise InputError(
-        f"{address}: no address of a suspect; expected one such as "
+        f"{shown(address)}: no address of a suspect; expected one such as "
         f"{', '.join(ORACLES[name].example for name in ORACLES)}; pickles are never opened"
     )
-
-
-def to_probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Rows of a model's output, float (N, K), as probabilities: softmax unless they already are.
-
-    Raises:
-        ValueError: not two-dimensional, or not finite.
-    """
-    values = np.asarray(outputs, dtype=np.float64)
-    if values.ndim != 2 or not np.isfinite(values).all():
-        raise ValueError(f"the model's output must be finite (N, classes), got shape {values.shape}")
-    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
-        return values
-    shifted = np.exp(values - values.max(axis=1, keepdims=True))
-    probabilities: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 def nhwc(images: Tensor) -> np.ndarray:
     """uint8 (N, C, H, W) as oracles are asked: (N, H, W, C)."""
     array: np.ndarray = images.permute(0, 2, 3, 1).contiguous().numpy()
     return array
-
-
-def as_input(images: np.ndarray) -> np.ndarray:
-    """uint8 (N, H, W, C) as float32 (N, C, H, W) in [0, 1], which exported models take."""
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
-
-
-BATCH = 256
-
-
-def in_batches(images: np.ndarray) -> list[np.ndarray]:
-    """The images in chunks of at most ``BATCH``."""
-    return [images[i : i + BATCH] for i in range(0, len(images), BATCH)]

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 
 from sscl.artifacts import digest
+from sscl.foreign import regular
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
 from sscl.oracles.base import ORACLES, Context, Oracle
 from sscl.train import predict
 from sscl.types import Responses
+
+LARGEST = 1 << 33  # bytes of a file
 
 
 class InMemory(Oracle):
@@ -46,7 +49,8 @@ class LocalModel(InMemory):
     example = "model.safetensors"
 
     def __init__(self, address: str, context: Context, options: Any) -> None:
-        model, _ = load_classifier(Path(address), len(context.class_names))
+        path = regular(Path(address), LARGEST, "a classifier that sscl wrote")
+        model, _ = load_classifier(path, len(context.class_names))
         super().__init__(context.compute.place(model), context, address)
 
     @classmethod

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import httpx
 import numpy as np
 import tenacity
 
 from sscl.config import require
-from sscl.data.codec import encode_jpeg, encode_png
-from sscl.errors import InputError, SSCLError
-from sscl.oracles.base import ORACLES, Context, Oracle, SuspectError
-from sscl.oracles.http_answers import Reader
+from sscl.errors import ConfigError, InputError, SSCLError, printable
+from sscl.oracles.base import ORACLES, Context, Oracle, SuspectError, shown
+from sscl.oracles.http_answers import Reader, Reading
 from sscl.oracles.http_cache import ResponseCache
+from sscl.oracles.http_requests import PRESETS, Asking
 from sscl.types import Responses
 
 REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
 LONGEST_WAIT = 60.0
+LARGEST_REPLY = 1 << 20  # bytes
+FIRST_DECLINED = 3  # images without a mark that are declined before anything is answered: the request is wrong
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the API is spoken to. ``body`` is JSON in which ``{image}`` stands for the image in base64."""
+    """How the API is spoken to, and how fast; ``asking`` and ``reading`` have their keys beside these in the file.
 
-    request: Literal["multipart", "json"] = "multipart"
-    field: str = "file"
-    body: str = '{"image": "{image}"}'
-    image_format: Literal["png", "jpeg"] = "png"
-    jpeg_quality: int = 95
-    probabilities: str | None = None
-    labels: str | None = None
-    scores: str | None = None
+    Attributes:
+        auth_env, auth_header: environment variable with the header's whole value, and the header.
+        per_second, budget: pace, and the most requests that may be sent.
+        timeout: seconds for a reply, from the first byte sent to the last received. retries: of what passes by itself.
+    """
+
+    asking: Asking = field(default_factory=Asking)
+    reading: Reading = field(default_factory=lambda: Reading(probabilities="$.probabilities"))
     auth_header: str = "Authorization"
     auth_env: str | None = None
     per_second: float | None = None
@@ -46,8 +48,6 @@ class Options:
     retries: int = 5
 
     def __post_init__(self) -> None:
-        require("{image}" in self.body, "body", self.body, "JSON with {image} in it")
-        require(1 <= self.jpeg_quality <= 100, "jpeg_quality", self.jpeg_quality, "1 to 100")
         require(self.per_second is None or self.per_second > 0, "per_second", self.per_second, "a positive rate")
         require(self.budget is None or self.budget >= 1, "budget", self.budget, "1 or more queries")
         require(self.timeout > 0, "timeout", self.timeout, "seconds")
@@ -79,30 +79,45 @@ class HttpEndpoint(Oracle):
     example = "https://host/predict"
 
     def __init__(self, address: str, context: Context, options: Any) -> None:
-        self._url = address  # may hold credentials; `address` is what messages and evidence show
-        super().__init__(str(httpx.URL(address).copy_with(userinfo=b"", query=None)), context, options)
-        self._reader = Reader(context.class_names, options.probabilities, options.labels, options.scores)
-        self.reading = {name: getattr(options, name) for name in ("probabilities", "labels", "scores")}
-        headers = {}
-        if options.auth_env:
-            if not os.environ.get(options.auth_env):
-                raise InputError(f"oracle.auth_env: ${options.auth_env} is not set; put the API's credential there")
-            headers[options.auth_header] = os.environ[options.auth_env]
-        self._headers = headers
-        asked = json.dumps(
-            [
-                str(httpx.URL(address).copy_with(userinfo=b"")),
-                {k: v for k, v in asdict(options).items() if k in _DEFINE_ANSWER},
-            ]
-        )
+        try:
+            url = httpx.URL(address)
+        except httpx.InvalidURL as error:
+            raise InputError(f"{shown(address)}: not a URL ({error})") from None
+        if url.userinfo:
+            raise InputError(
+                f"{shown(address)}: the address has a password in it; put the whole header into an environment "
+                "variable and name that in oracle.auth_env"
+            )
+        super().__init__(shown(address), context, options)
+        self._url = address  # may hold a key after the question mark; `address` is what messages and evidence show
+        self._reader = Reader(context.class_names, options.reading)
+        self.reading = asdict(options.reading)
+        self._headers = {"Accept-Encoding": "identity"} | _credential(options)
+        asked = json.dumps([str(url), asdict(options.asking)])
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self._cache = ResponseCache(context.state / name if context.state else None)
         self._last = 0.0
+        self._declined: int | None = 0  # replies that declined an image before the first answer
         self.paid = len(self._cache)  # the budget is the audit's, however often it is taken up again
 
     @classmethod
     def accepts(cls, address: str) -> bool:
-        return address.startswith(("http://", "https://"))
+        return address.lower().startswith(("http://", "https://"))
+
+    @classmethod
+    def settings(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The keys of ``asking`` and ``reading`` moved to their places, a preset filled in."""
+        flat = dict(given)
+        preset = flat.pop("preset", None)
+        if preset is not None:
+            if preset not in PRESETS:
+                raise ConfigError(f"oracle.preset: {preset!r} is not one of {', '.join(PRESETS)}")
+            flat = PRESETS[preset] | flat
+        found: dict[str, Any] = {"asking": {}, "reading": {}}
+        for part, kind in (("asking", Asking), ("reading", Reading)):
+            names = {entry.name for entry in fields(kind)}
+            found[part] = {name: flat.pop(name) for name in list(flat) if name in names}
+        return found | flat
 
     def identity(self) -> dict[str, str]:
         return {"kind": "http", "url": self.address}
@@ -118,28 +133,37 @@ class HttpEndpoint(Oracle):
         return Responses(rows, self._reader.access, answered)
 
     def _one(self, client: httpx.Client, image: np.ndarray) -> np.ndarray | None:
-        pixels = image[:, :, 0] if image.shape[2] == 1 else image
-        jpeg = self.options.image_format == "jpeg"
-        content = encode_jpeg(pixels, self.options.jpeg_quality) if jpeg else encode_png(pixels)
+        content = self.options.asking.file(image)
         key = hashlib.sha256(content).hexdigest()
         kept = self._cache.get(key)
+        row = None
+        if kept is not None and kept["status"] not in REFUSALS:
+            try:
+                row = self._reader.read(kept["body"])
+            except ValueError:  # of a run with other settings
+                kept = None
         if kept is None:
-            status, body = self._ask(client, content)
+            status, body, row = self._ask(client, image, content)
             kept = self._cache.put(key, status, body)
+        if row is None and self._declined is not None:
+            self._declined += 1
+            if self._declined == FIRST_DECLINED:
+                raise SuspectError(
+                    f"{self.address}: declines the first {FIRST_DECLINED} images, which have no mark (HTTP "
+                    f"{kept['status']}: {printable(kept['body'], 100)}); correct request, field or body"
+                )
+        elif row is not None:
+            self._declined = None
         self.transcript.append(kept)
-        if kept["status"] in REFUSALS:
-            return None
-        try:
-            return self._reader.read(kept["body"])
-        except ValueError as error:
-            raise SuspectError(f"{self.address}: {error}; correct the oracle's settings") from None
+        return row
 
-    def _ask(self, client: httpx.Client, content: bytes) -> tuple[int, str]:
-        """Status and body of a request that the server took or declined.
+    def _ask(self, client: httpx.Client, image: np.ndarray, content: bytes) -> tuple[int, str, np.ndarray | None]:
+        """Status and body of a reply, and the answer in it; ``None`` if the server declined the image.
 
         Raises:
             SSCLError: it keeps failing; the audit goes on from here when it is run again.
             BudgetError: no query is left.
+            SuspectError: it replies with what is no answer.
         """
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(1 + self.options.retries),
@@ -148,14 +172,14 @@ class HttpEndpoint(Oracle):
             reraise=True,
         )
         try:
-            return retrying(self._attempt, client, content)
+            return retrying(self._attempt, client, self.options.asking.of(image, content))
         except _TransientError as error:
             raise SSCLError(
                 f"{self.address}: {error} after {1 + self.options.retries} attempts; run the same command again to go "
                 "on, answers so far are kept"
             ) from None
 
-    def _attempt(self, client: httpx.Client, content: bytes) -> tuple[int, str]:
+    def _attempt(self, client: httpx.Client, request: dict[str, Any]) -> tuple[int, str, np.ndarray | None]:
         if self.options.budget is not None and self.paid >= self.options.budget:
             raise BudgetError(f"{self.address}: the budget of {self.options.budget} queries is spent")
         if self.options.per_second:
@@ -163,34 +187,68 @@ class HttpEndpoint(Oracle):
         self._last = time.monotonic()
         self.paid += 1
         try:
-            response = client.post(self._url, **self._request(content))
-            body = response.text
+            with client.stream("POST", self._url, **request) as response:
+                body = self._body(response)
         except httpx.TransportError as error:
-            raise _TransientError(f"{type(error).__name__} ({error})") from None
+            raise _TransientError(f"{type(error).__name__} ({printable(str(error), 100)})") from None
         status = response.status_code
         if status == 429 or status >= 500:
             raise _TransientError(f"HTTP {status}", _retry_after(response))
         if status in (401, 403):
             raise InputError(f"{self.address}: HTTP {status}; set oracle.auth_env to the variable with the credential")
-        if status not in REFUSALS and not response.is_success:
+        if status in REFUSALS:
+            return status, body, None
+        if response.is_redirect:
+            target = shown(response.headers.get("Location", "?"))
+            raise InputError(
+                f"{self.address}: HTTP {status}, it has moved to {target}; use that address if you trust it"
+            )
+        if not response.is_success:
             raise InputError(f"{self.address}: HTTP {status}; is the URL right?")
-        if response.is_success:
-            try:
-                json.loads(body)
-            except json.JSONDecodeError:
-                raise _TransientError("the answer is not JSON") from None
-        return status, body
+        if status == 202:
+            raise _TransientError(f"HTTP 202, no answer yet ({printable(body, 80)})")
+        try:
+            return status, body, self._reader.read(body)
+        except ValueError as error:
+            if _passing(body):
+                raise _TransientError(f"an error instead of an answer ({printable(body, 100)})") from None
+            raise SuspectError(f"{self.address}: {error}") from None
 
-    def _request(self, content: bytes) -> dict[str, Any]:
-        kind = self.options.image_format
-        if self.options.request == "multipart":
-            return {"files": {self.options.field: (f"image.{kind}", content, f"image/{kind}")}}
-        body = self.options.body.replace("{image}", base64.b64encode(content).decode())
-        return {"content": body.encode(), "headers": {"Content-Type": "application/json"}}
+    def _body(self, response: httpx.Response) -> str:
+        """The reply, bounded in size and time; compressed ones are refused, they can be far larger than they look."""
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise SuspectError(f"{self.address}: the reply is compressed although it must not be")
+        content, end = b"", self._last + self.options.timeout
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > LARGEST_REPLY:
+                raise SuspectError(f"{self.address}: a reply of more than {LARGEST_REPLY >> 20} MiB; is the URL right?")
+            if time.monotonic() > end:
+                raise httpx.ReadTimeout("the reply did not end in time")
+        return content.decode("utf-8", errors="replace")
 
 
-# Settings that decide what is asked; pacing and credentials do not change the answers.
-_DEFINE_ANSWER = ("request", "field", "body", "image_format", "jpeg_quality")
+def _credential(options: Options) -> dict[str, str]:
+    """The header with the credential, whose value is never shown."""
+    if not options.auth_env:
+        return {}
+    value = os.environ.get(options.auth_env, "").strip()
+    if not value:
+        raise InputError(f"oracle.auth_env: ${options.auth_env} is not set; put the API's credential there")
+    if not (value.isascii() and value.isprintable()):
+        raise InputError(f"oracle.auth_env: ${options.auth_env} has characters that no header can have; remove them")
+    return {options.auth_header: value}
+
+
+def _passing(body: str) -> bool:
+    """Whether a reply with status 200 is cut off, or says that something failed: worth another try."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return True
+    return isinstance(document, dict) and bool({"error", "errors", "detail", "message"} & set(document))
+
+
 _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,7 +31,8 @@ class PythonCallable(Oracle):
         super().__init__(address, context, options)
         module, _, name = address.partition(":")
         try:
-            self._function = getattr(importlib.import_module(module), name)
+            with _from_here():
+                self._function = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
             raise InputError(f"{address}: {error}; expected pkg.mod:function, importable from here") from None
 
@@ -43,3 +48,13 @@ class PythonCallable(Oracle):
 
     def identity(self) -> dict[str, str]:
         return {"kind": "callable", "function": self.address}
+
+
+@contextmanager
+def _from_here() -> Iterator[None]:
+    """The current folder is where modules are looked for first, as with ``python -m``."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path.remove(os.getcwd())

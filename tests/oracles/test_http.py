@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import gzip
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import Response
+from fastapi.responses import StreamingResponse
 
 from examples.suspect_server import make_app
 from sscl.compute import Compute
@@ -22,10 +25,14 @@ from sscl.oracles import http as module
 from sscl.oracles.base import SuspectError
 from sscl.oracles.http import BudgetError
 from sscl.oracles.http_cache import ResponseCache
+from sscl.oracles.http_requests import PRESETS
 from tests.serving import serving
 
 NAMES = ("0", "1", "2")
 IMAGES = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8, 1)
+HF = {"probabilities": None, "labels": "$[*].label", "scores": "$[*].score"}
+ANIMALS = {"cat": "0", "dog": "1", "fox": "2"}
+DATA = "$.outputs[0].data"
 Serve = Callable[..., tuple[str, Any]]
 
 
@@ -151,26 +158,122 @@ def test_budget_and_pace(serve: Serve, compute: Compute) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "meets"),
+    ("answer", "meets"),
     [
-        ([0.33, 0.33, 0.33], "answers"),
+        ([0.33, 0.33, 0.33], None),
+        ([[0.2, 0.3, 0.5]], None),
+        ({"1": 0.3, "0": 0.2, "2": 0.5}, None),
+        ({"LABEL_1": 0.3, "LABEL_0": 0.2, "LABEL_2": 0.5}, None),
         ([0.5, 0.5, 0.5], "sum to one"),
         ([0.5, 0.5], "2 probabilities in the answer, the dataset has 3"),
-        ([None, 0.5, 0.5], "abstains"),
-        ([-0.5, 1.0, 0.5], "abstains"),
+        ([None, 0.5, 0.5], "are no numbers"),
+        (["0.2", "0.3", "0.5"], "are no numbers"),
+        ([True, False, False], "are no numbers"),
+        ([-0.5, 1.0, 0.5], "set scale: logits"),
+        ([20.0, 30.0, 50.0], "set scale: percent"),
+        ([{"label": "0", "score": 1.0}], "set labels and scores"),
+        ({"0": 0.5, "1": 0.5}, "2 classes in the answer"),
+        ({"a": 0.5, "b": 0.5, "c": 0}, "set names"),
+        (None, "nothing at"),
+        ("text", "are no numbers"),
+        ([], "0 probabilities"),
+        ([10**400, 0, 0], "too large"),
     ],
-    ids=["rounded", "no distribution", "wrong class count", "NaN", "negative"],
 )
-def test_what_is_no_answer(row: list[float], meets: str, serve: Serve, compute: Compute) -> None:
-    url, _ = serve(lambda n, body: {"probabilities": row})
+def test_what_is_an_answer_and_what_is_none(answer: object, meets: str | None, serve: Serve, compute: Compute) -> None:
+    """The first reply that is no answer ends the audit, with the key to set; it is no abstention."""
+    url, app = serve(lambda n, body: {"probabilities": answer})
     oracle = client(url, compute)
-    if meets == "answers":
+    if meets is None:
         assert oracle.query(IMAGES).valid.all()
-    elif meets == "abstains":
-        assert not oracle.query(IMAGES).valid.any()
-    else:
-        with pytest.raises(SuspectError, match=meets):
-            oracle.query(IMAGES)
+        return
+    with pytest.raises(SuspectError, match=meets):
+        oracle.query(IMAGES)
+    assert app.state.count <= 4
+
+
+@pytest.mark.parametrize(
+    ("body", "settings"),
+    [
+        ({"logits": [0.0, 1.0, 2.0]}, {"probabilities": "$.logits", "scale": "logits"}),
+        ({"p": [9.003, 24.473, 66.524]}, {"probabilities": "$.p", "scale": "percent"}),
+        ([{"label": f"LABEL_{i}", "score": s} for i, s in ((2, 0.66524), (1, 0.24473), (0, 0.09003))], HF),
+        ({"p": {"cat": 0.09003, "dog": 0.24473, "fox": 0.66524}}, {"probabilities": "$.p", "names": ANIMALS}),
+        ({"outputs": [{"data": [0.09003, 0.24473, 0.66524]}]}, {"preset": "kserve_v2", "probabilities": DATA}),
+    ],
+)
+def test_mappings(body: Any, settings: dict[str, Any], serve: Serve, compute: Compute) -> None:
+    url, _ = serve(lambda n, _: Response(json.dumps(body), media_type="application/json"))
+    given = {"request": "multipart", **settings}
+    row = open_oracle(url, Context(NAMES, compute), given).query(IMAGES[:1]).probabilities[0]
+    np.testing.assert_allclose(row, [0.09003, 0.24473, 0.66524], atol=1e-4)
+
+
+def test_json_in_a_string(serve: Serve, compute: Compute) -> None:
+    text = json.dumps(json.dumps({"probabilities": [0.2, 0.3, 0.5]}))
+    url, _ = serve(lambda n, _: Response(text, media_type="application/json"))
+    np.testing.assert_allclose(client(url, compute).query(IMAGES[:1]).probabilities, [[0.2, 0.3, 0.5]])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Response('{"id": "job-1"}', status_code=202, media_type="application/json"),
+        Response('{"error": "rate limit exceeded"}', media_type="application/json"),
+    ],
+    ids=["202", "error with 200"],
+)
+def test_a_reply_that_is_no_answer_yet_is_asked_again(
+    reply: Response, serve: Serve, compute: Compute, tmp_path: Path
+) -> None:
+    """The defect: such replies were kept for ever."""
+    url, app = serve(lambda n, body: reply if n <= 3 else None)
+    with pytest.raises(SSCLError, match="after 2 attempts; run the same command again"):
+        client(url, compute, tmp_path, retries=1).query(IMAGES)
+    answers = client(url, compute, tmp_path, retries=1).query(IMAGES)
+    np.testing.assert_allclose(answers.probabilities, predict(IMAGES))
+    assert app.state.count == 3 + len(IMAGES)
+
+
+def large() -> Iterator[bytes]:
+    for _ in range(40):
+        yield b" " * 65536
+
+
+@pytest.mark.parametrize(
+    ("reply", "meets"),
+    [
+        (lambda: StreamingResponse(large()), "more than 1 MiB"),
+        (lambda: Response(gzip.compress(b" " * 10**8), headers={"Content-Encoding": "gzip"}), "compressed"),
+        (lambda: Response("[" * 100_000, media_type="application/json"), "after 1 attempts"),
+        (lambda: Response(status_code=307, headers={"Location": "http://a:b@other/x?k=1"}), "moved to http://other/x;"),
+    ],
+    ids=["large", "compressed", "deep", "redirect"],
+)
+def test_replies_are_bounded(reply: Callable[[], Response], meets: str, serve: Serve, compute: Compute) -> None:
+    url, _ = serve(lambda n, body: reply())
+    with pytest.raises(SSCLError, match=meets):
+        client(url, compute, retries=0).query(IMAGES)
+
+
+def test_a_reply_that_trickles_times_out(serve: Serve, compute: Compute) -> None:
+    def trickle() -> Iterator[bytes]:
+        for _ in range(20):
+            time.sleep(0.05)
+            yield b" "
+
+    url, _ = serve(lambda n, body: StreamingResponse(trickle()))
+    started = time.monotonic()
+    with pytest.raises(SSCLError, match="did not end in time"):
+        client(url, compute, timeout=0.3, retries=0).query(IMAGES)
+    assert time.monotonic() - started < 3
+
+
+def test_a_request_that_is_always_declined_ends_at_once(serve: Serve, compute: Compute) -> None:
+    url, app = serve(lambda n, body: Response('{"detail": "field image is missing"}', status_code=422))
+    with pytest.raises(SuspectError, match=r"declines the first 3 images.*field image is missing"):
+        client(url, compute).query(IMAGES)
+    assert app.state.count == 3
 
 
 def test_refused_images_are_abstentions(serve: Serve, compute: Compute) -> None:
@@ -188,9 +291,12 @@ def test_credentials(serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyP
     assert app.state.authorization == "Bearer very-secret"
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"very-secret" not in written
-    with_password = client(url.replace("http://", "http://user:pass@") + "?key=word", compute)
-    assert with_password.address == url
-    assert with_password.identity() == {"kind": "http", "url": url}
+    with_key = client(url + "?key=word", compute)
+    assert with_key.address == url
+    assert with_key.identity() == {"kind": "http", "url": url}
+    with pytest.raises(InputError, match="has a password in it") as error:
+        client(url.replace("http://", "HTTP://user:pass@"), compute)
+    assert "pass@" not in str(error.value)
     url, _ = serve(lambda n, body: Response(status_code=401))
     with pytest.raises(InputError, match="HTTP 401"):
         client(url, compute).query(IMAGES)
@@ -199,5 +305,41 @@ def test_credentials(serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyP
 def test_settings_must_say_where_the_answer_is(compute: Compute) -> None:
     with pytest.raises(ConfigError, match="either `probabilities` or `labels`"):
         client("http://host/", compute, labels="$.x")
-    with pytest.raises(ConfigError, match="not a JSONPath"):
-        client("http://host/", compute, probabilities="$[[")
+    for path in ("$[[", "$..*", "$[?(@.a > 1)]", "$.a[0,1]"):
+        with pytest.raises(ConfigError, match="not a plain JSONPath"):
+            client("http://host/", compute, probabilities=path)
+    with pytest.raises(ConfigError, match="'kserve' is not one of kserve_v2"):
+        client("http://host/", compute, preset="kserve")
+
+
+def test_a_credential_with_a_line_break(serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The defect: the HTTP library's error shows the whole header."""
+    url, app = serve()
+    monkeypatch.setenv("SUSPECT_TOKEN", "Bearer very-secret\n")
+    client(url, compute, auth_env="SUSPECT_TOKEN").query(IMAGES[:1])
+    assert app.state.authorization == "Bearer very-secret"
+    monkeypatch.setenv("SUSPECT_TOKEN", "Bearer very\nsecret")
+    with pytest.raises(InputError, match="characters that no header can have") as error:
+        client(url, compute, auth_env="SUSPECT_TOKEN")
+    assert "very" not in str(error.value)
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_presets_are_whole(preset: str, compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = {
+        "kserve_v2": {"outputs": [{"name": "y", "shape": [1, 3], "datatype": "FP32", "data": [0.2, 0.3, 0.5]}]},
+        "tf_serving": {"predictions": [[0.2, 0.3, 0.5]]},
+        "torchserve": {"0": 0.2, "1": 0.3, "2": 0.5},
+        "hugging_face": [{"label": "2", "score": 0.5}, {"label": "1", "score": 0.3}, {"label": "0", "score": 0.2}],
+    }
+    seen: list[httpx.Request] = []
+    transport = httpx.MockTransport(lambda r: (seen.append(r), httpx.Response(200, json=replies[preset]))[1])
+    monkeypatch.setattr(module.httpx, "Client", functools.partial(httpx.Client, transport=transport))
+    oracle = open_oracle("http://host/", Context(NAMES, compute), {"preset": preset})
+    np.testing.assert_allclose(oracle.query(IMAGES[:1]).probabilities, [[0.2, 0.3, 0.5]])
+    if preset == "kserve_v2":
+        tensor = json.loads(seen[0].content)["inputs"][0]
+        assert tensor["shape"] == [1, 1, 8, 8]
+        np.testing.assert_allclose(np.array(tensor["data"]), IMAGES[0].transpose(2, 0, 1) / 255, atol=1e-5)
+    if preset == "tf_serving":
+        assert np.array(json.loads(seen[0].content)["instances"]).shape == (1, 8, 8, 1)

@@ -1,0 +1,264 @@
+"""Hostile and broken models in the sandbox: they end in one line, and nothing outside changes."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from sscl.sandbox import process as module
+from sscl.sandbox.frames import BrokenError, receive, send
+from sscl.sandbox.process import Sandbox, SandboxError
+
+pytestmark = pytest.mark.slow
+MEMORY = 4 << 30
+IMAGES = np.zeros((2, 1, 4, 4), dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is on its way out
+        yield
+
+
+def scripted(model: nn.Module) -> bytes:
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(model), buffer)  # type: ignore[no-untyped-call]
+    return buffer.getvalue()
+
+
+class Reads(nn.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.from_file(self.path, False, 6, dtype=torch.uint8).float()[None]
+
+
+class Writes(Reads):
+    def forward(self, x: Tensor) -> Tensor:
+        torch.save(x, self.path)
+        return x.flatten(1)[:, :3]
+
+
+class Maps(Reads):
+    """Writes through a shared mapping, which makes the file."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.from_file(self.path, True, 6, dtype=torch.uint8).fill_(7).float()[None]
+
+
+class Loops(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        total = x.sum()
+        while bool(total < 1):
+            total = total * 0
+        return x.flatten(1)
+
+
+class Hoards(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ones(1 << 34).sum().expand(2, 3)
+
+
+@pytest.mark.parametrize("model", [Reads, Writes, Maps])
+def test_torchscript_reaches_no_file(model: type[Reads], tmp_path: Path) -> None:
+    """The defect: its operators read and write any file of who opens it."""
+    target = tmp_path / "secret"
+    target.write_bytes(b"secret")
+    target.chmod(0o666)
+    content = scripted(model(str(target)))
+    sandbox = Sandbox("torchscript", content, 60, MEMORY)
+    said = "Permission"
+    try:  # saving fails silently
+        outputs, _ = sandbox.run(IMAGES)
+        assert not outputs[0][1].any()
+    except SandboxError as error:
+        said = str(error)
+    assert "ermi" in said
+    assert target.read_bytes() == b"secret"
+    outside = torch.jit.load(io.BytesIO(content))(torch.zeros(2, 1, 4, 4))  # type: ignore[no-untyped-call]
+    assert outside[0].tolist() == list(b"secret") or target.read_bytes() != b"secret"
+
+
+class Bomb:
+    """Runs code where it is unpickled."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (exec, (self.code,))
+
+
+def hostile_export(code: str) -> bytes:
+    """A ``.pt2`` of which every pickle runs code."""
+    import zipfile
+
+    class Three(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)[:, :3]
+
+    plain, bomb, hostile = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    torch.export.save(torch.export.export(Three(), (torch.zeros(2, 1, 4, 4),)), plain)
+    torch.save(Bomb(code), bomb)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(hostile, "w") as target:
+        for info in source.infolist():
+            loaded = info.filename.endswith(".pt") or "sample_inputs" in info.filename
+            target.writestr(info, bomb.getvalue() if loaded else source.read(info))
+    return hostile.getvalue()
+
+
+def test_code_in_an_export_has_no_rights(tmp_path: Path) -> None:
+    """The defect: pickles in it ran with all rights of the auditor."""
+    mark = tmp_path / "ran"
+    code = f"open({str(mark)!r}, 'w').close()"
+    namespace: dict[str, object] = {}
+    exec(code, namespace)  # outside, it does what it should not
+    assert mark.exists()
+    mark.unlink()
+    with pytest.raises(SandboxError):
+        Sandbox("exported", hostile_export(code), 120, MEMORY).run(IMAGES)
+    assert not mark.exists()
+
+
+def test_a_loop_ends_at_the_limit() -> None:
+    sandbox = Sandbox("torchscript", scripted(Loops()), 8, MEMORY)
+    started = time.monotonic()
+    with pytest.raises(SandboxError, match="did not end within 8 s"):
+        sandbox.run(IMAGES)
+    assert time.monotonic() - started < 20
+
+
+def test_memory_is_bounded() -> None:
+    with pytest.raises(SandboxError):
+        Sandbox("torchscript", scripted(Hoards()), 60, MEMORY).run(IMAGES)
+
+
+def onnx_loop() -> bytes:
+    """A loop of 2^62 turns."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["again"]), helper.make_node("Identity", ["a"], ["b"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("a", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("b", TensorProto.FLOAT, None),
+        ],
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["turns", "yes", "x"], ["y"], body=body)],
+        "loop",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [
+            helper.make_tensor("turns", TensorProto.INT64, [], [1 << 62]),
+            helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def test_an_onnx_loop_ends_at_the_limit() -> None:
+    with pytest.raises(SandboxError, match="did not end within 3 s"):
+        Sandbox("onnx", onnx_loop(), 3, MEMORY).run(np.zeros((2, 3), dtype=np.float32))
+
+
+def test_onnx_weights_in_other_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(bytes(12))
+    tensor = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=str(tmp_path / "weights"))
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [tensor],
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    with pytest.raises(SandboxError):
+        Sandbox("onnx", content, 30, MEMORY)
+
+
+def test_credentials_are_not_in_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    sandbox = Sandbox("torchscript", scripted(Loops()), 60, MEMORY)
+    with open(f"/proc/{sandbox._process.pid}/environ", "rb") as file:
+        assert b"very-secret" not in file.read()
+
+
+def test_errors_of_a_model_are_one_printable_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "receive", lambda *_: ({"error": "a\x1b[31m red\nline\u202e"}, b""))
+    with pytest.raises(SandboxError) as error:
+        Sandbox("onnx", b"", 30, MEMORY)
+    assert str(error.value) == "a?[31m red line?"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff" * 16,
+        (5).to_bytes(8, "big") + b"{}}}}",
+        (2).to_bytes(8, "big") + b"[]",
+        (2).to_bytes(8, "big") + b"{}",
+        (12).to_bytes(8, "big") + b'{"bytes":-1}',
+        (20).to_bytes(8, "big") + b'{"bytes":9999999999}',
+        (60_000).to_bytes(8, "big") + b"[" * 60_000,
+    ],
+)
+def test_messages_that_are_none(content: bytes) -> None:
+    with pytest.raises(BrokenError):
+        receive(io.BytesIO(content), 1000)
+
+
+def test_messages_go_round() -> None:
+    stream = io.BytesIO()
+    send(stream, {"shape": [1, 2]}, b"payload")
+    stream.seek(0)
+    assert receive(stream) == ({"shape": [1, 2], "bytes": 7}, b"payload")
+
+
+def test_it_ends_with_who_asked() -> None:
+    sandbox = Sandbox("onnx", _tiny(), 30, MEMORY)
+    pid = sandbox._process.pid
+    del sandbox
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0]
+            if state == "Z":
+                return
+        except (ProcessLookupError, FileNotFoundError):
+            return
+        time.sleep(0.1)
+    pytest.fail("it lives on")
+
+
+def _tiny() -> bytes:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+    )
+    return bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    )
