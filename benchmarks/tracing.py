@@ -55,7 +55,7 @@ def main(
     both = ImageSet(images, labels, names_of(root))
     suspects = {GUILTY: sets[GUILTY], f"{GUILTY} and {ACCOMPLICE}, merged": both}
     key = seeds.secret(config.seed, config.key_file)
-    case = prepare(root / SECRET, root / CLEAN, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
+    case = prepare(root / SECRET, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
     names = [f"licensee-{number:04d}" for number in range(1, count + 1)]
     words_of = {name: draw_word(copy_for(case.opening, name, key), None) for name in names}
     rows: list[dict[str, Any]] = []

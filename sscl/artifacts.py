@@ -23,6 +23,7 @@ from sscl.errors import InputError, SSCLError
 if TYPE_CHECKING:
     from torch import Tensor  # imported where it is used: commands that only move files start faster without
 
+PRIVATE = "private"  # the folder under an output root that nobody else may read
 STATE = ".sscl"  # sibling of the outputs: manifests, locks, checkpoints; never part of an output
 
 
@@ -182,6 +183,8 @@ def building(slot: Slot, overwrite: bool = False) -> Iterator[tuple[Path, ...] |
     try:
         for folder in {p.parent for p in slot.outs} | {slot.state / "stages", slot.state / "locks"}:
             folder.mkdir(parents=True, exist_ok=True)
+            if folder.name == PRIVATE:
+                folder.chmod(0o700)
         lock = open(slot.state / "locks" / f"{slot.stage}.lock", "w")  # noqa: SIM115 - closed below, by `with lock`
     except OSError as error:
         raise disk_error(Path(error.filename or slot.outs[0]), error) from error
@@ -202,7 +205,10 @@ def _build(slot: Slot) -> Iterator[tuple[Path, ...]]:
             _remove(leftover)
     try:
         yield temporaries
-        for temporary in temporaries:
+        for temporary, out in zip(temporaries, slot.outs, strict=True):
+            if PRIVATE in out.parts:
+                close(temporary)
+                _close_cache(out)
             _sync(temporary)
         manifest = {
             "stage": slot.stage,
@@ -221,6 +227,22 @@ def _build(slot: Slot) -> Iterator[tuple[Path, ...]]:
     finally:
         for temporary in temporaries:
             _remove(temporary)
+
+
+def close(path: Path) -> None:
+    """Take everybody's rights but the owner's: 0700 for folders, 0600 for files."""
+    for item in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        if not item.is_symlink():
+            item.chmod(0o700 if item.is_dir() else 0o600)
+
+
+def _close_cache(out: Path) -> None:
+    """DVC keeps copies of private outputs in its cache, with names by content: nobody else looks into it either."""
+    checkout = next((folder for folder in out.absolute().parents if (folder / ".dvc").is_dir()), None)
+    for name in ("cache", "tmp") if checkout else ():
+        folder = checkout / ".dvc" / name  # type: ignore[operator]
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700)
 
 
 def _sync(path: Path) -> None:

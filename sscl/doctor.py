@@ -6,11 +6,14 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from sscl.data.sources.known import local
 from sscl.perceptual import weights_path
+from sscl.sandbox.process import Sandbox, SandboxError
+from sscl.sandbox.worker import NO_SANDBOX
 
 
 @dataclass(frozen=True)
@@ -96,4 +99,22 @@ def _dvc() -> Finding:
     return Finding("DVC", ok, "installed" if ok else "not installed", "" if ok else "make setup")
 
 
-CHECKS: tuple[Callable[[], Finding], ...] = (_lpips, _gpu, _dvc, _prefect, _s3, _s3_endpoint)
+def _private() -> Finding:
+    """Whether others on this machine may read what is private here."""
+    places = [Path(name) for name in ("private", "out/private", ".dvc/cache")]
+    open_ = [str(path) for path in places if path.is_dir() and path.stat().st_mode & 0o077]
+    state = f"{open_[0]} can be read by other users" if open_ else "closed to other users"
+    return Finding("private files", not open_, state, f"chmod -R go= {' '.join(open_)}" if open_ else "")
+
+
+def _sandbox() -> Finding:
+    """Whether strangers' model files can be confined here."""
+    try:
+        Sandbox("onnx", b"", seconds=60, memory=1 << 30)
+    except SandboxError as error:
+        ok = NO_SANDBOX not in str(error)  # an empty file is no model, wherever it is opened
+    remedy = "" if ok else "Linux 5.13 with Landlock and libseccomp; else audit models behind an API"
+    return Finding("sandbox for suspects", ok, "there" if ok else "none: model files are refused", remedy)
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (_lpips, _gpu, _dvc, _prefect, _s3, _s3_endpoint, _private, _sandbox)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from pathlib import Path
 
@@ -43,3 +44,16 @@ def content_of(path: Path, largest: int, expected: str) -> bytes:
     if len(content) > largest:
         raise InputError(f"{path}: it grows while it is read; {expected} has at most {largest:,} bytes")
     return content
+
+
+def digest_of(path: Path, expected: str) -> str:
+    """SHA-256 of such a file of any size, hexadecimal.
+
+    Raises:
+        InputError: as ``regular``, or it cannot be read.
+    """
+    try:
+        with regular(path, 1 << 62, expected).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; expected {expected}") from None

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sscl import progress
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.oracles import Oracle, nhwc
 from sscl.types import ImageSet, Responses
-from sscl.watermarks.base import State
-from sscl.watermarks.ownership_code import OwnershipCode
 
 BENIGN = -1  # the mark's number in queries without one
+Sent = dict[int, Tensor]  # by mark, the uint8 images (N, C, H, W) that a suspect is sent
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,7 @@ def parts(config: AuditConfig, count: int) -> list[tuple[int, int]]:
 
 def ask(
     oracle: Oracle,
-    watermark: OwnershipCode,
-    state: State,
-    images: ImageSet,
+    sent: Sent,
     config: AuditConfig,
     record: Record,
     enough: Callable[[Record], bool] | None = None,
@@ -114,24 +112,19 @@ def ask(
     """Send the queries; ``record`` has what was answered, also on errors.
 
     Args:
+        sent: the images without a mark and under each mark. No word plays a part in them or in their order.
         record: a new one, with the images' classes.
-        enough: whether the answers to the first images so far end the audit (``test: sequential``). The order of
-            queries does not depend on it.
+        enough: whether the answers to the first images so far end the audit (``test: sequential``).
 
     Raises:
         SuspectError: answers that are none. SSCLError: the suspect does not answer any more, or the budget is spent.
     """
-    marks = watermark.options.marks
-
-    def query(mark: int, first: int, last: int) -> None:
-        sent = images.images[first:last]
-        array = nhwc(sent if mark == BENIGN else watermark.asked(sent, mark, state))
-        record.add(mark, first, array, oracle.query(array))
-        step.advance(len(array))
-
-    with progress.step("audit", len(images) * (1 + marks)) as step:
-        for first, last in parts(config, len(images)):
-            for mark in range(BENIGN, marks):
-                query(mark, first, last)
+    count = len(sent[BENIGN])
+    with progress.step("audit", count * len(sent)) as step:
+        for first, last in parts(config, count):
+            for mark in sorted(sent):
+                array = nhwc(sent[mark][first:last])
+                record.add(mark, first, array, oracle.query(array))
+                step.advance(len(array))
                 if enough and first == 0 and mark != BENIGN and enough(record):
                     return

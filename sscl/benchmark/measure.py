@@ -69,7 +69,7 @@ def exact_finding(
     """The exact test with all of the images."""
     fixed = replace(audit, test="exact")
     record = Record(images.classes, images.classes, images.labels.tolist())
-    ask(oracle, watermark, state, images, fixed, record)
+    ask(oracle, watermark.queries(images.images, state), fixed, record)
     return decide(record, fixed, watermark.targets(state).numpy(), references)
 
 

@@ -214,7 +214,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
     if isinstance(watermark, OwnershipCode):
         images = verification_images(test, config.audit.images, seeds.secret(cell.seed, None).part("images"))
         oracle = open_oracle(str(surrogate), Context(test.class_names, compute))
-        found = reference_effects(CommitCase(watermark, state, "", images, config.audit, oracle))
+        found = reference_effects(CommitCase("", images, watermark.queries(images.images, state), config.audit, oracle))
         committed = References(*(np.array(found["probabilities"][name]) for name in ("first", "all")))
 
     def scores(suspect: Classifier) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from sscl import seeds
-from sscl.audit.protocol import Record, ask
+from sscl.audit.protocol import Record, Sent, ask
 from sscl.audit.trial import References, enough
 from sscl.audit.verdict import Finding, decide
 from sscl.benchmark.plan import NONE, Cell
@@ -83,11 +83,15 @@ class Study:
         return verification_set(self.test, self.config.audit, salt)
 
     @cached_property
+    def sent(self) -> Sent:
+        watermark, state = self.secret
+        return watermark.queries(self.images.images, state)
+
+    @cached_property
     def references(self) -> dict[str, References]:
         """What the owner's one clean model, the surrogate, answers."""
-        watermark, state = self.secret
         oracle = self.oracle(self.opened(self.surrogate))
-        found = reference_effects(Case(watermark, state, "", self.images, self.config.audit, oracle))
+        found = reference_effects(Case("", self.images, self.sent, self.config.audit, oracle))
         return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found.items()}
 
     @property
@@ -102,9 +106,8 @@ class Study:
 
     def asked(self, model: Classifier) -> Record:
         """Everything that an audit asks; the word plays no part in it."""
-        watermark, state = self.secret
         record = Record(self.test.classes, self.test.classes, self.images.labels.tolist())
-        ask(self.oracle(model), watermark, state, self.images, self.exact, record)
+        ask(self.oracle(model), self.sent, self.exact, record)
         return record
 
     def findings(self, record: Record, word: Tensor) -> Iterator[dict[str, Any]]:
@@ -129,9 +132,8 @@ class Study:
         config = replace(self.config.audit, test="sequential")
         taken = Record(record.classes, record.groups, record.labels, record.access)
         replay = Replay(record, self.oracle(self.opened(self.surrogate)).context)
-        watermark, state = self.secret
         stop = enough(config, word.numpy(), config.alpha, lambda _: self.references[access])
-        ask(replay, watermark, state, self.images, config, taken, stop)
+        ask(replay, self.sent, config, taken, stop)
         return decide(taken, config, word.numpy(), self.references[access])
 
 

@@ -35,6 +35,9 @@ def verify(
     occasion: Annotated[
         int | None, typer.Option(help="Which audit of this suspect it is, from 1, where there may be several.", min=1)
     ] = None,
+    seal_to: Annotated[
+        list[str] | None, typer.Option(help="age public key of who may see the queries in the evidence (repeatable).")
+    ] = None,
     exploratory: Annotated[bool, typer.Option(help="Without the published commitment; proves nothing.")] = False,
     params: Params = None,
     profile: Profile = None,
@@ -58,7 +61,16 @@ def verify(
         from sscl.evidence.session import audit_suspect
 
         finding, audit = audit_suspect(
-            suspect, options.out, config.compute, oracle, bundle, sign, not exploratory, occasion
+            suspect,
+            options.out,
+            config.compute,
+            oracle,
+            bundle,
+            sign,
+            not exploratory,
+            occasion,
+            seal_to or (),
+            overwrite,
         )
         said = {name: audit[name] for name in ("suspect", "confirmatory", "guarantees")}
         result = {**vars(finding), **said}
@@ -89,29 +101,52 @@ def print_finding(finding: dict[str, Any], bundle: Path | None = None) -> None:
         out_console.print(f"Evidence: {bundle}", soft_wrap=True)
 
 
-def check(bundle: Path, json_: Json = False, debug: Debug = False) -> None:
+def check(
+    bundle: Path,
+    commitment: Annotated[Path | None, typer.Option(help="The commitment as it was published.")] = None,
+    signer: Annotated[str | None, typer.Option(help="The owner's Ed25519 key, hexadecimal.")] = None,
+    token: Annotated[Path | None, typer.Option(help="The time-stamp token as it was published.")] = None,
+    authority: Annotated[
+        Path | None, typer.Option(help="Root certificates (PEM) of the time-stamp authority; verifies the token.")
+    ] = None,
+    suspect: Annotated[Path | None, typer.Option(help="The model file that the evidence should be about.")] = None,
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
     """Derive every figure of an evidence bundle again, offline; exit code 1 if anything differs.
 
-    Example: sscl check evidence.zip
+    Example: sscl check evidence.zip --commitment commitment.json --signer 5f0e...
     """
     with reporting(debug):
-        from sscl.evidence.bundle import signer, unpack
+        from sscl.evidence.bundle import unpack
+        from sscl.evidence.check import Expected, particulars, rests_on, verdict
         from sscl.evidence.check import check as differences
-        from sscl.evidence.check import rests_on, verdict
+        from sscl.foreign import content_of, digest_of
 
-        wrong = differences(bundle)
+        def given(path: Path | None, what: str) -> bytes | None:
+            return content_of(path, 1 << 20, what) if path else None
+
+        expected = Expected(
+            given(commitment, "a commitment"),
+            signer,
+            given(token, "a time-stamp token"),
+            given(authority, "a certificate"),
+            digest_of(suspect, "a model file") if suspect else None,
+        )
+        wrong = differences(bundle, expected)
         parts = {} if wrong else unpack(bundle)[0]
-        key, said = (None, None) if wrong else (signer(parts), verdict(parts))
+        about, said = ({}, None) if wrong else (particulars(parts), verdict(parts))
         if json_:
-            found = {"valid": not wrong, "differences": wrong, "ed25519": key, "verdict": said}
+            found = {"valid": not wrong, "differences": wrong, "verdict": said, **about}
             typer.echo(json.dumps(found, indent=2))
         elif wrong:
             for line in wrong:
                 out_console.print(f"[red]differs:[/] {escape(line)}", highlight=False, soft_wrap=True)
         else:
-            by = f"signed by Ed25519 {key}" if key else "not signed: anybody could have made it"
-            out_console.print(f"[bold green]VALID[/], {by}", soft_wrap=True)
+            out_console.print("[bold green]VALID[/]: every figure follows from the answers", soft_wrap=True)
             out_console.print(f"It says: {escape(str(said))}", soft_wrap=True)
+            for name, value in about.items():
+                out_console.print(f"{name}: {escape(value)}", highlight=False, soft_wrap=True)
             for line in rests_on(parts):
                 out_console.print(f"[yellow]{escape(line)}[/]" if line.startswith("MISSING") else escape(line))
         if wrong:

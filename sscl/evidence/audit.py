@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -9,37 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from safetensors.torch import save
 
 from sscl.artifacts import read_json
-from sscl.audit.protocol import Record, ask, parts
+from sscl.audit.protocol import Record, Sent, ask, parts
 from sscl.audit.spending import level
 from sscl.audit.trial import enough
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig
-from sscl.data.store import load_split
 from sscl.errors import InputError
 from sscl.evidence import beacon, bundle, timestamp
 from sscl.evidence.canonical import canonical
-from sscl.evidence.check import AUDIT, PULSE, QUERIES, RAW, TOKEN, pack_record
+from sscl.evidence.check import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, pack_record
 from sscl.evidence.commitment import (
     differences,
     draw_word,
     guarantees,
+    load_queries,
     null_key,
     out_of_order,
     references_for,
     require_marks,
-    sent_images,
-    sha256_of,
-    verification_set,
 )
 from sscl.oracles import Oracle
 from sscl.oracles.http import BudgetError
 from sscl.parsing import parse
 from sscl.provenance import versions
-from sscl.stages.names import COMMITMENT, DRAW, FINDING, OPENING
-from sscl.types import ImageSet
+from sscl.stages.names import COMMITMENT, DRAW, FINDING, OPENING, SENT
 from sscl.watermarks.base import State
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
@@ -55,7 +53,7 @@ class Case:
         commitment: as published; ``None`` for an exploratory audit.
         pulse: the beacon's, with which the word was drawn; ``None`` without a beacon.
         token: the RFC 3161 response of a time-stamp authority; ``None`` without one.
-        images: the verification images.
+        sent: the committed queries.
         config: the protocol.
     """
 
@@ -65,8 +63,17 @@ class Case:
     commitment: dict[str, Any] | None
     pulse: beacon.Pulse | None
     token: bytes | None
-    images: ImageSet
+    sent: Sent
     config: AuditConfig
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.opening["group_names"])
+
+    @property
+    def labels(self) -> list[int]:
+        """The verification images' own classes."""
+        return list(self.opening["labels"])
 
     @property
     def stamped(self) -> datetime | None:
@@ -74,37 +81,29 @@ class Case:
         return timestamp.read(self.token, self.commitment) if self.token and self.commitment else None
 
 
-def prepare(secret: Path, data: Path, compute: Compute, opening: Path, commitment: Path | None) -> Case:
+def prepare(secret: Path, compute: Compute, opening: Path, commitment: Path | None) -> Case:
     """Load the secret and hold it against the commitment.
 
     Args:
         secret: private folder of the release.
-        data: the clean dataset, whose test split has the verification images.
         compute: device and precision.
-        opening: ``opening.json`` of ``sscl commit``; its protocol is the one that counts.
+        opening: ``opening.json`` of ``sscl commit``, with the queries beside it; its protocol is the one that counts.
         commitment: the published ``commitment.json``, with ``commitment.tsr`` beside it if there is a time stamp;
             ``None`` for an exploratory audit.
 
     Raises:
         ConfigError: a method without an exact test. InputError: files that are not the committed ones.
     """
-    test_split = load_split(data, "test")
-    loaded, state = load_watermark(secret / GENERATOR, test_split.classes, compute)
-    watermark = require_marks(loaded)
     opened = read_json(opening)
+    loaded, state = load_watermark(secret / GENERATOR, opened.get("groups"), compute)
+    watermark = require_marks(loaded)
     config = parse(AuditConfig, opened.get("protocol", {}), f"{opening}: protocol")
-    images = verification_set(test_split, config, bytes.fromhex(opened["salt"]))
     drawn = read_json(secret / DRAW)["pulse"]
     pulse = drawn and beacon.read(drawn, drawn["source"])
     published = read_json(commitment) if commitment else None
     if published is not None and (wrong := differences(published, opened)):
         raise InputError(f"{commitment}: {wrong[0]}; without the matching commitment no result is confirmatory")
-    for mark, sent in sent_images(watermark, state, images):
-        if sha256_of(sent) != opened["queries"][str(mark)]:
-            raise InputError(
-                f"{opening}: the images under mark {mark} are not the committed ones; use the committed files, and the "
-                "kind of machine that they were committed on"
-            )
+    sent = load_queries(opening.with_name(SENT), opened)
     if marks_digest(state) != opened["marks"]:
         raise InputError(f"{secret / GENERATOR}: the marks are not the committed ones; use the committed files")
     if draw_word(opened, pulse).tolist() != watermark.targets(state).tolist():
@@ -113,7 +112,7 @@ def prepare(secret: Path, data: Path, compute: Compute, opening: Path, commitmen
         )
     token = commitment.with_suffix(".tsr") if commitment else None
     stamp = token.read_bytes() if token and token.is_file() else None
-    return Case(watermark, state, opened, published, pulse, stamp, images, config)
+    return Case(watermark, state, opened, published, pulse, stamp, sent, config)
 
 
 def examine(
@@ -122,6 +121,7 @@ def examine(
     target: Path | None = None,
     key: Ed25519PrivateKey | None = None,
     occasion: int | None = None,
+    seal_to: Sequence[str] = (),
 ) -> tuple[Finding, dict[str, Any]]:
     """Audit one suspect and write the bundle to ``target``; the finding, and what else the evidence says of the audit.
 
@@ -129,6 +129,7 @@ def examine(
 
     Args:
         occasion: which audit of this suspect under this commitment it is, if there may be several: they share alpha.
+        seal_to: age public keys of who may see the queries; without any, everybody who has the bundle does.
 
     Raises:
         InputError: commitment, time stamp, beacon and audit do not follow each other.
@@ -137,15 +138,15 @@ def examine(
     started = datetime.now(UTC)
     if case.commitment and (wrong := out_of_order(case.commitment, case.pulse, case.stamped, started)):
         raise InputError(f"{wrong[0]}; such a result is not confirmatory")
-    record = Record(len(oracle.context.class_names), case.images.classes, case.images.labels.tolist())
+    record = Record(len(oracle.context.class_names), len(case.class_names), case.labels)
     word, interruption = case.watermark.targets(case.state).numpy(), None
     alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
     try:
         stop = enough(case.config, word, alpha, partial(references_for, case.opening))
-        ask(oracle, case.watermark, case.state, case.images, case.config, record, stop)
+        ask(oracle, case.sent, case.config, record, stop)
     except BudgetError as error:
         interruption = str(error)
-        if len(record.queries) < 2 * parts(case.config, len(case.images))[0][1]:
+        if len(record.queries) < 2 * parts(case.config, len(case.labels))[0][1]:
             raise
     references = references_for(case.opening, record)
     null = null_key(case.opening, case.pulse)
@@ -154,7 +155,7 @@ def examine(
     audit = {
         "suspect": oracle.identity(),
         "class_names": list(oracle.context.class_names),
-        "groups": case.images.classes,
+        "groups": len(case.class_names),
         "labels": record.labels,
         "word": word.tolist(),
         "protocol": asdict(case.config),
@@ -171,12 +172,14 @@ def examine(
     }
     if target:
         found = {AUDIT: canonical(audit), QUERIES: pack_record(record), FINDING: canonical(asdict(finding))}
+        queries = save({str(mark): images for mark, images in case.sent.items()})
         if case.commitment:
             found |= {COMMITMENT: canonical(case.commitment), OPENING: canonical(case.opening)}
         if case.pulse:
             found[PULSE] = canonical(case.pulse.as_json())
         if case.token:
             found[TOKEN] = case.token
+        found |= {SEALED: bundle.sealed(queries, seal_to)} if seal_to else {IMAGES: queries}
         if oracle.transcript:
             found[RAW] = b"".join(canonical(line) + b"\n" for line in oracle.transcript[: len(record.queries)])
         bundle.write(target, found, key)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.torch import load
 
 from sscl.audit.protocol import Query, Record
 from sscl.audit.verdict import decide
 from sscl.config import AuditConfig
+from sscl.errors import InputError, printable
 from sscl.evidence import beacon, bundle, timestamp
 from sscl.evidence.canonical import canonical
 from sscl.evidence.commitment import (
@@ -22,6 +24,7 @@ from sscl.evidence.commitment import (
     null_key,
     out_of_order,
     references_for,
+    sha256_of,
 )
 from sscl.oracles.http import REFUSALS
 from sscl.oracles.http_answers import Reader, Reading
@@ -30,12 +33,31 @@ from sscl.stages.names import COMMITMENT, FINDING, OPENING
 
 AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
 PULSE, TOKEN = "pulse.json", "commitment.tsr"
+IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeated by who checks, or sealed for him
 MOST = 100_000  # marks, images or classes of an audit
 LARGEST_ALPHA = 0.05
 REQUIRED = (AUDIT, QUERIES, FINDING)
 
 
-def check(path: Path) -> list[str]:
+@dataclass(frozen=True)
+class Expected:
+    """What who checks knows from elsewhere; ``None`` where he does not.
+
+    Attributes:
+        commitment: the published ``commitment.json``.
+        signer: the owner's Ed25519 key in hexadecimal.
+        token: the time-stamp token. authority: root certificates (PEM) of who issued it.
+        suspect: SHA-256 of the suspect's file.
+    """
+
+    commitment: bytes | None = None
+    signer: str | None = None
+    token: bytes | None = None
+    authority: bytes | None = None
+    suspect: str | None = None
+
+
+def check(path: Path, expected: Expected | None = None) -> list[str]:
     """What differs; empty if the bundle is valid.
 
     Raises:
@@ -43,16 +65,71 @@ def check(path: Path) -> list[str]:
     """
     parts, wrong = bundle.unpack(path)
     missing = [name for name in REQUIRED if name not in parts]
-    known = {*REQUIRED, RAW, COMMITMENT, OPENING, PULSE, TOKEN, bundle.MANIFEST, bundle.SIGNATURE}
+    known = {*REQUIRED, RAW, COMMITMENT, OPENING, PULSE, TOKEN, IMAGES, SEALED, bundle.ATTESTATION}
     wrong += [f"{name}: missing" for name in missing] + [
         f"{name}: not a part of a bundle" for name in set(parts) - known
     ]
     if missing:
         return wrong
+    if unclear := [name for name in parts if not _plain(name, parts[name])]:
+        return [*wrong, *(f"{name}: not canonical JSON, which has one reading only" for name in unclear)]
     try:
-        return wrong + _derive(parts)
+        return wrong + _derive(parts) + _unexpected(parts, expected or Expected())
     except Exception as error:  # whatever a hostile bundle leads to, it is not valid
         return [*wrong, f"contents: cannot be derived again ({type(error).__name__}: {error})"]
+
+
+def _plain(name: str, content: bytes) -> bool:
+    """Whether JSON is as this program writes it: no key twice, no spaces, sorted."""
+    if not name.endswith((".json", ".jsonl")):
+        return True
+    lines = content.split(b"\n")[:-1] if name.endswith(".jsonl") else [content]
+    try:
+        return all(canonical(json.loads(line)) == line for line in lines) and (
+            not name.endswith(".jsonl") or content == b"" or content.endswith(b"\n")
+        )
+    except (ValueError, RecursionError):
+        return False
+
+
+def _unexpected(parts: dict[str, bytes], expected: Expected) -> list[str]:
+    wrong = []
+    if expected.signer is not None and bundle.signer(parts) != expected.signer.lower():
+        wrong.append(f"signer: {bundle.signer(parts) or 'nobody'}, expected {printable(expected.signer)}")
+    committed = json.loads(parts[COMMITMENT]) if COMMITMENT in parts else None
+    if expected.commitment is not None and committed != json.loads(expected.commitment):
+        wrong.append(f"{COMMITMENT}: not the one that was published")
+    if expected.token is not None and parts.get(TOKEN) != expected.token:
+        wrong.append(f"{TOKEN}: not the token that you have")
+    if expected.authority is not None:
+        if TOKEN not in parts or committed is None:
+            wrong.append(f"{TOKEN}: missing")
+        else:
+            try:
+                timestamp.verify(parts[TOKEN], committed, expected.authority)
+            except InputError as error:
+                wrong.append(str(error))
+    found = json.loads(parts[AUDIT])["suspect"].get("sha256")
+    if expected.suspect is not None and found != expected.suspect:
+        wrong.append(f"{AUDIT}: another suspect than this file")
+    return wrong
+
+
+def particulars(parts: dict[str, bytes]) -> dict[str, str]:
+    """Whom and what a bundle is about, as it says itself."""
+    audit, finding = json.loads(parts[AUDIT]), json.loads(parts[FINDING])
+    suspect = audit["suspect"]
+    said = " ".join(str(suspect[name]) for name in ("kind", "url", "function", "sha256") if name in suspect)
+    found = {"suspect": said, "asked": f"{audit['started']} to {audit['finished']}"}
+    if COMMITMENT in parts:
+        committed = json.loads(parts[COMMITMENT])
+        found["commitment"] = f"{committed['sha256']}, made {committed['created']}"
+        found["of"] = f"{committed['dataset']} {committed['version']}, attempt {committed['attempt']}"
+        stamped = timestamp.read(parts[TOKEN], committed) if TOKEN in parts else None
+        found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
+    found["alpha"] = f"{finding['alpha']:.3g}"
+    found["signer"] = bundle.signer(parts) or "nobody: anybody could have made it"
+    return {name: printable(value) for name, value in found.items()}
 
 
 def verdict(parts: dict[str, bytes]) -> str:
@@ -66,10 +143,11 @@ def verdict(parts: dict[str, bytes]) -> str:
 def rests_on(parts: dict[str, bytes]) -> list[str]:
     """What a valid bundle's verdict rests on, what is missing, and what no check can see; a sentence each."""
     found: list[str] = json.loads(parts[AUDIT])["guarantees"]
+    repeat = "repeat some: the bundle has the images" if IMAGES in parts else "ask for the images, and repeat some"
     return [
         *found,
-        "Not visible here: that the suspect gave these answers (repeat some queries), and that no other commitment was "
-        "made for this dataset (see where and when this one was published).",
+        f"Not visible here: that the suspect gave these answers ({repeat}), and that no other commitment was made for "
+        "this dataset (see where and when this one was published).",
     ]
 
 
@@ -113,6 +191,9 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         for name in sorted(set(stated) | set(derived))
         if stated.get(name) != derived.get(name)
     ]
+    wrong += _dated(parts, audit)
+    if IMAGES in parts:
+        wrong += _images(parts[IMAGES], record)
     if RAW in parts:
         wrong += _raw(parts[RAW], record, audit)
     elif audit["reader"] or audit["suspect"].get("kind") == "http":
@@ -139,6 +220,26 @@ def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
         if not same:
             wrong.append(f"{RAW}: answer {number + 1} does not read as what {QUERIES} says")
     return wrong
+
+
+def _dated(parts: dict[str, bytes], audit: dict[str, Any]) -> list[str]:
+    """Replies outside of the audit, or an audit in the future."""
+    started, finished = (datetime.fromisoformat(audit[name]) for name in ("started", "finished"))
+    said = [json.loads(line)["at"] for line in parts.get(RAW, b"").splitlines()]
+    replied = [datetime.fromisoformat(at) for at in said]
+    if not started <= finished <= datetime.now(UTC) + timedelta(days=1):
+        return [f"{AUDIT}: started {started}, finished {finished}: not in this order, or in the future"]
+    if any(not started <= at <= finished for at in replied):
+        return [f"{RAW}: a reply is dated outside of the audit"]
+    return []
+
+
+def _images(content: bytes, record: Record) -> list[str]:
+    """Whether the images to repeat the queries with are those that were sent."""
+    tensors = load(content)
+    sent = {mark: sha256_of(images) for mark, images in ((int(name), tensors[name]) for name in tensors)}
+    wrong = any(query.sha256 != sent[query.mark][query.image] for query in record.queries)
+    return [f"{IMAGES}: not the images that were sent"] if wrong else []
 
 
 def _asked(opening: dict[str, Any], record: Record) -> list[str]:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from sscl.audit.protocol import BENIGN, Record, ask, parts, verification_images
+from sscl.artifacts import load_tensors, save_tensors
+from sscl.audit.protocol import Record, Sent, ask, parts, verification_images
 from sscl.audit.trial import References, Trial
 from sscl.config import AuditConfig, BeaconConfig
-from sscl.errors import ConfigError
+from sscl.errors import ConfigError, InputError
 from sscl.evidence import beacon
 from sscl.evidence.canonical import canonical
 from sscl.keystream import Keystream
 from sscl.oracles import Oracle, nhwc
 from sscl.ownership import words
 from sscl.types import ImageSet
-from sscl.watermarks.base import State
 from sscl.watermarks.ownership_code import OwnershipCode
 
-FORMAT = "sscl-commitment/4"
+FORMAT = "sscl-commitment/5"
 STAMP_MARGIN = timedelta(seconds=60)  # between time stamp and pulse: clocks differ, and tokens are cut to seconds
 MARGIN = 10  # a commitment whose smallest p-value is not this many times below alpha is refused
 
@@ -33,17 +34,16 @@ class Case:
     """What an owner commits with.
 
     Attributes:
-        watermark, state: the marks, under no word.
-        marks: SHA-256 of their file.
+        marks: SHA-256 of the marks, under no word.
         images: the verification images.
+        sent: what a suspect will be sent, see ``sscl.audit.protocol.ask``.
         config: the protocol.
         reference: a clean model of the owner's.
     """
 
-    watermark: OwnershipCode
-    state: State
     marks: str
     images: ImageSet
+    sent: Sent
     config: AuditConfig
     reference: Oracle
 
@@ -58,18 +58,18 @@ def open_up(case: Case, key: Keystream) -> dict[str, Any]:
     Raises:
         ConfigError: so few marks that no answer could be evidence enough.
     """
-    check_floor(case.watermark.options.marks, case.images.classes, case.config)
+    check_floor(len(case.sent) - 1, case.images.classes, case.config)
     return {
         "format": FORMAT,
         "salt": salt_of(key).hex(),
         "secret": key.part("secret").take(32).hex(),
         "marks": case.marks,
-        "mark_count": case.watermark.options.marks,
+        "mark_count": len(case.sent) - 1,
         "groups": case.images.classes,
         "group_names": list(case.images.class_names),
         "protocol": asdict(case.config),
         "labels": case.images.labels.tolist(),
-        "queries": {str(mark): sha256_of(sent) for mark, sent in sent_images(case.watermark, case.state, case.images)},
+        "queries": {str(mark): sha256_of(images) for mark, images in case.sent.items()},
         "references": reference_effects(case),
     }
 
@@ -95,17 +95,11 @@ def check_floor(marks: int, groups: int, config: AuditConfig) -> None:
         )
 
 
-def sent_images(watermark: OwnershipCode, state: State, images: ImageSet) -> list[tuple[int, Tensor]]:
-    """What a suspect is sent: the mark's number, and the images under it."""
-    marks = range(watermark.options.marks)
-    return [(BENIGN, images.images), *((mark, watermark.asked(images.images, mark, state)) for mark in marks)]
-
-
 def reference_effects(case: Case) -> dict[str, dict[str, list[list[float]]]]:
     """The effects on the owner's clean model, for suspects that give probabilities and for those that give labels."""
-    config, marks = replace(case.config, test="exact"), case.watermark.options.marks
+    config, marks = replace(case.config, test="exact"), len(case.sent) - 1
     record = Record(case.images.classes, case.images.classes, case.images.labels.tolist())
-    ask(case.reference, case.watermark, case.state, case.images, config, record)
+    ask(case.reference, case.sent, config, record)
     spans = {"first": parts(case.config, len(case.images))[0][1], "all": len(case.images)}
     return {
         access: {
@@ -125,6 +119,20 @@ def references_of(opening: dict[str, Any], access: str) -> References:
     """The committed reference effects for ``probabilities`` or ``labels``."""
     found = opening["references"][access]
     return References(np.array(found["first"]), np.array(found["all"]))
+
+
+def store_queries(path: Path, sent: Sent) -> None:
+    """Keep the images that will be sent: another kind of machine may round marks differently, and digests would too."""
+    save_tensors(path, {str(mark): images for mark, images in sent.items()}, {})
+
+
+def load_queries(path: Path, opening: dict[str, Any]) -> Sent:
+    """The committed images; raises ``InputError`` if they are others than the opening's."""
+    tensors, _ = load_tensors(path)
+    wanted = opening["queries"]
+    if set(tensors) != set(wanted) or any(sha256_of(tensors[mark]) != wanted[mark] for mark in wanted):
+        raise InputError(f"{path}: not the committed images; restore the file that `sscl commit` wrote")
+    return {int(mark): images for mark, images in tensors.items()}
 
 
 def sha256_of(images: Tensor) -> list[str]:
@@ -199,7 +207,7 @@ def guarantees(
     if stamped:
         found.append(
             f"A time-stamp token says that an authority saw the commitment at {stamped:%Y-%m-%d %H:%M:%S} UTC. Its "
-            "signature is not verified here; `openssl ts -verify` does that with the authority's certificate."
+            "signature is verified where `check --authority` names the authority's root certificate."
         )
     else:
         found.append("MISSING: a time stamp. That the commitment is as old as it says rests on the owner's word.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from sscl.artifacts import STATE
 from sscl.audit.verdict import Finding
 from sscl.compute import Compute
 from sscl.config import ComputeConfig
-from sscl.data.store import Card
 from sscl.errors import InputError
 from sscl.evidence.audit import examine, prepare
 from sscl.evidence.bundle import load_key
@@ -28,6 +28,8 @@ def audit_suspect(
     sign: Path | None = None,
     confirmatory: bool = True,
     occasion: int | None = None,
+    seal_to: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> tuple[Finding, dict[str, Any]]:
     """Audit ``suspect`` with the release under ``root``; see ``sscl.evidence.audit.examine``.
 
@@ -42,23 +44,23 @@ def audit_suspect(
         occasion: which audit of the suspect under this commitment it is; all of them share alpha. Answers are kept by
             commitment and occasion: a broken-off audit goes on, the next one asks anew, and what was answered before a
             commitment never counts under it.
+        seal_to: age public keys of who may see the queries in the bundle.
+        overwrite: replace a bundle that is there.
 
     Raises:
-        InputError: files that are missing or do not match.
+        InputError: files that are missing or do not match, or the bundle is there already.
     """
+    if bundle and bundle.exists() and not overwrite:
+        raise InputError(f"{bundle}: there already, and evidence is not replaced; name another file, or --overwrite")
     key = load_key(sign) if sign else None
     resolved = Compute.resolve(compute)
     commitment = root / "public/commitment" / COMMITMENT if confirmatory else None
-    case = prepare(
-        root / "private/watermark/release", root / "clean", resolved, root / "private/commitment" / OPENING, commitment
-    )
-    context = Context(
-        Card.read(root / "clean").class_names, resolved, answers(root, case.commitment, str(occasion or ""))
-    )
+    case = prepare(root / "private/watermark/release", resolved, root / "private/commitment" / OPENING, commitment)
+    context = Context(case.class_names, resolved, answers(root, case.commitment, str(occasion or "")))
     model = open_oracle(suspect, context, read_settings(oracle))
     if bundle:
         bundle.parent.mkdir(parents=True, exist_ok=True)
-    return examine(case, model, bundle, key, occasion)
+    return examine(case, model, bundle, key, occasion, seal_to)
 
 
 def answers(root: Path, commitment: dict[str, Any] | None, occasion: str) -> Path:

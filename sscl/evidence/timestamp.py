@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 import rfc3161_client as rfc3161
+from cryptography.x509 import load_pem_x509_certificates
 
-from sscl.errors import InputError, SSCLError
+from sscl.errors import InputError, SSCLError, printable
 from sscl.evidence.canonical import canonical
 
 
@@ -49,3 +50,21 @@ def read(der: bytes, commitment: dict[str, Any]) -> datetime:
         raise InputError("time stamp: it is not one of this commitment")
     moment: datetime = info.gen_time
     return moment
+
+
+def verify(der: bytes, commitment: dict[str, Any], authority: bytes) -> None:
+    """Hold a token against the root certificates (PEM) of the authority that one trusts.
+
+    Raises:
+        InputError: no certificate, or the token is not signed under one of them.
+    """
+    try:
+        roots = load_pem_x509_certificates(authority)
+        builder = rfc3161.VerifierBuilder()
+        for root in roots:
+            builder = builder.add_root_certificate(root)
+        builder.build().verify_message(rfc3161.decode_timestamp_response(der), canonical(commitment))
+    except ValueError as error:
+        raise InputError(f"time stamp: no certificate or token to verify ({printable(str(error))})") from None
+    except rfc3161.VerificationError as error:
+        raise InputError(f"time stamp: not signed by this authority ({printable(str(error))})") from None

@@ -38,8 +38,8 @@ class Options:
         timeout: seconds for a reply, from the first byte sent to the last received. retries: of what passes by itself.
     """
 
+    reading: Reading
     asking: Asking = field(default_factory=Asking)
-    reading: Reading = field(default_factory=lambda: Reading(probabilities="$.probabilities"))
     auth_header: str = "Authorization"
     auth_env: str | None = None
     per_second: float | None = None

@@ -41,10 +41,11 @@ class Reading:
 
     def __post_init__(self) -> None:
         if (self.probabilities is None) == (self.labels is None):
-            raise ConfigError("give either `probabilities` or `labels`, a JSONPath such as $.scores")
-        for path in (self.probabilities, self.labels, self.scores):
+            raise ConfigError("probabilities: give either `probabilities` or `labels`, a JSONPath such as $.scores")
+        for name in ("probabilities", "labels", "scores"):
+            path = getattr(self, name)
             if path is not None and not PLAIN_PATH.fullmatch(path):
-                raise ConfigError(f"{path!r} is not a plain JSONPath such as $.scores or $.predictions[*].score")
+                raise ConfigError(f"{name}: {path!r} is not a plain JSONPath such as $.scores or $.items[*].score")
 
 
 class Reader:
@@ -95,7 +96,8 @@ class Reader:
     def _row(self, values: list[Any]) -> np.ndarray:
         numbers = self._numbers(values)
         if len(numbers) != self._count:
-            raise ValueError(f"{len(numbers)} probabilities in the answer, the dataset has {self._count} classes")
+            said = f"{len(numbers)} probabilities in the answer, the dataset has {self._count} classes"
+            raise ValueError(f"{said}; correct probabilities")
         scale = self._reading.scale
         if scale == "probabilities":
             if (numbers < 0).any():

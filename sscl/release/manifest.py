@@ -17,13 +17,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sscl.artifacts import key_of
-from sscl.errors import InputError
+from sscl.errors import InputError, printable
 from sscl.package.files import File
 from sscl.release.objects import Objects
 
 FORMAT = "sscl-release/1"
 SECRET = "secret-"  # what the names of sealed secrets start with
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
+
+
+# The files that a release has. A manifest that names others could write into whatever reads the folder, e.g. .git.
+NAME = re.compile(
+    r"README\.md|LICENSE|croissant\.json|SHA256SUMS|commitment/commitment\.(json|tsq|tsr)"
+    r"|data/(train|test)-\d{5}-of-\d{5}\.parquet"
+)
 
 
 class ManifestError(InputError):
@@ -55,11 +62,26 @@ class Manifest:
     files: list[dict[str, Any]]
 
     def content(self) -> list[File]:
-        """The files, typed."""
-        return [File(**file) for file in self.files]
+        """The files, typed; raises ``ValueError`` or ``TypeError`` for what is no list of files."""
+        found = [File(**file) for file in self.files]
+        if len({file.path for file in found}) != len(found):
+            raise ValueError("a file is listed twice")
+        return found
 
     def encoded(self) -> bytes:
         return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+
+
+def manifest_of(content: bytes) -> Manifest:
+    """The manifest in a JSON text.
+
+    Raises:
+        ValueError, TypeError, AttributeError, RecursionError: it is none.
+    """
+    raw = json.loads(content)
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise ValueError(f"not of {FORMAT}")
+    return Manifest(**raw)
 
 
 def content_digest(files: list[File]) -> str:
@@ -91,14 +113,12 @@ def read_manifest(objects: Objects, name: str, version: str) -> Manifest | None:
         return None
     place = f"{objects.url}/{key}"
     try:
-        raw = json.loads(content)
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            raise ValueError
-        manifest = Manifest(**raw)
+        manifest = manifest_of(content)
         files = manifest.content()
-        unsafe = [file.path for file in files if file.path.startswith("/") or ".." in file.path.split("/")]
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise ManifestError(f"{place}: not a manifest of {FORMAT}; is the URL right?") from None
-    if unsafe or content_digest(files) != manifest.digest or (manifest.name, manifest.version) != (name, version):
+    if strange := next((file.path for file in files if not NAME.fullmatch(file.path)), None):
+        raise ManifestError(f"{place}: names {printable(strange)!r}, as no release does; tell the owner")
+    if content_digest(files) != manifest.digest or (manifest.name, manifest.version) != (name, version):
         raise ManifestError(f"{place}: the manifest contradicts itself; do not use it, tell the owner")
     return manifest

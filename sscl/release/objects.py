@@ -36,6 +36,7 @@ from sscl.errors import InputError, SSCLError
 from sscl.release.places import place_of
 
 PART = 16 << 20  # bytes of a part; larger objects are uploaded in several
+LARGEST = 64 << 20  # bytes of an object that is read whole: manifests, claims, sealed secrets
 CHUNK = 1 << 20  # bytes in memory at a time when an object is read
 ATTEMPTS = 8  # of a request, with exponential back-off and jitter
 READS = 5  # of a body that breaks off or arrives damaged
@@ -205,21 +206,21 @@ class Objects:
                     return None
                 raise
 
-    def check(self, key: str, sha256: str) -> None:
+    def check(self, key: str, sha256: str, size: int) -> None:
         """Read an object whole and hold it against its SHA-256.
 
         Raises:
             TamperedError: it is another, at every attempt.
         """
         with self._speaking(key):
-            _persistent(self._copy)(key, sha256, Path(os.devnull))
+            _persistent(self._copy)(key, sha256, size, Path(os.devnull))
 
-    def download(self, key: str, path: Path, sha256: str) -> None:
+    def download(self, key: str, path: Path, sha256: str, size: int) -> None:
         """Write an object to ``path``, or nothing; raises as ``check`` does."""
         temporary = path.with_name(f".{path.name}.part")
         try:
             with self._speaking(key):
-                _persistent(self._copy)(key, sha256, temporary)
+                _persistent(self._copy)(key, sha256, size, temporary)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -230,18 +231,23 @@ class Objects:
 
     def _body(self, key: str) -> bytes:
         found = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
-        content: bytes = found["Body"].read()
+        content: bytes = found["Body"].read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise TamperedError(f"{self.url}/{key}: more than {LARGEST >> 20} MiB, expected less; tell the owner")
         noted = found["Metadata"].get(SHA256)
         if noted and hashlib.sha256(content).hexdigest() != noted:
             raise TamperedError(f"{self.url}/{key}: not what was written; do not use it, tell the owner")
         return content
 
-    def _copy(self, key: str, sha256: str, path: Path) -> None:
-        total = hashlib.sha256()
+    def _copy(self, key: str, sha256: str, size: int, path: Path) -> None:
+        total, read = hashlib.sha256(), 0
         body = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"]
         with open(path, "wb") as file:
             for chunk in body.iter_chunks(CHUNK):
                 total.update(chunk)
+                read += len(chunk)
+                if read > size:
+                    raise TamperedError(f"{self.url}/{key}: longer than its manifest says; tell the owner")
                 file.write(chunk)
         if total.hexdigest() != sha256:
             raise TamperedError(f"{self.url}/{key}: its SHA-256 is not the manifest's; do not use it, tell the owner")

@@ -13,10 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from sscl.artifacts import digest, write_atomically
-from sscl.errors import InputError, SSCLError
+from sscl.errors import InputError, SSCLError, printable
+from sscl.foreign import content_of
 from sscl.package.files import File
-from sscl.release.manifest import VERSION, Manifest, ManifestError, folder_of, read_manifest
-from sscl.release.objects import Objects, TamperedError
+from sscl.release.manifest import (
+    VERSION,
+    Manifest,
+    ManifestError,
+    content_digest,
+    folder_of,
+    manifest_of,
+    read_manifest,
+)
+from sscl.release.objects import LARGEST, Objects, TamperedError
 
 MANIFEST = "release.json"  # the manifest, beside the files that were pulled
 
@@ -98,7 +107,7 @@ def _pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int
         if path.is_file() and digest(path) == file.sha256:
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        objects.download(f"{folder}/{file.path}", path, file.sha256)
+        objects.download(f"{folder}/{file.path}", path, file.sha256, file.size)
         return True
 
     with ThreadPoolExecutor(parallel) as pool:
@@ -115,7 +124,7 @@ def verify(objects: Objects, manifest: Manifest, parallel: int) -> list[str]:
 
     def wrong(file: File) -> str | None:
         try:
-            objects.check(f"{folder}/{file.path}", file.sha256)
+            objects.check(f"{folder}/{file.path}", file.sha256, file.size)
         except TamperedError:
             return f"{file.path}: its SHA-256 is not the manifest's"
         except SSCLError as error:
@@ -133,16 +142,21 @@ def check_folder(folder: Path) -> list[str]:
         InputError: nothing was pulled there.
     """
     try:
-        files = [File(**entry) for entry in _noted(folder)["files"]]
-    except (KeyError, TypeError):
-        raise InputError(f"{folder}: no {MANIFEST} there; `sscl release pull` writes it") from None
+        manifest = manifest_of(content_of(folder / MANIFEST, LARGEST, "a release's manifest"))
+        files = {file.path: file for file in manifest.content()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise InputError(f"{folder / MANIFEST}: not a manifest; `sscl release pull` writes it") from None
     found = []
-    for file in files:
+    if content_digest(list(files.values())) != manifest.digest:
+        found.append(f"{MANIFEST}: its digest is not that of its files")
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
+    found += [f"{printable(path)}: not a file of the release" for path in sorted(there - set(files))]
+    for file in files.values():
         path = folder / file.path
-        if not path.is_file():
-            found.append(f"{file.path}: missing")
+        if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+            found.append(f"{printable(file.path)}: missing")
         elif digest(path) != file.sha256:
-            found.append(f"{file.path}: its SHA-256 is not the manifest's")
+            found.append(f"{printable(file.path)}: its SHA-256 is not the manifest's")
     return found
 
 

@@ -40,7 +40,7 @@ from sscl.ownership.tracing import trace as corrected
 from sscl.provenance import code_digest
 from sscl.release.places import CLEAN, COMMITTED, MARKS, OPENED, RELEASED, SECRET
 from sscl.stages.embed import embed_under, promised_pulse
-from sscl.stages.names import COMMITMENT, DRAW, OPENING, TIMESTAMP_REQUEST
+from sscl.stages.names import COMMITMENT, DRAW, OPENING, SENT, TIMESTAMP_REQUEST
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import with_word
 
@@ -79,8 +79,6 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
     with building(Slot(f"copy-{recipient}", (sub / RELEASED, sub / SECRET), key, root / STATE), True) as temporaries:
         if temporaries is not None:
             _embed(root, config, recipient, *temporaries)
-    if not (sub / CLEAN).exists():
-        (sub / CLEAN).symlink_to(os.path.relpath(root / CLEAN, sub))
     return sub
 
 
@@ -91,6 +89,7 @@ def _commit(root: Path, config: Config, recipient: str, public: Path, private: P
     public.mkdir(parents=True)
     private.mkdir(parents=True)
     write_json(private / OPENING, opening)
+    (private / SENT).symlink_to(os.path.relpath(root / OPENED / SENT, root / FOLDER / recipient / OPENED))
     write_json(public / COMMITMENT, commitment)
     write_atomically(public / TIMESTAMP_REQUEST, timestamp.request(commitment))
 
@@ -134,11 +133,11 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
         InputError: no recipients, too few marks for so many, or a word that does not follow from its commitment.
     """
     compute = Compute.resolve(config.compute)
-    case = prepare(root / SECRET, root / CLEAN, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
+    case = prepare(root / SECRET, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
     folders = sorted(path for path in (root / FOLDER).glob("*") if (path / SECRET).is_dir())
     if not folders:
         raise InputError(f"{root / FOLDER}: no recipients; `sscl release create VERSION --recipient NAME` makes one")
-    wanted = marks_needed(case.images.classes, len(folders) + 1, case.config.alpha)
+    wanted = marks_needed(len(case.class_names), len(folders) + 1, case.config.alpha)
     if case.watermark.options.marks < wanted:
         raise InputError(
             f"{root / FOLDER}: {case.watermark.options.marks} marks cannot name one of {len(folders)} recipients at "
@@ -150,9 +149,9 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
 
 def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Trace]:
     """Ask a suspect once and hold the answers against every word."""
-    record = Record(case.images.classes, case.images.classes, case.images.labels.tolist())
+    record = Record(len(case.class_names), len(case.class_names), case.labels)
     config = replace(case.config, test="exact")
-    ask(oracle, case.watermark, case.state, case.images, config, record)
+    ask(oracle, case.sent, config, record)
     trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record))
     null = null_of(trial.matrix, null_key(case.opening, case.pulse))
     adjusted = corrected(null, words)

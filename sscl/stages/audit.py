@@ -25,7 +25,7 @@ def run(
     resolved, card = Compute.resolve(compute), Card.read(data)
     mark, _ = load_watermark(watermark / GENERATOR, len(card.class_names), resolved)
     exact = isinstance(mark, OwnershipCode)
-    case = prepare(watermark, data, resolved, opening / OPENING, commitment / COMMITMENT) if exact else None
+    case = prepare(watermark, resolved, opening / OPENING, commitment / COMMITMENT) if exact else None
     out.mkdir(parents=True)
     for file in sorted(model.rglob(MODEL)):
         folder = out / file.parent.relative_to(model)

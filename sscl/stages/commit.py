@@ -10,9 +10,9 @@ from sscl.compute import Compute
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
 from sscl.data.store import Card, load_split
 from sscl.evidence import timestamp
-from sscl.evidence.commitment import Case, open_up, salt_of, seal, verification_set
+from sscl.evidence.commitment import Case, open_up, salt_of, seal, store_queries, verification_set
 from sscl.oracles import Context, open_oracle
-from sscl.stages.names import COMMITMENT, MODEL, OPENING, TIMESTAMP_REQUEST
+from sscl.stages.names import COMMITMENT, MODEL, OPENING, SENT, TIMESTAMP_REQUEST
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
 
@@ -37,17 +37,19 @@ def run(
         ConfigError: so few marks that no answer could be evidence enough.
     """
     resolved = Compute.resolve(compute)
+    public.mkdir(parents=True)
+    private.mkdir(parents=True)
     card, test_split = Card.read(data), load_split(data, "test")
     watermark, state = load_watermark(generator / GENERATOR, test_split.classes, resolved)
     key = seeds.secret(seed, key_file).part("commitment", card.name, audit.version, str(audit.attempt))
     if isinstance(watermark, OwnershipCode):
         images = verification_set(test_split, audit, salt_of(key))
+        sent = watermark.queries(images.images, state)
         model = open_oracle(str(reference / MODEL), Context(card.class_names, resolved))
-        opening = open_up(Case(watermark, state, marks_digest(state), images, audit, model), key)
+        opening = open_up(Case(marks_digest(state), images, sent, audit, model), key)
+        store_queries(private / SENT, sent)
     else:
         opening = {"salt": salt_of(key).hex(), "secret": digest(generator / GENERATOR)}
-    public.mkdir(parents=True)
-    private.mkdir(parents=True)
     commitment = seal(opening, card.name, audit, beacon)
     write_json(private / OPENING, opening)
     write_json(public / COMMITMENT, commitment)

@@ -133,6 +133,10 @@ class OwnershipCode(Watermark[Options]):
         marks = torch.full((len(images),), mark)
         return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state)
 
+    def queries(self, images: Tensor, state: State) -> dict[int, Tensor]:
+        """What an audit sends: the uint8 images without a mark (-1), and under each mark. No word is needed."""
+        return {-1: images, **{mark: self.asked(images, mark, state) for mark in range(self.options.marks)}}
+
     def marked(self, images: Tensor, marks: Tensor, strengths: Tensor, state: State) -> Tensor:
         """uint8 images under marks (int64 (N,)) of some strengths (float (N,))."""
         secret = {n.removeprefix(MARKS): t for n, t in state.tensors.items() if n.startswith(MARKS)}

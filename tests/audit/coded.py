@@ -92,7 +92,7 @@ def audited(
     watermark = Stamps(suspect.context.compute, len(word))
     record, images = Record(GROUPS, GROUPS, world().labels.tolist()), world()
     stop = enough(protocol, word, protocol.alpha, lambda _: references)
-    ask(suspect, watermark, State(), images, protocol, record, stop)
+    ask(suspect, watermark.queries(images.images, State()), protocol, record, stop)
     return decide(record, protocol, word, references, **how), record
 
 

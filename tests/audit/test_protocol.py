@@ -13,7 +13,6 @@ from sscl.compute import Compute
 from sscl.keystream import Keystream
 from sscl.types import ImageSet
 from sscl.watermarks.base import State
-from sscl.watermarks.ownership_code import with_word
 from tests.audit.coded import GROUPS, MARKS, Stamps, Suspect, audited, config, drawn, knows, noise, world
 
 KEY = Keystream(bytes(32))
@@ -76,8 +75,8 @@ def test_what_was_answered_before_a_suspect_fails_is_kept(compute: Compute) -> N
                 raise ConnectionError
             return super().answer(images)
 
-    record, word = Record(GROUPS, GROUPS, world().labels.tolist()), torch.from_numpy(drawn(1))
+    record = Record(GROUPS, GROUPS, world().labels.tolist())
     with pytest.raises(ConnectionError):
-        ask(Stops(knows(drawn(1)), compute), Stamps(compute), with_word(State(), word), world(), config(), record)
+        ask(Stops(knows(drawn(1)), compute), Stamps(compute).queries(world().images, State()), config(), record)
     assert len(record.queries) == 48
     assert replace(record, queries=[]).answers() == {}

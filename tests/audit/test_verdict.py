@@ -105,6 +105,16 @@ def test_a_model_that_declines_marked_images_is_inconclusive(compute: Compute) -
     assert "answered only 0 %" in found.reason
 
 
+def test_a_suspect_that_is_spoken_to_wrongly_is_inconclusive(compute: Compute) -> None:
+    """The defect: a guilty model whose classes are in another order was said to be innocent."""
+    word = drawn(1)
+    moved = Suspect(lambda m, i, s: np.roll(knows(word)(m, i, s), 1), compute)
+    found, _ = audited(moved, word, config())
+    assert (found.decision, found.accuracy) == ("inconclusive", 0.0)
+    assert "no better than by guessing" in found.reason
+    assert "order of the classes" in found.reason
+
+
 def test_too_few_marks_say_how_many_would_do(compute: Compute) -> None:
     word = drawn(1, marks=2)
     found, _ = audited(Suspect(knows(word), compute), word, config())

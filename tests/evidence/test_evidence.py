@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -10,19 +11,26 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
+import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyrage import x25519
+from safetensors.torch import load, save
 
-from sscl.artifacts import load_tensors, read_json, save_tensors, write_json
+from sscl.artifacts import digest, load_tensors, read_json, save_tensors, write_json
 from sscl.config import BeaconConfig, ComputeConfig, Config
 from sscl.errors import InputError
 from sscl.evidence import bundle, timestamp
 from sscl.evidence.bundle import load_key, new_key
 from sscl.evidence.canonical import canonical
-from sscl.evidence.check import AUDIT, QUERIES, check
+from sscl.evidence.check import AUDIT, IMAGES, QUERIES, SEALED, Expected, check, particulars
 from sscl.evidence.commitment import seal
 from sscl.evidence.session import audit_suspect
+from sscl.models.io import load_classifier
+from sscl.release.sealed import new_identity
 from sscl.stages.names import COMMITMENT, FINDING, OPENING
 
 COMPUTE = ComputeConfig("cpu", None, "auto", "auto", "auto")
@@ -67,7 +75,7 @@ def test_any_altered_byte_is_caught(signed: Path, tmp_path: Path, where: float, 
 def rewritten(source: Path, target: Path, name: str, change: Any) -> Path:
     """A bundle whose part is changed and whose manifest is made anew, as a forger without the key would."""
     with zipfile.ZipFile(source) as archive:
-        parts = {n: archive.read(n) for n in archive.namelist() if n not in (bundle.MANIFEST, bundle.SIGNATURE)}
+        parts = {n: archive.read(n) for n in archive.namelist() if n != bundle.ATTESTATION}
     value = json.loads(parts[name])
     change(value)
     parts[name] = canonical(value)
@@ -106,7 +114,7 @@ def test_guarantees_cannot_be_claimed(signed: Path, tmp_path: Path) -> None:
 
 def test_an_image_cannot_be_passed_off_as_another(signed: Path, tmp_path: Path) -> None:
     """Whoever could answer for one mark with another's queries could accuse anybody."""
-    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n not in (bundle.MANIFEST, bundle.SIGNATURE)}
+    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n != bundle.ATTESTATION}
     queries = [json.loads(line) for line in parts[QUERIES].splitlines()]
     swap = {0: 1, 1: 0}
     sent = {(q["mark"], q["image"]): q for q in queries}
@@ -120,7 +128,7 @@ def test_an_image_cannot_be_passed_off_as_another(signed: Path, tmp_path: Path) 
 
 def rewritten_queries(signed: Path, target: Path, change: Any) -> list[str]:
     """What is found of a bundle whose queries are changed."""
-    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n not in (bundle.MANIFEST, bundle.SIGNATURE)}
+    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n != bundle.ATTESTATION}
     queries = change([json.loads(line) for line in parts[QUERIES].splitlines()])
     bundle.write(target, {**parts, QUERIES: b"".join(canonical(query) + b"\n" for query in queries)}, None)
     return check(target)
@@ -177,10 +185,104 @@ def test_compressed_and_nested_bundles_are_refused(signed: Path, tmp_path: Path)
         archive.writestr(AUDIT, b"0" * 10_000_000)
     with pytest.raises(InputError, match="its parts are compressed"):
         check(tmp_path / "z.zip")
-    for manifest in (b"[" * 100_000, b"[]", b"7"):
-        parts = bundle.unpack(signed)[0] | {bundle.MANIFEST: manifest}
+    for attestation in (b"[" * 100_000, b"[]", b"7", b'{"payload":"e30=","payloadType":"x","signatures":[]}'):
+        parts = bundle.unpack(signed)[0] | {bundle.ATTESTATION: attestation}
         (tmp_path / "n.zip").write_bytes(bundle.pack(parts))
-        assert f"{bundle.MANIFEST}: missing or damaged" in check(tmp_path / "n.zip")
+        assert f"{bundle.ATTESTATION}: missing or damaged" in check(tmp_path / "n.zip")
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for number in range(101):
+            archive.writestr(str(number), b"")
+    with pytest.raises(InputError, match="more than 100 parts"):
+        check(tmp_path / "p.zip")
+
+
+def test_an_attestation_is_one_that_other_tools_read(signed: Path) -> None:
+    """An in-toto statement in a DSSE envelope (secure-systems-lab/dsse), verified without our code."""
+    parts = bundle.unpack(signed)[0]
+    envelope = json.loads(parts.pop(bundle.ATTESTATION))
+    payload = base64.b64decode(envelope["payload"])
+    statement = json.loads(payload)
+    assert (statement["_type"], envelope["payloadType"]) == (bundle.STATEMENT, "application/vnd.in-toto+json")
+    listed = {entry["name"]: entry["digest"]["sha256"] for entry in statement["subject"]}
+    assert listed == {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
+    kind = envelope["payloadType"].encode()
+    encoded = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(statement["predicate"]["ed25519"]))
+    public.verify(base64.b64decode(envelope["signatures"][0]["sig"]), encoded)
+
+
+def test_a_signature_by_another_key_than_the_named_one(signed: Path, tmp_path: Path) -> None:
+    parts = bundle.unpack(signed)[0]
+    parts.pop(bundle.ATTESTATION)
+    owner, forger = (Ed25519PrivateKey.generate() for _ in range(2))
+    forged, named = (json.loads(bundle.attest(parts, key)) for key in (forger, owner))
+    mixed = {**named, "signatures": [{**named["signatures"][0], "sig": forged["signatures"][0]["sig"]}]}
+    unsigned = {**named, "signatures": []}
+    twice = {**named, "signatures": named["signatures"] + forged["signatures"]}
+    for envelope in (mixed, unsigned, twice):
+        (tmp_path / "b.zip").write_bytes(bundle.pack({**parts, bundle.ATTESTATION: canonical(envelope)}))
+        assert any(line.startswith(f"{bundle.ATTESTATION}: not") for line in check(tmp_path / "b.zip"))
+
+
+def test_keys_that_stand_twice_are_refused(signed: Path, tmp_path: Path) -> None:
+    """The defect: one reader takes the first, another the last."""
+    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n != bundle.ATTESTATION}
+    for name in (AUDIT, FINDING, OPENING, COMMITMENT):
+        doubled = b'{"' + min(json.loads(parts[name])).encode() + b'":0,' + parts[name][1:]
+        bundle.write(tmp_path / "d.zip", {**parts, name: doubled}, None)
+        assert f"{name}: not canonical JSON, which has one reading only" in check(tmp_path / "d.zip")
+    spaced = parts[QUERIES].replace(b"\n", b" \n", 1)
+    bundle.write(tmp_path / "s.zip", {**parts, QUERIES: spaced}, None)
+    assert f"{QUERIES}: not canonical JSON, which has one reading only" in check(tmp_path / "s.zip")
+
+
+def test_dates_outside_of_the_audit(signed: Path, tmp_path: Path) -> None:
+    late = rewritten(signed, tmp_path / "l.zip", AUDIT, lambda v: v.update(finished="2001-01-01T00:00:00+00:00"))
+    assert any("not in this order, or in the future" in line for line in check(late))
+    future = rewritten(signed, tmp_path / "f.zip", AUDIT, lambda v: v.update(finished="2999-01-01T00:00:00+00:00"))
+    assert any("not in this order, or in the future" in line for line in check(future))
+
+
+def test_queries_can_be_repeated_from_the_bundle_or_are_sealed(finished: Path, tmp_path: Path) -> None:
+    identity, public = new_identity()
+    suspect = str(finished / "models/malicious/model.safetensors")
+    audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "open.zip")
+    audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "sealed.zip", seal_to=[public])
+    assert check(tmp_path / "open.zip") == check(tmp_path / "sealed.zip") == []
+    parts = bundle.unpack(tmp_path / "open.zip")[0]
+    images = load(parts[IMAGES])
+    queries = [json.loads(line) for line in parts[QUERIES].splitlines()]
+    model, _ = load_classifier(Path(suspect))
+    with torch.no_grad():
+        for query in queries[:: len(queries) // 7]:
+            again = model(images[str(query["mark"])][query["image"]][None] / 255).softmax(dim=1)[0]
+            assert again.tolist() == pytest.approx(query["answer"], abs=1e-5)
+    closed = bundle.unpack(tmp_path / "sealed.zip")[0]
+    assert IMAGES not in closed
+    assert pyrage.decrypt(closed[SEALED], [x25519.Identity.from_str(identity)]) == parts[IMAGES]
+    del parts[bundle.ATTESTATION]
+    images["0"][0, 0, 0, 0] += 1
+    bundle.write(tmp_path / "other.zip", {**parts, IMAGES: save(images)}, None)
+    assert f"{IMAGES}: not the images that were sent" in check(tmp_path / "other.zip")
+    with pytest.raises(InputError, match="there already, and evidence is not replaced"):
+        audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "open.zip")
+    with pytest.raises(InputError, match="--seal-to: not an age public key"):
+        audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "x.zip", seal_to=["age1nonsense"])
+
+
+def test_what_the_checker_knows_is_compared(signed: Path, finished: Path) -> None:
+    published = (finished / "public/commitment/commitment.json").read_bytes()
+    key = bundle.signer(bundle.unpack(signed)[0])
+    assert check(signed, Expected(commitment=published, signer=key)) == []
+    other = canonical({**json.loads(published), "attempt": 2})
+    assert check(signed, Expected(commitment=other)) == [f"{COMMITMENT}: not the one that was published"]
+    assert check(signed, Expected(signer="0" * 64)) == [f"signer: {key}, expected {'0' * 64}"]
+    assert check(signed, Expected(token=b"x")) == ["commitment.tsr: not the token that you have"]
+    assert check(signed, Expected(authority=b"x")) == ["commitment.tsr: missing"]
+    assert check(signed, Expected(suspect="0" * 64)) == [f"{AUDIT}: another suspect than this file"]
+    assert check(signed, Expected(suspect=digest(finished / "models/malicious/model.safetensors"))) == []
+    said = particulars(bundle.unpack(signed)[0])
+    assert set(said) == {"suspect", "asked", "commitment", "of", "time stamp", "alpha", "signer"}
 
 
 def test_missing_and_foreign_parts(signed: Path, tmp_path: Path) -> None:
@@ -258,6 +360,14 @@ def test_time_stamps_are_read(config: Config, tmp_path: Path) -> None:
         subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
     moment = timestamp.read((tmp_path / "r.tsr").read_bytes(), commitment)
     assert moment.year >= 2024
+    token = (tmp_path / "r.tsr").read_bytes()
+    timestamp.verify(token, commitment, (tmp_path / "c.pem").read_bytes())
+    again = "req -x509 -newkey rsa:2048 -nodes -keyout k2.pem -out c2.pem -days 2 -subj /CN=other -config tsa.cnf"
+    subprocess.run(["openssl", *again.split()], cwd=tmp_path, check=True, capture_output=True)
+    with pytest.raises(InputError, match="not signed by this authority"):
+        timestamp.verify(token, commitment, (tmp_path / "c2.pem").read_bytes())
+    with pytest.raises(InputError, match="no certificate or token"):
+        timestamp.verify(token, commitment, b"nonsense")
     with pytest.raises(InputError, match="not one of this commitment"):
         timestamp.read((tmp_path / "r.tsr").read_bytes(), seal({"salt": "y"}, "data", config.audit, NONE))
 

@@ -61,12 +61,12 @@ def test_an_audit_by_http_finds_what_one_of_the_file_finds(copy: Path, compute: 
     lines = [json.loads(line) for line in parts[RAW].splitlines()]
     assert len(lines) == found.queries
     lines[3]["body"] = lines[5]["body"]
-    forged = {n: c for n, c in parts.items() if n != bundle.MANIFEST}
+    forged = {n: c for n, c in parts.items() if n != bundle.ATTESTATION}
     bundle.write(tmp_path / "f.zip", {**forged, RAW: b"".join(canonical(line) + b"\n" for line in lines)}, None)
     assert any("answer 4 does not read as" in line for line in check(tmp_path / "f.zip"))
     reordered = json.loads(forged[AUDIT]) | {"reader": {"probabilities": "$.p[2,0,1]", "labels": None, "scores": None}}
     bundle.write(tmp_path / "r.zip", {**forged, AUDIT: canonical(reordered)}, None)
-    assert any("only a path to one whole list is plain" in line for line in check(tmp_path / "r.zip"))
+    assert any("not a plain JSONPath" in line for line in check(tmp_path / "r.zip"))
     del forged[RAW]
     bundle.write(tmp_path / "m.zip", forged, None)
     assert f"{RAW}: missing, and the suspect is an API" in check(tmp_path / "m.zip")
@@ -96,7 +96,10 @@ def test_answers_that_are_none_are_an_error_and_no_verdict(
     change: dict[str, Any], copy: Path, compute: Compute, tmp_path: Path
 ) -> None:
     app = api(copy, compute, lambda number, body: {**body, **change})
-    with serving(app) as (url, _), pytest.raises(SuspectError, match=r"oracle's settings|usual interface"):
+    with (
+        serving(app) as (url, _),
+        pytest.raises(SuspectError, match=r"usual interface|3 classes; correct"),
+    ):
         audit_suspect(url, copy, COMPUTE, settings(tmp_path), tmp_path / "b.zip")
     assert not (tmp_path / "b.zip").exists()
 

@@ -20,12 +20,12 @@ from sscl.release import reader
 from sscl.release.objects import Objects
 from tests.conftest import ROOT, environment
 from tests.release.proxy import FAULTS, proxying
-from tests.release.test_publish import Publisher
+from tests.release.test_publish import SHARD, Publisher
 
 PUBLISH = """
 import sys
 from pathlib import Path
-from tests.release.test_publish import Publisher
+from tests.release.test_publish import SHARD, Publisher
 one = Publisher(Path(sys.argv[1]), sys.argv[2], "x" * int(sys.argv[3]))
 print("ready", flush=True)
 one.publish(lambda _: None)
@@ -104,7 +104,7 @@ def test_a_disk_that_fills_while_a_release_is_pulled(
         with pytest.raises(SSCLError, match="the disk is full; free some space"):
             reader.pull(one.public, found, small_disk / "out", 1)
     files = [path for path in (small_disk / "out/data").iterdir() if path.is_file()]
-    assert {path.name: digest(path) for path in files} == {"0": found.content()[0].sha256}
+    assert {path.name: digest(path) for path in files} == {Path(SHARD.format(0)).name: found.content()[0].sha256}
     subprocess.run(["mount", "-o", "remount,size=2m", small_disk], check=True)
     assert reader.pull(one.public, found, small_disk / "out", 1) == 3
     assert reader.check_folder(small_disk / "out") == []
@@ -138,7 +138,7 @@ def test_refusals_say_what_to_do(
     for name in (operation, "GetObject") if operation == "HeadObject" else (operation,):
         one.public.client.meta.events.register(f"before-send.s3.{name}", refuse)
     with pytest.raises(InputError, match=message):
-        one.public.put("k", one.package / "data/0", one.manifest.content()[0].sha256)
+        one.public.put("k", one.package / SHARD.format(0), one.manifest.content()[0].sha256)
     assert list(reader.published(Objects(f"s3://{bucket}/public"))) == []
 
 

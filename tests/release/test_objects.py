@@ -26,8 +26,8 @@ def test_what_was_put_is_what_is_got(size: int, bucket: str, tmp_path: Path) -> 
     assert objects.put("k", tmp_path / "a", sha(content))
     assert not objects.put("k", tmp_path / "a", sha(content))
     assert objects.sha256("k") == sha(content)
-    objects.check("k", sha(content))
-    objects.download("k", tmp_path / "b", sha(content))
+    objects.check("k", sha(content), size)
+    objects.download("k", tmp_path / "b", sha(content), size)
     assert (tmp_path / "b").read_bytes() == content
     assert [(item.key, item.size) for item in objects.list("")] == [("k", size)]
 
@@ -38,7 +38,7 @@ def test_a_changed_object_is_not_kept(bucket: str, tmp_path: Path, monkeypatch: 
     objects.write("k", b"right")
     boto3.client("s3").put_object(Bucket=bucket, Key="p/k", Body=b"wrong")
     with pytest.raises(TamperedError, match="its SHA-256 is not the manifest's"):
-        objects.download("k", tmp_path / "k", sha(b"right"))
+        objects.download("k", tmp_path / "k", sha(b"right"), 5)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,8 @@ from sscl.release.manifest import FORMAT, SECRET, Manifest, content_digest, fold
 from sscl.release.objects import Objects
 from sscl.release.publish import SETTLE, Outcome, publish
 
+SHARD = "data/train-{:05d}-of-00004.parquet"
+
 
 class Publisher:
     """One owner's package and manifest."""
@@ -29,7 +32,7 @@ class Publisher:
         self.package, self.sealed = folder / "package", folder / "secret-0.age"
         (self.package / "data").mkdir(parents=True)
         for number in range(4):
-            (self.package / f"data/{number}").write_text(content * (number + 1))
+            (self.package / SHARD.format(number)).write_text(content * (number + 1))
         self.sealed.write_bytes(b"sealed " + content.encode())
         self.public, self.private = Objects(f"s3://{bucket}/public"), Objects(f"s3://{bucket}/private")
         files = files_of(self.package)
@@ -171,36 +174,84 @@ def test_verify_and_check_name_what_differs(bucket: str, tmp_path: Path, monkeyp
     one = Publisher(tmp_path, bucket)
     found = one.publish().manifest
     reader.pull(one.public, found, tmp_path / "out", 2)
-    (tmp_path / "out/data/1").write_text("changed")
-    (tmp_path / "out/data/2").unlink()
+    (tmp_path / "out" / SHARD.format(1)).write_text("changed")
+    (tmp_path / "out" / SHARD.format(2)).unlink()
     assert reader.check_folder(tmp_path / "out") == [
-        "data/1: its SHA-256 is not the manifest's",
-        "data/2: missing",
+        f"{SHARD.format(1)}: its SHA-256 is not the manifest's",
+        f"{SHARD.format(2)}: missing",
     ]
     folder = folder_of("d", found.digest)
-    one.public.write(f"{folder}/data/0", b"changed")
-    assert reader.verify(one.public, found, 2) == ["data/0: its SHA-256 is not the manifest's"]
-    with pytest.raises(SSCLError, match="its SHA-256 is not the manifest's; do not use it, tell the owner"):
+    one.public.write(f"{folder}/{SHARD.format(0)}", b"changed")
+    assert reader.verify(one.public, found, 2) == [f"{SHARD.format(0)}: its SHA-256 is not the manifest's"]
+    with pytest.raises(SSCLError, match="longer than its manifest says; tell the owner"):
         reader.pull(one.public, found, tmp_path / "new", 2)
-    assert not (tmp_path / "new/data/0").exists()
+    assert not (tmp_path / "new" / SHARD.format(0)).exists()
 
 
-@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x"])
+OUTSIDE = ["../x", "/etc/x", "a/../../x", ".git/config", "release.json", "data/x.parquet", "\x1b[31m"]
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
 def test_a_manifest_cannot_write_outside(path: str, bucket: str, tmp_path: Path) -> None:
     one = Publisher(tmp_path, bucket)
     files = [File(path, 1, "0" * 64)]
     raw = asdict(one.manifest) | {"files": [asdict(file) for file in files], "digest": content_digest(files)}
     one.public.write("d/versions/1.0.json", json.dumps(raw).encode())
-    with pytest.raises(InputError, match="the manifest contradicts itself"):
+    with pytest.raises(InputError, match="as no release does; tell the owner") as error:
         reader.get(one.public, "d", "1.0")
+    assert "\x1b" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"format": "sscl-release/1"}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"format": "sscl-release/1"}', b"\xff", b"[" * 100_000])
 def test_what_is_not_a_manifest(content: bytes, bucket: str) -> None:
     objects = Objects(f"s3://{bucket}")
     objects.write("d/versions/1.json", content)
     with pytest.raises(InputError, match=r"not a manifest of sscl-release/1; is the URL right\?"):
         reader.get(objects, "d", "1")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"size": -1}, {"size": "1"}, {"size": 10**30, "sha256": "x"}, {"sha256": 7}, {"path": ["a"]}, {"more": 1}],
+)
+def test_files_that_are_none(entry: dict[str, Any], bucket: str, tmp_path: Path) -> None:
+    one = Publisher(tmp_path, bucket)
+    raw = asdict(one.manifest)
+    raw["files"][0] |= entry
+    one.public.write("d/versions/1.0.json", json.dumps(raw).encode())
+    with pytest.raises(InputError, match="not a manifest"):
+        reader.get(one.public, "d", "1.0")
+    assert list(reader.published(one.public)) == []  # and it hides no other
+
+
+def test_a_folder_with_more_than_the_release(bucket: str, tmp_path: Path) -> None:
+    """The defect: a manifest that was replaced, or a file that was added, was VALID."""
+    one = Publisher(tmp_path, bucket)
+    reader.pull(one.public, one.publish().manifest, tmp_path / "out", 2)
+    assert reader.check_folder(tmp_path / "out") == []
+    (tmp_path / "out/data/more.parquet").write_text("x")
+    assert reader.check_folder(tmp_path / "out") == ["data/more.parquet: not a file of the release"]
+    (tmp_path / "out/data/more.parquet").unlink()
+    (tmp_path / "out/data/link").symlink_to("/etc/passwd")
+    assert reader.check_folder(tmp_path / "out") == ["data/link: not a file of the release"]
+    (tmp_path / "out/data/link").unlink()
+    manifest = tmp_path / "out/release.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"files": []}))
+    found = reader.check_folder(tmp_path / "out")
+    assert found[0] == "release.json: its digest is not that of its files"
+    assert len(found) == 5
+    manifest.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="not a manifest"):
+        reader.check_folder(tmp_path / "out")
+
+
+def test_an_endless_manifest_is_not_read(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sscl.release.objects.LARGEST", 1000)
+    objects = Objects(f"s3://{bucket}")
+    objects.write("d/versions/1.0.json", b" " * 1001)
+    with pytest.raises(SSCLError, match="expected less; tell the owner"):
+        reader.get(objects, "d", "1.0")
+    assert list(reader.published(objects)) == []
 
 
 def test_a_missing_version_says_which_there_are(bucket: str, tmp_path: Path) -> None:
@@ -241,10 +292,10 @@ def test_two_pulls_do_not_share_a_folder(bucket: str, tmp_path: Path, monkeypatc
     found = one.publish().manifest
     download = Objects.download
 
-    def second(self: Objects, key: str, path: Path, sha256: str) -> None:
+    def second(self: Objects, key: str, path: Path, sha256: str, size: int) -> None:
         with pytest.raises(InputError, match="another pull is at work there"):
             reader.pull(one.public, found, tmp_path / "out", 1)
-        download(self, key, path, sha256)
+        download(self, key, path, sha256, size)
 
     with monkeypatch.context() as during:
         during.setattr(Objects, "download", second)
