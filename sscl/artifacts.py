@@ -183,8 +183,11 @@ def building(slot: Slot, overwrite: bool = False) -> Iterator[tuple[Path, ...] |
     try:
         for folder in {p.parent for p in slot.outs} | {slot.state / "stages", slot.state / "locks"}:
             folder.mkdir(parents=True, exist_ok=True)
-            if folder.name == PRIVATE:
-                folder.chmod(0o700)
+            for inside in (folder, *folder.parents):
+                if PRIVATE in inside.relative_to(slot.state.parent).parts:
+                    inside.chmod(0o700)
+                else:
+                    break
         lock = open(slot.state / "locks" / f"{slot.stage}.lock", "w")  # noqa: SIM115 - closed below, by `with lock`
     except OSError as error:
         raise disk_error(Path(error.filename or slot.outs[0]), error) from error

@@ -14,11 +14,19 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class Record:
-    """One encoded image: its name (unique in its split, a relative path), the file's bytes, and its label."""
+    """One encoded image.
+
+    Attributes:
+        name: unique in its split, a relative path.
+        data: the file's bytes.
+        label: index of its class; -1 for none.
+        problem: why it cannot be read; ``None`` if it can.
+    """
 
     name: str
     data: bytes
     label: int
+    problem: str | None = None
 
 
 class Dataset(ABC):

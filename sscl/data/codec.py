@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import torch
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-CODECS = ("PNG", "JPEG", "BMP")
+from sscl.errors import printable
+
+CODECS = ("PNG", "JPEG", "BMP")  # what is kept as it is, where it means nothing besides its pixels
+READ = (*CODECS, "WEBP", "PPM", "TIFF", "GIF")  # a camera's MPO is opened as JPEG
+MOST_PIXELS = 50_000_000
+GAMMA = 1 / 2.2
+ORIENTATION = 0x0112  # Exif tag; 1 is upright
 
 
 class RefusedImageError(Exception):
@@ -17,26 +25,74 @@ class RefusedImageError(Exception):
 
 
 def decode(data: bytes) -> np.ndarray:
-    """uint8 (H, W) for greyscale or (H, W, 3) for RGB.
+    """uint8 (H, W) for greyscale or (H, W, 3) for RGB, as the file is meant to be seen.
+
+    Orientation, colour profile and palette are applied.
 
     Raises:
-        RefusedImageError: empty, damaged, another codec, or not 8-bit greyscale or RGB.
+        RefusedImageError: empty, damaged, another codec, transparent, several frames, or not 8 bits a channel.
+    """
+    return opened(data)[0]
+
+
+def opened(data: bytes) -> tuple[np.ndarray, bool]:
+    """The pixels, and whether they are all that the file means, so that its bytes may stay.
+
+    Raises:
+        RefusedImageError: as ``decode``.
     """
     if not data:
         raise RefusedImageError("empty file")
     try:
-        image = Image.open(io.BytesIO(data))
-        if image.format not in CODECS:
-            raise RefusedImageError(f"{image.format} file, expected {', '.join(CODECS)}")
-        if image.mode not in ("L", "RGB"):
-            raise RefusedImageError(
-                f"{_MODES.get(image.mode, image.mode)} image, expected 8-bit greyscale or RGB: convert it"
-            )
-        return np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise RefusedImageError(f"damaged or not an image ({str(error).splitlines()[0][:60]})") from None
-    except Image.DecompressionBombError:
-        raise RefusedImageError("implausibly many pixels") from None
+        image = Image.open(io.BytesIO(data), formats=READ)
+        if image.width * image.height > MOST_PIXELS:
+            raise RefusedImageError("implausibly many pixels")
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # an MPO's first frame is the photograph
+            raise RefusedImageError(f"{frames} frames, expected one: save the one that counts")
+        plain = image.format in CODECS and image.mode in ("L", "RGB")
+        upright = image.getexif().get(ORIENTATION, 1) == 1
+        meant = _in_srgb(ImageOps.exif_transpose(image))
+        return np.asarray(_opaque(meant)), plain and upright and "icc_profile" not in image.info
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError) as error:
+        said = (str(error) or type(error).__name__).splitlines()[0][:60]
+        raise RefusedImageError(f"damaged or not an image ({printable(said)})") from None
+    except (Image.DecompressionBombError, MemoryError, OverflowError, struct.error, zlib.error):
+        raise RefusedImageError("damaged, or implausibly large") from None
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The image in sRGB, if it says that it is in another colour space."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        if abs(image.info.get("gamma", GAMMA) - GAMMA) > 0.01:
+            raise RefusedImageError(f"gamma {image.info['gamma']:.3g}, expected that of sRGB: convert it")
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(source).lower() or image.mode == "L":
+            return image
+        base = image.convert("RGB") if image.mode == "P" else image
+        found = ImageCms.profileToProfile(base, source, ImageCms.createProfile("sRGB"))
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        raise RefusedImageError("a colour profile that cannot be applied: convert it to sRGB") from None
+    return image if found is None else found
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image as greyscale or RGB."""
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        alpha = image.convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            raise RefusedImageError("transparent, expected opaque: put it on a background")
+        return image.convert("L" if image.mode in ("L", "LA") else "RGB")
+    if image.mode in ("P", "1"):
+        return image.convert("RGB" if image.mode == "P" else "L")
+    if image.mode not in ("L", "RGB"):
+        raise RefusedImageError(
+            f"{_MODES.get(image.mode, image.mode)} image, expected 8-bit greyscale or RGB: convert it"
+        )
+    return image
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -90,11 +146,7 @@ def to_pixels(image: Tensor) -> np.ndarray:
 
 _MODES = {
     "CMYK": "CMYK",
-    "P": "palette",
     "I;16": "16-bit",
     "I": "32-bit",
     "F": "float",
-    "1": "1-bit",
-    "RGBA": "RGBA",
-    "LA": "LA",
 }

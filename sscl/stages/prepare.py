@@ -7,7 +7,9 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +19,20 @@ from sscl import progress, seeds
 from sscl.artifacts import write_atomically
 from sscl.config import DataConfig
 from sscl.data.base import SPLITS, Dataset, Record
-from sscl.data.codec import RefusedImageError, decode, encode_png, resize
+from sscl.data.codec import RefusedImageError, decode, encode_png, opened, resize
 from sscl.data.sources import SOURCES
 from sscl.data.store import Card, writing
 from sscl.errors import ConfigError, InputError
+
+SMALLEST = 16  # pixels: smaller images have no room for the networks' poolings
+LOOKED_AT = 100  # images of each split from which the usual size is learnt
 
 
 @dataclass
 class _Census:
     """What is learnt while images stream by."""
 
-    size: int | None
+    size: int
     resizes: bool
     channels: int = 1
     counts: dict[str, Counter[int]] = field(default_factory=lambda: {split: Counter() for split in SPLITS})
@@ -48,7 +53,9 @@ def run(data: DataConfig, seed: int, out: Path, refusals: Path) -> None:
     """
     source = SOURCES[data.source](data)
     names = _class_names(source, data)
-    census = _Census(size=data.image_size, resizes=data.image_size is not None)
+    census = _Census(size=data.image_size or _usual_size(source), resizes=data.image_size is not None)
+    if census.size < SMALLEST:
+        raise InputError(f"{data.source}: {census.size} px images; set data.image_size to {SMALLEST} or more")
     with writing(out, source.format, names, dict(source.layout)) as writer:
         for split in reversed(SPLITS):  # test first, so that training images can be held against it
             for record in _accepted(source, split, data, seed, census):
@@ -56,9 +63,18 @@ def run(data: DataConfig, seed: int, out: Path, refusals: Path) -> None:
     _check(source, names, data, census, refusals)
     name = f"{data.source}-{hashlib.sha256(''.join(census.content[s] for s in SPLITS).encode()).hexdigest()[:12]}"
     counts = {split: sum(census.counts[split].values()) for split in SPLITS}
-    assert census.size is not None
     Card(name, source.format, names, census.channels, census.size, counts, dict(source.layout)).write(out)
     write_atomically(out / "refused.csv", _listing(census))
+
+
+def _usual_size(source: Dataset) -> int:
+    """The height that most of the first images have: one odd image must not condemn the others."""
+    heights: Counter[int] = Counter()
+    for split in SPLITS:
+        for record in islice(source.records(split), LOOKED_AT):
+            with suppress(RefusedImageError):
+                heights[decode(record.data).shape[0]] += 1
+    return heights.most_common(1)[0][0] if heights else SMALLEST
 
 
 def _accepted(source: Dataset, split: str, data: DataConfig, seed: int, census: _Census) -> Iterator[Record]:
@@ -83,12 +99,15 @@ def _accepted(source: Dataset, split: str, data: DataConfig, seed: int, census: 
 
 def _examine(record: Record, source: Dataset, split: str, census: _Census) -> tuple[Record, bytes]:
     """The record as it will be kept, and the digest of its pixels; raises ``RefusedImageError``."""
+    if record.problem:
+        raise RefusedImageError(record.problem)
     if not 0 <= record.label < len(source.class_names):
-        raise RefusedImageError(f"label {record.label}, expected 0 to {len(source.class_names) - 1}")
-    pixels = decode(record.data)
+        said = "no label" if record.label == -1 else f"label {record.label}"
+        raise RefusedImageError(f"{said}, expected 0 to {len(source.class_names) - 1}")
+    pixels, plain = opened(record.data)
+    if not plain:
+        record = Record(f"{record.name}.png", encode_png(pixels), record.label)
     height, width = pixels.shape[:2]
-    if census.size is None:
-        census.size = height
     if (height, width) != (census.size, census.size):
         if not census.resizes:
             raise RefusedImageError(
@@ -139,15 +158,17 @@ def _subset(source: Dataset, split: str, wanted: int | None, classes: int | None
 
 
 def _check(source: Dataset, names: tuple[str, ...], data: DataConfig, census: _Census, refusals: Path) -> None:
-    if census.refused and data.refused == "stop":
+    if census.refused:
         refusals.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(refusals, _listing(census))
+    if census.refused and data.refused == "stop":
         split, name, reason = census.refused[0]
         more = f" and {len(census.refused) - 1} more" if len(census.refused) > 1 else ""
         raise InputError(f"{split}/{name}: {reason}{more}; all are in {refusals}: mend them, or set data.refused: drop")
     for split in SPLITS:
         if not census.counts[split]:
-            raise InputError(f"{data.source}: no usable image in the {split} split; every reason is in {refusals}")
+            why = f"every reason is in {refusals}" if census.refused else "expected images there"
+            raise InputError(f"{data.source}: no usable image in the {split} split; {why}")
     if len(names) < 2 or len(census.counts["train"]) < 2:
         raise InputError(f"{data.source}: only one class; a watermark needs a target class and at least one other")
     empty = [n for i, n in enumerate(names) if not census.counts["train"][i]]

@@ -28,6 +28,13 @@ def picture(mode: str, size: tuple[int, int] = (28, 28), kind: str = "PNG") -> b
     return buffer.getvalue()
 
 
+def frames(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    first, second = (Image.new("RGB", (28, 28), colour) for colour in ("red", "blue"))
+    first.save(buffer, kind, save_all=True, append_images=[second])
+    return buffer.getvalue()
+
+
 NOISE = np.arange(784, dtype=np.uint8).reshape(28, 28)
 JPEG = io.BytesIO()
 Image.fromarray(np.random.default_rng(0).integers(0, 255, (28, 28, 3), dtype=np.uint8)).save(JPEG, "JPEG")
@@ -37,13 +44,14 @@ BAD = {
     "text": (b"not an image", 0, "damaged or not an image"),
     "empty": (b"", 0, "empty file"),
     "CMYK": (picture("CMYK", kind="JPEG"), 0, "CMYK image, expected 8-bit greyscale or RGB"),
-    "palette": (picture("P"), 0, "palette image, expected 8-bit greyscale or RGB"),
     "16-bit": (picture("I;16"), 0, "16-bit image, expected 8-bit greyscale or RGB"),
-    "RGBA": (picture("RGBA"), 0, "RGBA image, expected 8-bit greyscale or RGB"),
-    "GIF": (picture("P", kind="GIF"), 0, "GIF file, expected PNG, JPEG, BMP"),
+    "transparent": (picture("RGBA"), 0, "transparent, expected opaque"),
+    "two frames": (frames("GIF"), 0, "2 frames, expected one"),
+    "animated PNG": (frames("PNG"), 0, "2 frames, expected one"),
+    "another format": (picture("RGB", kind="ICO", size=(32, 32)), 0, "damaged or not an image"),
     "size": (picture("L", (30, 28)), 0, "30x28 px, expected 28x28: set data.image_size to resize"),
     "label": (encode_png(NOISE), 3, "label 3, expected 0 to 2"),
-    "negative label": (encode_png(NOISE), -1, "label -1, expected 0 to 2"),
+    "negative label": (encode_png(NOISE), -1, "no label, expected 0 to 2"),
 }
 
 

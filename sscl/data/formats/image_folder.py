@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -10,8 +12,11 @@ from pathlib import Path
 from sscl.data.base import SPLITS, Dataset, Format, Record, Writer
 from sscl.data.formats import FORMATS
 from sscl.errors import InputError
+from sscl.foreign import content_of
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
+# What systems leave in folders. Every other file is an image, or is refused by name.
+LEFT_BEHIND = {"Thumbs.db", "desktop.ini", "__MACOSX", "Icon\r"}
+LARGEST = 1 << 28  # bytes of an image file
 
 
 class ImageFolder(Dataset):
@@ -25,10 +30,10 @@ class ImageFolder(Dataset):
 
     def __init__(self, folder: Path) -> None:
         self._folders = {split: _split_folder(folder, split) for split in SPLITS}
-        self.class_names = tuple(sorted(p.name for p in self._folders["train"].iterdir() if p.is_dir()))
+        self.class_names = tuple(sorted(_classes(self._folders["train"])))
         if not self.class_names:
             raise InputError(f"{self._folders['train']}: no class folders; expected train/<class>/<image>")
-        extra = {p.name for p in self._folders["test"].iterdir() if p.is_dir()} - set(self.class_names)
+        extra = _classes(self._folders["test"]) - set(self.class_names)
         if extra:
             raise InputError(f"{self._folders['test']}: class {sorted(extra)[0]!r} is not in train/; remove or add it")
 
@@ -40,16 +45,46 @@ class ImageFolder(Dataset):
 
     def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
         for label, path in islice(self._paths(split), start, stop):
-            yield Record(path.relative_to(self._folders[split]).as_posix(), path.read_bytes(), label)
+            name = _named(os.path.relpath(path, self._folders[split]))
+            try:
+                yield Record(name, content_of(path, LARGEST, "an image"), label)
+            except InputError as error:
+                yield Record(name, b"", label, f"cannot be read ({str(error).partition(': ')[2]})")
 
     def labels(self, split: str) -> Iterator[int]:
         return (label for label, _ in self._paths(split))
 
     def _paths(self, split: str) -> Iterator[tuple[int, Path]]:
         for label, name in enumerate(self.class_names):
-            for path in sorted((self._folders[split] / name).glob("**/*")):
-                if path.suffix.lower() in SUFFIXES:
-                    yield label, path
+            for path in _files(self._folders[split] / name):
+                yield label, path
+
+
+def _classes(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_dir() and not _left_behind(path.name)}
+
+
+def _left_behind(name: str) -> bool:
+    return name.startswith(".") or name in LEFT_BEHIND
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files in a folder and in those in it, also linked ones, each real folder once; in name order."""
+    found, seen = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not _left_behind(name)]
+        found += [Path(place, name) for name in files if not _left_behind(name)]
+    return sorted(found, key=os.fsencode)
+
+
+def _named(path: str) -> str:
+    """A name that can be written as UTF-8; bytes that are not stand as %E9."""
+    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", path)
 
 
 class ImageFolderWriter(Writer):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,9 +16,12 @@ import pyarrow.parquet as pq
 from sscl.data.base import SPLITS, Dataset, Format, Record, Writer
 from sscl.data.formats import FORMATS
 from sscl.errors import InputError
+from sscl.foreign import content_of
 
 ROWS = 1000  # rows in memory at a time, and per row group
 IMAGE_COLUMNS = ("image", "img")
+MOST_CLASSES = 100_000
+LARGEST = 1 << 28  # bytes of an image file
 LABEL_COLUMNS = ("label", "fine_label", "labels")
 
 
@@ -46,12 +51,14 @@ class ParquetDataset(Dataset):
 
     def __init__(self, folder: Path) -> None:
         self._files = {split: [_Rows.of(path) for path in _shards(folder, split)] for split in SPLITS}
+        self._folder = folder
         schema = self._files["train"][0].schema
         self.layout = {
             "image": _column(folder, schema, IMAGE_COLUMNS),
             "label": _column(folder, schema, LABEL_COLUMNS),
         }
-        self.class_names = _class_names(schema, self.layout["label"]) or self._numbered()
+        self._text: dict[str, int] = {}  # labels that are names, and their index
+        self.class_names = self._named() or self._numbered()
 
     def count(self, split: str) -> int:
         return sum(sum(file.groups) for file in self._files[split])
@@ -75,28 +82,86 @@ class ParquetDataset(Dataset):
     ) -> Iterator[Record]:
         """What of a row group, whose first row is the split's ``number``-th, is between ``start`` and ``stop``."""
         image, label = self.layout["image"], self.layout["label"]
-        for batch in file.iter_batches(ROWS, [group], [image, label]):
+        for batch in _batches(file, ROWS, [image, label], [group]):
             first = min(max(0, start - number), len(batch))
             wanted = batch.slice(first, max(0, stop - number - first))
             pairs = zip(wanted[image].to_pylist(), wanted[label].to_pylist(), strict=True)
-            for position, (picture, index) in enumerate(pairs, start=number + first):
-                picture = picture or {}
-                name = picture.get("path") or f"{split}-{position:08d}"
-                yield Record(name, picture.get("bytes") or b"", -1 if index is None else int(index))
+            for position, (picture, value) in enumerate(pairs, start=number + first):
+                yield self._record(picture, self._index(value), f"{split}-{position:08d}")
             number += len(batch)
 
+    def _record(self, picture: Any, label: int, usual: str) -> Record:
+        """One row: the image is a struct, or its bytes alone."""
+        if isinstance(picture, bytes):
+            return Record(usual, picture, label)
+        entry = picture if isinstance(picture, dict) else {}
+        path, content = entry.get("path"), entry.get("bytes")
+        name = path if isinstance(path, str) and path else usual
+        if content is not None or name == usual:
+            return Record(name, content or b"", label)
+        there = (self._folder / name).resolve()
+        if not there.is_relative_to(self._folder.resolve()):
+            return Record(usual, b"", label, "no bytes, and a path that is outside of the dataset's folder: embed it")
+        try:
+            return Record(os.path.relpath(there, self._folder.resolve()), content_of(there, LARGEST, "an image"), label)
+        except InputError as error:
+            return Record(usual, b"", label, f"cannot be read ({str(error).partition(': ')[2]})")
+
     def labels(self, split: str) -> Iterator[int]:
+        return (self._index(value) for value in self._values(split))
+
+    def _values(self, split: str) -> Iterator[Any]:
         for file in self._files[split]:
             with _open(file.path) as opened:
-                for batch in opened.iter_batches(ROWS * 64, columns=[self.layout["label"]]):
+                for batch in _batches(opened, ROWS * 64, [self.layout["label"]]):
                     yield from batch[0].to_pylist()
 
+    def _index(self, value: Any) -> int:
+        """A label as an index: a number, or a class's name; -1 for none, which is refused by row."""
+        if isinstance(value, str):
+            return self._text.get(value, -1)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value != int(value):
+            return -1
+        return int(value) if -1 <= value < MOST_CLASSES else MOST_CLASSES
+
+    def _named(self) -> tuple[str, ...]:
+        """The class names in the files' metadata, or the labels that are names; none if there are neither.
+
+        Raises:
+            InputError: the files' names differ, or are no names.
+        """
+        schemas = [(file.path, file.schema) for split in SPLITS for file in self._files[split]]
+        told = {path: _class_names(path, schema, self.layout["label"]) for path, schema in schemas}
+        first = next(iter(told.values()))
+        for path, names in told.items():
+            if names != first:
+                raise InputError(f"{path}: other class names than in the first file; make them the same")
+        kind = schemas[0][1].field(self.layout["label"]).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            found = {value for value in self._values("train") if value} if first is None else set(first)
+            names = first or tuple(sorted(found))
+            if len(names) > MOST_CLASSES:
+                raise InputError(f"{self._folder}: over {MOST_CLASSES:,} different labels; is it the label column?")
+            self._text = {name: index for index, name in enumerate(names)}
+            return names
+        return first or ()
+
     def _numbered(self) -> tuple[str, ...]:
-        """Class names of a file that has none: the label numbers."""
-        highest = max(
-            _open(file.path).read([self.layout["label"]])[0].to_numpy().max(initial=0) for file in self._files["train"]
-        )
-        return tuple(str(i) for i in range(int(highest) + 1))
+        """Class names of files that have none: the label numbers."""
+        indices = {self._index(value) for value in self._values("train")} - {-1}
+        if not indices or MOST_CLASSES in indices or min(indices) < 0:
+            raise InputError(
+                f"{self._folder}: column {self.layout['label']} has no labels from 0 on, or beyond {MOST_CLASSES:,}; "
+                "number the classes from 0"
+            )
+        if 0 not in indices:
+            raise InputError(
+                f"{self._folder}: the labels begin at {min(indices)}, expected 0; number the classes from 0, or put "
+                "their names into the files"
+            )
+        return tuple(str(number) for number in range(max(indices) + 1))
 
 
 class ParquetWriter(Writer):
@@ -166,15 +231,38 @@ def _column(folder: Path, schema: pa.Schema, names: tuple[str, ...]) -> str:
     raise InputError(f"{folder}: no column {' or '.join(names)}, only {', '.join(schema.names)}; rename it")
 
 
-def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+def _class_names(path: Path, schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    """What a file's metadata says; ``None`` if nothing.
+
+    Raises:
+        InputError: something that is no list of different names.
+    """
     metadata = schema.metadata or {}
-    if b"class_names" in metadata:
-        return tuple(json.loads(metadata[b"class_names"]))
-    if b"huggingface" in metadata:
-        features = json.loads(metadata[b"huggingface"]).get("info", {}).get("features", {})
-        names = features.get(label, {}).get("names")
-        return tuple(names) if names else None
-    return None
+    try:
+        if b"class_names" in metadata:
+            names = json.loads(metadata[b"class_names"])
+        elif b"huggingface" in metadata:
+            features = json.loads(metadata[b"huggingface"]).get("info", {}).get("features", {})
+            names = features.get(label, {}).get("names")
+        else:
+            names = None
+    except (ValueError, AttributeError, RecursionError):
+        raise InputError(f"{path}: its metadata about classes cannot be read; write the file again") from None
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) != len(names):
+        raise InputError(f"{path}: the class names in its metadata are not a list of different names; correct it")
+    return tuple(names)
+
+
+def _batches(
+    file: pq.ParquetFile, rows: int, columns: list[str], groups: list[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The file's rows; raises ``InputError`` where it is damaged."""
+    try:
+        yield from file.iter_batches(rows, groups, columns)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{file.reader}: damaged ({str(error).splitlines()[0]}); download it again") from None
 
 
 FORMATS.register("parquet")(Format(ParquetDataset, ParquetWriter))

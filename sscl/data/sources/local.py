@@ -14,7 +14,7 @@ from sscl.errors import ConfigError
 def _path(config: DataConfig) -> Path:
     if config.path is None:
         raise ConfigError(f"data.path: source {config.source!r} needs the folder of the dataset")
-    return Path(config.path)
+    return Path(config.path).expanduser()
 
 
 @SOURCES.register("parquet")
