@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sscl.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of datasets and recipients: a part of keys and paths
+SIGNER = re.compile(r"[0-9a-f]{64}")
 
 
 def require(condition: bool, key: str, value: object, expected: str) -> None:
@@ -111,8 +112,11 @@ class AuditConfig:
     answered: float
     version: str
     attempt: int
+    signer: str | None = None
 
     def __post_init__(self) -> None:
+        signer = self.signer
+        require(signer is None or bool(SIGNER.fullmatch(signer)), "signer", signer, "an Ed25519 key, 64 hex digits")
         require(0 < self.alpha < 1, "alpha", self.alpha, "a significance level in (0, 1)")
         require(self.least_effect >= 0, "least_effect", self.least_effect, "0 or more")
         require(self.images >= 2, "images", self.images, "2 or more")

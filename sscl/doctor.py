@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from botocore.exceptions import BotoCoreError
 
 from sscl.data.sources.known import local
 from sscl.perceptual import weights_path
@@ -63,16 +64,26 @@ def _s3() -> Finding:
         return Finding("S3 credentials", False, "boto3 is not installed", "pip install boto3")
     import boto3
 
-    credentials = boto3.Session().get_credentials()
+    try:
+        credentials = boto3.Session().get_credentials()
+        state = f"found by {credentials.method}" if credentials is not None else "none"
+    except BotoCoreError as error:  # its text may have what a credential helper printed
+        credentials, state = None, type(error).__name__
     ok = credentials is not None
-    state = f"found by {credentials.method}" if credentials is not None else "none"
     return Finding(
         "S3 credentials", ok, state, "" if ok else "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws configure`"
     )
 
 
 def _s3_endpoint() -> Finding:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    import boto3
+
+    from sscl.release.objects import endpoint_of
+
+    try:
+        endpoint = endpoint_of(boto3.Session())
+    except BotoCoreError as error:  # e.g. no such profile, or no region
+        return Finding("S3 endpoint", False, type(error).__name__, "AWS_DEFAULT_REGION, or correct AWS_PROFILE")
     return Finding("S3 endpoint", True, endpoint or "AWS", "" if endpoint else "AWS_ENDPOINT_URL for another server")
 
 

@@ -26,15 +26,18 @@ def keygen(
     Example: sscl keygen --release private/release.key
     """
     with reporting(debug):
-        from sscl.evidence.bundle import new_key
+        from sscl.evidence.bundle import new_key, public_of
 
         if release and seal:
             raise InputError("--release and --seal are two keys; make one after the other")
         public, content = None, secrets.token_bytes(32) if release else new_key()
+        if not release and not seal:
+            public = f"audit.signer: {public_of(content)}"
         if seal:
             from sscl.release.sealed import new_identity
 
-            identity, public = new_identity()
+            identity, recipient = new_identity()
+            public = f"release.seal_to: {recipient}"
             content = f"{identity}\n".encode()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +48,7 @@ def keygen(
             file.write(content)
         out_console.print(f"{path}: keep it private", soft_wrap=True)
         if public:
-            out_console.print(f"public key, for release.seal_to: {public}", soft_wrap=True)
+            out_console.print(f"public key, for {public}", soft_wrap=True)
 
 
 def serve(debug: Debug = False) -> None:

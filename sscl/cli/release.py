@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Publish, list, pull and check releases in S3.")
 
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override, e.g. -s release.parallel=8.")]
+Signer = Annotated[str | None, typer.Option(help="The owner's Ed25519 key, hexadecimal; any other is refused.")]
 Url = Annotated[str | None, typer.Option("--from", help="s3://BUCKET/PREFIX.  [default: release.public]")]
 Parallel = Annotated[int, typer.Option(help="Files at a time.", min=1, max=64)]
 
@@ -129,6 +130,7 @@ def pull(
     name: Annotated[str, typer.Argument(help="Dataset.")],
     version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
     out: Annotated[Path, typer.Option("--out", "-o", help="An empty folder, or one in which a pull broke off.")],
+    signer: Signer = None,
     url: Url = None,
     parallel: Parallel = 4,
     params: Params = None,
@@ -145,9 +147,12 @@ def pull(
         from sscl.release.objects import Objects
 
         objects = Objects(url or _config(params, set_).public)
-        manifest = reader.get(objects, name, version)
+        manifest = reader.get(objects, name, version, signer)
         count = reader.pull(objects, manifest, out, parallel)
         typer.echo(f"{name} {version}: {count} of {len(manifest.files)} files came, all as published: {out}")
+        if signer is None:
+            said = f"signed by {manifest.signer}; --signer holds a pull to it" if manifest.signer else "not signed"
+            typer.echo(said)
 
     _run(debug, work)
 
@@ -157,6 +162,7 @@ def verify(
     name: Annotated[str | None, typer.Argument(help="Dataset.")] = None,
     version: Annotated[str | None, typer.Argument(help="e.g. 1.0.0")] = None,
     folder: Annotated[Path | None, typer.Option(help="A pulled folder, checked offline, instead.")] = None,
+    signer: Signer = None,
     url: Url = None,
     parallel: Parallel = 4,
     params: Params = None,
@@ -174,10 +180,10 @@ def verify(
         from sscl.release.objects import Objects
 
         if folder:
-            wrong = reader.check_folder(folder)
+            wrong = reader.check_folder(folder, signer)
         elif name and version:
             objects = Objects(url or _config(params, set_).public)
-            wrong = reader.verify(objects, reader.get(objects, name, version), parallel)
+            wrong = reader.verify(objects, reader.get(objects, name, version, signer), parallel)
         else:
             raise InputError("name NAME and VERSION, or --folder")
         if wrong:

@@ -39,6 +39,13 @@ def new_key() -> bytes:
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+def public_of(pem: bytes) -> str:
+    """The public half of an Ed25519 key, hexadecimal."""
+    key = load_pem_private_key(pem, password=None)
+    assert isinstance(key, Ed25519PrivateKey)
+    return key.public_key().public_bytes_raw().hex()
+
+
 def load_key(path: Path) -> Ed25519PrivateKey:
     """Raises ``InputError`` if the file is missing or holds no Ed25519 key."""
     try:

@@ -129,6 +129,9 @@ def particulars(parts: dict[str, bytes]) -> dict[str, str]:
         found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
     found["alpha"] = f"{finding['alpha']:.3g}"
     found["signer"] = bundle.signer(parts) or "nobody: anybody could have made it"
+    if COMMITMENT in parts and bundle.signer(parts):
+        known = json.loads(parts[COMMITMENT]).get("signer") == bundle.signer(parts)
+        found["signer"] += ", the committed key" if known else ", a key that the commitment does not name"
     return {name: printable(value) for name, value in found.items()}
 
 
@@ -267,6 +270,9 @@ def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -
         wrong.append(f"{AUDIT}: the suspect's classes are not the committed ones in their order")
     if opening.get("groups") != record.groups or opening.get("mark_count") != len(audit["word"]):
         wrong.append(f"{OPENING}: other marks or groups than the audit's")
+    by = bundle.signer(parts)
+    if commitment.get("signer") and by not in (None, commitment["signer"]):
+        wrong.append(f"{bundle.ATTESTATION}: signed by another key than the committed one")
     wrong += _asked(opening, record)
     pulse = _pulse(parts)
     stamped = timestamp.read(parts[TOKEN], commitment) if TOKEN in parts else None

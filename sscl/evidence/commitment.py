@@ -153,6 +153,7 @@ def seal(opening: dict[str, Any], dataset: str, config: AuditConfig, source: Bea
         "dataset": dataset,
         "version": config.version,
         "attempt": config.attempt,
+        "signer": config.signer,
         "created": created.isoformat(),
         "beacon": source.source,
         "pulse": beacon.promised(source.source, created, source.delay_seconds),

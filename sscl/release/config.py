@@ -37,6 +37,7 @@ class ReleaseConfig:
     public: str
     private: str
     copies: str
+    sign: str | None
     seal_to: list[str]
     parallel: int
     limits: Limits

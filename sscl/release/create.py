@@ -13,6 +13,7 @@ from typing import Any
 from sscl.artifacts import digest, read_json
 from sscl.config import Config
 from sscl.errors import InputError
+from sscl.evidence.bundle import load_key
 from sscl.package.files import File
 from sscl.package.pack import files_of, pack
 from sscl.params import build
@@ -134,6 +135,7 @@ def send(
     """Seal the secret and publish at ``place``; ``upload`` sends the files, here or on workers."""
     root, files = candidate.root, candidate.files
     announce(f"packed: {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
+    committed = read_json(root / COMMITTED / COMMITMENT)
     manifest = Manifest(
         format=FORMAT,
         name=candidate.name,
@@ -141,10 +143,11 @@ def send(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         digest=content_digest(files),
         dataset=candidate.dataset,
-        commitment=read_json(root / COMMITTED / COMMITMENT)["sha256"],
+        commitment=committed["sha256"],
         source=_source(checkout, root),
         files=[asdict(file) for file in files],
     )
+    manifest = signed_by_owner(manifest, config.sign, committed.get("signer"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / sealed.name_for(config.seal_to)
         sealed.seal(root, (SECRET, OPENED), config.seal_to, path)
@@ -155,6 +158,22 @@ def send(
         )
     announce(f"published: {candidate.name} {version}, {outcome.sent} files sent")
     return outcome
+
+
+def signed_by_owner(manifest: Manifest, sign: str | None, committed: str | None) -> Manifest:
+    """The manifest under the committed key.
+
+    Raises:
+        InputError: no key where one was committed to, or another.
+    """
+    if sign is None:
+        if committed:
+            raise InputError("release.sign: null, and the commitment names a signer; set it to the file of that key")
+        return manifest
+    signed = manifest.signed(load_key(Path(sign)))
+    if signed.signer != committed:
+        raise InputError(f"release.sign: {sign} is not the key of audit.signer that was committed to; use that one")
+    return signed
 
 
 def _source(checkout: Path, root: Path) -> dict[str, Any]:

@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from sscl.artifacts import key_of
 from sscl.errors import InputError, printable
+from sscl.evidence.canonical import canonical
 from sscl.package.files import File
 from sscl.release.objects import Objects
 
@@ -49,6 +53,7 @@ class Manifest:
         commitment: SHA-256 that the owner committed to.
         source: git commit and tag, and the SHA-256 of ``dvc.lock``, where there are.
         files: every file of the release.
+        signature: the owner's Ed25519 key and signature, hexadecimal; ``None`` for an unsigned release.
     """
 
     format: str
@@ -60,6 +65,33 @@ class Manifest:
     commitment: str
     source: dict[str, Any]
     files: list[dict[str, Any]]
+    signature: dict[str, str] | None = None
+
+    @property
+    def signer(self) -> str | None:
+        """The key that signs it, hexadecimal; ``None`` for none.
+
+        Raises:
+            ValueError, TypeError: it is not signed by the key that it names.
+        """
+        if self.signature is None:
+            return None
+        public = bytes.fromhex(self.signature["ed25519"])
+        try:
+            Ed25519PublicKey.from_public_bytes(public).verify(
+                bytes.fromhex(self.signature["signature"]), self._signed()
+            )
+        except InvalidSignature:
+            raise ValueError("not signed by the key that it names") from None
+        return public.hex()
+
+    def signed(self, key: Ed25519PrivateKey) -> Manifest:
+        """The same, signed."""
+        public, signature = key.public_key().public_bytes_raw(), key.sign(self._signed())
+        return replace(self, signature={"ed25519": public.hex(), "signature": signature.hex()})
+
+    def _signed(self) -> bytes:
+        return canonical({name: value for name, value in asdict(self).items() if name != "signature"})
 
     def content(self) -> list[File]:
         """The files, typed; raises ``ValueError`` or ``TypeError`` for what is no list of files."""
@@ -115,7 +147,8 @@ def read_manifest(objects: Objects, name: str, version: str) -> Manifest | None:
     try:
         manifest = manifest_of(content)
         files = manifest.content()
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        _ = manifest.signer
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise ManifestError(f"{place}: not a manifest of {FORMAT}; is the URL right?") from None
     if strange := next((file.path for file in files if not NAME.fullmatch(file.path)), None):
         raise ManifestError(f"{place}: names {printable(strange)!r}, as no release does; tell the owner")

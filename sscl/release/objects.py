@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
 from boto3.exceptions import S3UploadFailedError
@@ -32,7 +33,7 @@ from botocore.exceptions import (
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from sscl.artifacts import digest, disk_error
-from sscl.errors import InputError, SSCLError
+from sscl.errors import InputError, SSCLError, printable
 from sscl.release.places import place_of
 
 PART = 16 << 20  # bytes of a part; larger objects are uploaded in several
@@ -89,6 +90,12 @@ class Object:
     modified: datetime
 
 
+def endpoint_of(session: Any) -> str | None:
+    """The S3 endpoint of environment or profile; ``None`` for AWS."""
+    found = session.client("s3").meta.endpoint_url
+    return None if urlsplit(found).hostname.endswith(".amazonaws.com") else found
+
+
 class Objects:
     """The objects under ``s3://bucket/prefix``; credentials and endpoint come from boto3's own chain.
 
@@ -102,7 +109,8 @@ class Objects:
         self.bucket, self.prefix = place_of(url)
         self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         session = session or boto3.Session()
-        custom = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
+        own = (session.client("s3").meta.config.s3 or {}).get("addressing_style")  # of the profile
+        usual = "path" if endpoint_of(session) else "auto"  # other servers seldom have a name for every bucket
         self.client = session.client(
             "s3",
             config=ClientConfig(
@@ -113,7 +121,7 @@ class Objects:
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 # Signed payloads: the server refuses a body whose SHA-256 is another than the one that was sent.
-                s3={"payload_signing_enabled": True, "addressing_style": "path" if custom else "auto"},
+                s3={"payload_signing_enabled": True, "addressing_style": own or usual},
             ),
         )
 
@@ -270,12 +278,19 @@ class Objects:
         except (ClientError, S3UploadFailedError) as error:
             code = _code(error)
             kind = InputError if code in LASTING else SSCLError
-            raise kind(f"{place}: {REASONS.get(code, f'the server said {code}; run again')}") from None
+            raise kind(f"{place}: {REASONS.get(code) or _said(error, code)}") from None
         except NO_CREDENTIALS as error:
             # Not its text: a credential helper's own output would be in it.
             raise InputError(f"{place}: {type(error).__name__}; log in again, or correct the credentials") from None
         except (BotoCoreError, HTTPClientError) as error:
             raise SSCLError(f"{place}: {type(error).__name__}; is the server reachable?") from None
+
+
+def _said(error: BaseException, code: str) -> str:
+    """The server's own words."""
+    cause = error if isinstance(error, ClientError) else error.__context__
+    words = cause.response.get("Error", {}).get("Message", "") if isinstance(cause, ClientError) else ""
+    return f"the server said {printable(f'{code}: {words}' if words else code)}; run again"
 
 
 def _code(error: BaseException) -> str:

@@ -52,13 +52,29 @@ def published(
             yield manifest
 
 
-def get(objects: Objects, name: str, version: str) -> Manifest:
-    """The manifest; raises ``InputError`` if that release is not visible."""
+def get(objects: Objects, name: str, version: str, signer: str | None = None) -> Manifest:
+    """The manifest.
+
+    Args:
+        signer: the owner's key, hexadecimal, that must have signed it; ``None`` if any will do.
+
+    Raises:
+        InputError: that release is not visible, or is signed by another key or by none.
+    """
     manifest = read_manifest(objects, name, version)
     if manifest is None:
         known = ", ".join(m.version for m in published(objects, name)) or "none"
         raise InputError(f"{objects.url}: no release {name} {version}; published versions: {known}")
+    pin(manifest, signer, f"{objects.url}/{name} {version}")
     return manifest
+
+
+def pin(manifest: Manifest, signer: str | None, place: str) -> None:
+    """Raises ``InputError`` if another key, or none, signed the manifest."""
+    if signer is not None and manifest.signer != signer.lower():
+        raise InputError(
+            f"{place}: signed by {manifest.signer or 'nobody'}, expected {printable(signer)}; do not use it"
+        )
 
 
 def pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int:
@@ -135,16 +151,17 @@ def verify(objects: Objects, manifest: Manifest, parallel: int) -> list[str]:
         return [line for line in pool.map(wrong, manifest.content()) if line]
 
 
-def check_folder(folder: Path) -> list[str]:
+def check_folder(folder: Path, signer: str | None = None) -> list[str]:
     """Hold a pulled folder against its manifest, offline; what is wrong, one line each.
 
     Raises:
-        InputError: nothing was pulled there.
+        InputError: nothing was pulled there, or another key than ``signer`` signed it.
     """
     try:
         manifest = manifest_of(content_of(folder / MANIFEST, LARGEST, "a release's manifest"))
         files = {file.path: file for file in manifest.content()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        pin(manifest, signer, str(folder))
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise InputError(f"{folder / MANIFEST}: not a manifest; `sscl release pull` writes it") from None
     found = []
     if content_digest(list(files.values())) != manifest.digest:

@@ -30,7 +30,7 @@ NONE = BeaconConfig("none", 600, None)
 def test_commitments_hide_and_bind(finished: Path, config: Config) -> None:
     opening = read_json(finished / "private/commitment" / OPENING)
     commitment = read_json(finished / "public/commitment" / COMMITMENT)
-    told = {"format", "sha256", "dataset", "version", "attempt", "created", "beacon", "pulse"}
+    told = {"format", "sha256", "dataset", "version", "attempt", "signer", "created", "beacon", "pulse"}
     assert set(commitment) == told
     assert (commitment["version"], commitment["attempt"]) == ("1.0", 1)
     assert commitment["dataset"] == read_json(finished / "clean/dataset.json")["name"]
