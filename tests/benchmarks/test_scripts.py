@@ -64,6 +64,10 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         [lambda tiny: [f"s3://{tiny.bucket}", "--trials", "1", "--only", "no bucket", "--results", str(tiny.rows)]],
         True,
     ),
+    "hostile": (
+        [lambda tiny: [str(tiny.finished), f"s3://{tiny.bucket}", "--quick", "--results", str(tiny.rows)]],
+        True,
+    ),
     "ownership": (
         [
             lambda tiny: ["guilty", "demo", "--seeds", "1", *seeds(tiny)],
