@@ -91,6 +91,7 @@ def run_audit(
         Path(sign) if sign else None,
         confirmatory=not exploratory,
         occasion=occasion,
+        overwrite=occasion is not None,  # a night's bundle has a name of its own, and a repeated night the same answers
     )
     kind = "confirmatory" if audit["confirmatory"] else "exploratory: proves nothing"
     text = f"# {finding.decision} ({kind})\n\n{finding.reason}\n\n"
