@@ -17,15 +17,17 @@ from typing import Any
 # Python, numerical libraries and their threads need these, and nothing that reaches beyond this process.
 ALLOWED = (
     "access arch_prctl brk clock_getres clock_gettime clock_nanosleep close dup dup2 dup3 epoll_create1 epoll_ctl "
-    "epoll_wait eventfd2 exit exit_group faccessat faccessat2 fadvise64 fcntl fstat fstatfs futex getcpu getcwd "
+    "epoll_wait eventfd2 exit exit_group faccessat faccessat2 fadvise64 fstat fstatfs futex getcpu getcwd "
     "getdents64 getegid geteuid getgid getpid getppid getrandom getrlimit getrusage get_mempolicy gettid "
-    "gettimeofday getuid lseek lstat madvise membarrier mincore mmap mprotect mremap munmap nanosleep newfstatat "
-    "open openat pipe2 poll ppoll pread64 preadv prlimit64 pselect6 read readlink readlinkat readv "
-    "restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity sched_getparam "
-    "sched_getscheduler sched_yield select set_mempolicy set_robust_list set_tid_address sigaltstack stat statfs "
-    "statx sysinfo times uname write writev "
+    "gettimeofday getuid lseek lstat madvise membarrier mincore mprotect mremap munmap nanosleep newfstatat open "
+    "openat pipe2 poll ppoll pread64 preadv pselect6 read readlink readlinkat readv restart_syscall rseq "
+    "rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity sched_getparam sched_getscheduler sched_yield "
+    "select set_mempolicy set_robust_list set_tid_address sigaltstack stat statfs statx sysinfo times uname write "
+    "writev "
 )
 CLONE_THREAD = 0x10000
+MAP_SHARED, MAP_ANONYMOUS = 0x01, 0x20
+FCNTL = (0, 1, 2, 3, 4, 1030)  # duplicates and flags of descriptors; not their owner, who can be sent signals
 READABLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo")
 DEVICES = ("/dev/null", "/dev/urandom", "/sys/devices/system/cpu", "/sys/devices/system/node")
 PR_SET_PDEATHSIG = 1
@@ -68,6 +70,12 @@ def _filter(seccomp: Any) -> None:
         except OSError:  # not a system call of this kind of processor
             continue
     rules.add_rule(seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
+    for command in FCNTL:
+        rules.add_rule(seccomp.ALLOW, "fcntl", seccomp.Arg(1, seccomp.EQ, command))
+    for flag in (MAP_SHARED, MAP_ANONYMOUS):  # memory that is shared and of no file is not counted by RLIMIT_DATA
+        rules.add_rule(seccomp.ALLOW, "mmap", seccomp.Arg(3, seccomp.MASKED_EQ, flag, 0))
+    for process in (0, os.getpid()):
+        rules.add_rule(seccomp.ALLOW, "prlimit64", seccomp.Arg(0, seccomp.EQ, process))
     rules.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags cannot be looked at; libraries fall back to clone
     rules.add_rule(seccomp.ALLOW, "tgkill", seccomp.Arg(0, seccomp.EQ, os.getpid()))  # abort()
     rules.load()

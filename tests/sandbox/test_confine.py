@@ -40,6 +40,10 @@ ESCAPES = {
     "a namespace": "__import__('ctypes').CDLL(None, use_errno=True).unshare(0x10000000) == 0 or 1 / 0",
     "trace the parent": "__import__('ctypes').CDLL(None).ptrace(16, os.getppid(), 0, 0) == 0 or 1 / 0",
     "lift its limits": "__import__('resource').setrlimit(7, (9999, 9999))",
+    "the parent's limits": "__import__('resource').prlimit(os.getppid(), 7, (64, 64))",
+    "signals by a pipe": "__import__('fcntl').fcntl(0, 8, os.getppid())",
+    "any signal by a pipe": "__import__('fcntl').fcntl(0, 10, 9)",
+    "memory that is not counted": "__import__('mmap').mmap(-1, 1 << 20)",
     "much memory": "bytearray(2 << 30)",
 }
 
