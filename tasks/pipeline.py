@@ -49,6 +49,11 @@ class Pipeline:
         if not (root / "dvc.yaml").is_file() or not (root / ".dvc").is_dir():
             raise InputError(f"{root.resolve()}: no DVC pipeline here; run the flow from the checkout's folder")
         self.root = root.resolve()
+        in_git = any((folder / ".git").exists() for folder in (self.root, *self.root.parents))
+        if not in_git and "no_scm" not in (self.root / ".dvc/config").read_text():
+            raise InputError(
+                f"{self.root}: no git repository, which DVC wants; `git init`, or `dvc config core.no_scm true`"
+            )
 
     def key(self, name: str) -> str:
         """Digest of the stage's command, dependencies and parameters as DVC would lock them now.

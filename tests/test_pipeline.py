@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from sscl.errors import InputError
 from sscl.provenance import PACKAGE, modules_of
 from sscl.stages.table import STAGES
 from tasks.dvcfile import render
-from tests.conftest import ROOT
+from tasks.pipeline import Pipeline
+from tests.conftest import ROOT, shell
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -127,3 +129,13 @@ def test_public_and_private_never_share_a_directory() -> None:
     assert len(public) == 4
     assert len(private) == 11
     assert not {p.partition("/")[0] for p in public} & {p.partition("/")[0] for p in private}
+
+
+def test_a_checkout_without_git_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    with pytest.raises(InputError, match=r"no git repository.*`git init`, or `dvc config core\.no_scm true`"):
+        Pipeline(tmp_path)
+    shell(tmp_path, "dvc", "config", "core.no_scm", "true")
+    Pipeline(tmp_path)

@@ -119,6 +119,13 @@ def test_tiny_images_name_the_limit(folder: Path, tmp_path: Path) -> None:
     assert prepared(folder, tmp_path, image_size=16).size == 16
 
 
+def test_a_relative_path_from_elsewhere_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dvc exp run --temp` works in a copy, in which the data is not."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"data\.path: here is not in .*; give an absolute path"):
+        prepared(Path("here"), tmp_path)
+
+
 def test_a_tilde_is_the_home_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert prepared(Path("~/source"), tmp_path).counts["train"] == 30

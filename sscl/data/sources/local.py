@@ -8,13 +8,19 @@ from sscl.config import DataConfig
 from sscl.data.base import Dataset
 from sscl.data.formats import FORMATS
 from sscl.data.sources import SOURCES
-from sscl.errors import ConfigError
+from sscl.errors import ConfigError, InputError
 
 
 def _path(config: DataConfig) -> Path:
     if config.path is None:
         raise ConfigError(f"data.path: source {config.source!r} needs the folder of the dataset")
-    return Path(config.path).expanduser()
+    path = Path(config.path).expanduser()
+    if not path.is_absolute() and not path.exists():
+        raise InputError(
+            f"data.path: {path} is not in {Path.cwd()}; give an absolute path (`dvc exp run --temp` works in another "
+            "folder)"
+        )
+    return path
 
 
 @SOURCES.register("parquet")
