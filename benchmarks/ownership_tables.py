@@ -31,12 +31,12 @@ def guilty(rows: pd.DataFrame) -> list[str]:
     """Models that were trained on a release, over seeds; then the detectors."""
     lines = [line(*HEAD, "LPIPS", "PSNR"), "|---" * (len(HEAD) + 2) + "|"]
     released = rows[rows["suspect"].eq("released")]
-    groups: Iterable[tuple[Any, pd.DataFrame]] = released.groupby(["profile", "architecture", "rate", "access"])
-    for (profile, model, rate, access), group in groups:
+    groups: Iterable[tuple[Any, pd.DataFrame]] = released.groupby(["command", "architecture", "rate", "access"])
+    for (command, model, rate, access), group in groups:
         lost = 100 * (group["ba_clean"] - group["ba"])
         lines.append(
             line(
-                f"{profile}, {model}",
+                f"{settings(command)}, {model}",
                 f"{100 * rate:.2g} %",
                 access,
                 len(group),
@@ -50,10 +50,19 @@ def guilty(rows: pd.DataFrame) -> list[str]:
             )
         )
     lines += ["", line("profile", "detector", "AUROC"), "|---|---|---|"]
-    for key, group in rows[rows["detector"].notna()].groupby(["profile", "detector"]):
+    for (command, detector), group in rows[rows["detector"].notna()].groupby(["command", "detector"]):
         scores = group["auroc_within_class"]
-        lines.append(line(*key, f"{scores.mean():.2f} ({scores.min():.2f} to {scores.max():.2f})"))
+        lines.append(
+            line(settings(command), detector, f"{scores.mean():.2f} ({scores.min():.2f} to {scores.max():.2f})")
+        )
     return lines
+
+
+def settings(command: str) -> str:
+    """The profile, and what of it was changed, from a row's command."""
+    profile, *changes = command.split()[1:]
+    shown = (change.rpartition(".")[2].replace("=", " ") for change in changes if not change.startswith("user."))
+    return ", ".join([profile, *shown])
 
 
 def removal(rows: pd.DataFrame) -> list[str]:
