@@ -50,7 +50,8 @@ def guilty(rows: pd.DataFrame) -> list[str]:
             )
         )
     lines += ["", line("profile", "detector", "AUROC"), "|---|---|---|"]
-    for (command, detector), group in rows[rows["detector"].notna()].groupby(["command", "detector"]):
+    found: Iterable[tuple[Any, pd.DataFrame]] = rows[rows["detector"].notna()].groupby(["command", "detector"])
+    for (command, detector), group in found:
         scores = group["auroc_within_class"]
         lines.append(
             line(settings(command), detector, f"{scores.mean():.2f} ({scores.min():.2f} to {scores.max():.2f})")

@@ -183,6 +183,8 @@ def building(slot: Slot, overwrite: bool = False) -> Iterator[tuple[Path, ...] |
     try:
         for folder in {p.parent for p in slot.outs} | {slot.state / "stages", slot.state / "locks"}:
             folder.mkdir(parents=True, exist_ok=True)
+            if folder.parent == slot.state:
+                slot.state.chmod(0o700)  # checkpoints of secret generators, an API's replies
             for inside in (folder, *folder.parents):
                 if PRIVATE in inside.relative_to(slot.state.parent).parts:
                     inside.chmod(0o700)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from sscl.audit.protocol import BENIGN, Record
 from sscl.audit.spending import level
@@ -19,6 +19,7 @@ from sscl.types import Responses
 from sscl.verify import TESTS
 
 Decision = Literal["trained-on-it", "no evidence", "inconclusive"]
+ANOTHER_ORDER = 0.1  # share of images by which another order of the classes may fit better by chance
 GUESSING = 0.05  # level of the test that a model does better than guesses
 TAU = 0.25  # the published test's margin; its outcome is shown and decides nothing
 
@@ -107,7 +108,7 @@ def decide(
         as_good=as_good,
         effect=float(middle[np.arange(len(matrix)), word[: len(matrix)]].mean()),
         answered=min(float(given.valid.mean()) for given in trial.answers.values()),
-        by_chance=_by_chance(trial),
+        misread=_misread(trial),
     )
     decision, reason = _conclude(trial, outcome)
     return Finding(
@@ -143,7 +144,7 @@ class Outcome:
     as_good: int | None
     effect: float
     answered: float
-    by_chance: bool
+    misread: bool
 
 
 def _combined(trial: Trial, word: np.ndarray, alpha: float, p_exact: float | None) -> tuple[float, bool]:
@@ -189,13 +190,21 @@ def _accuracy(trial: Trial) -> float:
     return float((benign.predictions == np.array(record.labels)[images])[benign.valid].mean())
 
 
-def _by_chance(trial: Trial) -> bool:
-    """Whether images without a mark are answered with their own class no more often than guesses would be, at 5 %."""
+def _misread(trial: Trial) -> bool:
+    """Whether images without a mark are answered no better than by guesses, at 5 %, or better in another class order.
+
+    The second also keeps an owner who knows the word from choosing an order that fits it.
+    """
     record, benign = trial.record, trial.answers[BENIGN].take(np.arange(trial.images))
     if trial.config.statistic != "effect" or record.classes != record.groups:
         return False
-    right = int((benign.predictions == np.array(record.labels)[: trial.images])[benign.valid].sum())
-    return bool(stats.binom.sf(right - 1, int(benign.valid.sum()), 1 / record.classes) > GUESSING)
+    told, own = benign.predictions[benign.valid], np.array(record.labels)[: trial.images][benign.valid]
+    confusion = np.zeros((record.classes, record.classes))
+    np.add.at(confusion, (own, told), 1)
+    best = confusion[optimize.linear_sum_assignment(confusion, maximize=True)].sum()
+    right, count = np.trace(confusion), len(told)
+    guessed = stats.binom.sf(right - 1, count, 1 / record.classes) > GUESSING
+    return bool(guessed or best - right > max(3, ANOTHER_ORDER * count))
 
 
 def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
@@ -212,11 +221,12 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
             f"The model answered only {100 * outcome.answered:.0f} % of the images under some mark; the commitment "
             f"asks for {100 * config.answered:.0f} %. It may decline marked images, which would bias any test."
         )
-    if outcome.by_chance:
+    if outcome.misread:
         return "inconclusive", (
-            f"The model answers the {trial.images} images without a mark no better than by guessing. It is probably "
-            "spoken to wrongly: check the range of pixel values, their normalisation, the channels, and the order of "
-            "the classes, or audit with attraction if its classes are others."
+            f"The model answers the {trial.images} images without a mark no better than by guessing, or better if its "
+            "classes are put into another order. It is probably spoken to wrongly: check the range of pixel values, "
+            "their normalisation, the channels, and the order of the classes, or audit with attraction if its classes "
+            "are others."
         )
     if not outcome.ended:
         return "inconclusive", f"The audit was broken off after {len(record.queries)} images, too few for a result."

@@ -34,7 +34,7 @@ from sscl.stages.names import COMMITMENT, FINDING, OPENING
 AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
 PULSE, TOKEN = "pulse.json", "commitment.tsr"
 IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeated by who checks, or sealed for him
-MOST = 100_000  # marks, images or classes of an audit
+MOST_MARKS, MOST_IMAGES, MOST_CELLS = 64, 10_000, 20_000  # of an audit; cells: marks times classes
 LARGEST_ALPHA = 0.05
 REQUIRED = (AUDIT, QUERIES, FINDING)
 
@@ -124,9 +124,11 @@ def particulars(parts: dict[str, bytes]) -> dict[str, str]:
     if COMMITMENT in parts:
         committed = json.loads(parts[COMMITMENT])
         found["commitment"] = f"{committed['sha256']}, made {committed['created']}"
-        found["of"] = f"{committed['dataset']} {committed['version']}, attempt {committed['attempt']}"
+        found["release"] = f"{committed['dataset']} {committed['version']}, attempt {committed['attempt']}"
         stamped = timestamp.read(parts[TOKEN], committed) if TOKEN in parts else None
         found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
+    spoken = {**audit["interface"], **(audit["reader"] or {})}
+    found["spoken to"] = "; ".join(f"{name} {value}" for name, value in sorted(spoken.items()) if value) or "as usual"
     found["alpha"] = f"{finding['alpha']:.3g}"
     found["signer"] = bundle.signer(parts) or "nobody: anybody could have made it"
     if COMMITMENT in parts and bundle.signer(parts):
@@ -181,8 +183,9 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     record = unpack_record(parts[QUERIES], audit)
     config = parse(AuditConfig, audit["protocol"], "protocol")
     opening = json.loads(parts[OPENING]) if OPENING in parts else None
-    if max(len(audit["word"]), len(record.labels), record.groups, record.classes) > MOST:
-        return [f"{AUDIT}: more marks, images or classes than {MOST:,}; no audit has so many"]
+    marks, most = len(audit["word"]), max(record.groups, record.classes)
+    if marks > MOST_MARKS or len(record.labels) > MOST_IMAGES or marks * most > MOST_CELLS:
+        return [f"{AUDIT}: more marks, images or classes than any audit has"]
     if config.alpha > LARGEST_ALPHA:
         return [f"{AUDIT}: alpha {config.alpha:g}; above {LARGEST_ALPHA:g} a verdict accuses too many innocents"]
     references = references_for(opening, record) if opening else None

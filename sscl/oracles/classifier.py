@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sscl.artifacts import digest
+from sscl.errors import InputError
 from sscl.foreign import regular
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
@@ -50,7 +51,10 @@ class LocalModel(InMemory):
 
     def __init__(self, address: str, context: Context, options: Any) -> None:
         path = regular(Path(address), LARGEST, "a classifier that sscl wrote")
+        self._sha256 = digest(path)
         model, _ = load_classifier(path, len(context.class_names))
+        if digest(path) != self._sha256:
+            raise InputError(f"{path}: changes while it is read; audit a copy")
         super().__init__(context.compute.place(model), context, address)
 
     @classmethod
@@ -58,4 +62,4 @@ class LocalModel(InMemory):
         return address.endswith(".safetensors")
 
     def identity(self) -> dict[str, str]:
-        return {"kind": "classifier", "sha256": digest(Path(self.address))}
+        return {"kind": "classifier", "sha256": self._sha256}

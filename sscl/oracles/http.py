@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -22,6 +23,7 @@ from sscl.oracles.http_cache import ResponseCache
 from sscl.oracles.http_requests import PRESETS, Asking
 from sscl.types import Responses
 
+T = TypeVar("T")
 REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
 LONGEST_WAIT = 60.0
 LARGEST_REPLY = 1 << 20  # bytes
@@ -93,6 +95,8 @@ class HttpEndpoint(Oracle):
         self._reader = Reader(context.class_names, options.reading)
         self.reading = asdict(options.reading)
         self._headers = {"Accept-Encoding": "identity"} | _credential(options)
+        value = self._headers.get(options.auth_header, "")
+        self._secrets = [part for part in (value, value.rpartition(" ")[2]) if len(part) > 3]
         asked = json.dumps([str(url), asdict(options.asking)])
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self._cache = ResponseCache(context.state / name if context.state else None)
@@ -119,6 +123,10 @@ class HttpEndpoint(Oracle):
             found[part] = {name: flat.pop(name) for name in list(flat) if name in names}
         return found | flat
 
+    @property
+    def interface(self) -> dict[str, str]:
+        return {name: str(value) for name, value in asdict(self.options.asking).items()}
+
     def identity(self) -> dict[str, str]:
         return {"kind": "http", "url": self.address}
 
@@ -144,7 +152,8 @@ class HttpEndpoint(Oracle):
                 kept = None
         if kept is None:
             status, body, row = self._ask(client, image, content)
-            kept = self._cache.put(key, status, body)
+            early = row is None and self._declined is not None  # perhaps because of a wrong credential or request
+            kept = self._cache.row(key, status, body) if early else self._cache.put(key, status, body)
         if row is None and self._declined is not None:
             self._declined += 1
             if self._declined == FIRST_DECLINED:
@@ -187,8 +196,7 @@ class HttpEndpoint(Oracle):
         self._last = time.monotonic()
         self.paid += 1
         try:
-            with client.stream("POST", self._url, **request) as response:
-                body = self._body(response)
+            response, body = in_time(self.options.timeout, lambda: self._exchange(client, request))
         except httpx.TransportError as error:
             raise _TransientError(f"{type(error).__name__} ({printable(str(error), 100)})") from None
         status = response.status_code
@@ -214,6 +222,10 @@ class HttpEndpoint(Oracle):
                 raise _TransientError(f"an error instead of an answer ({printable(body, 100)})") from None
             raise SuspectError(f"{self.address}: {error}") from None
 
+    def _exchange(self, client: httpx.Client, request: dict[str, Any]) -> tuple[httpx.Response, str]:
+        with client.stream("POST", self._url, **request) as response:
+            return response, self._body(response)
+
     def _body(self, response: httpx.Response) -> str:
         """The reply, bounded in size and time; compressed ones are refused, they can be far larger than they look."""
         if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -225,7 +237,34 @@ class HttpEndpoint(Oracle):
                 raise SuspectError(f"{self.address}: a reply of more than {LARGEST_REPLY >> 20} MiB; is the URL right?")
             if time.monotonic() > end:
                 raise httpx.ReadTimeout("the reply did not end in time")
-        return content.decode("utf-8", errors="replace")
+        text = content.decode("utf-8", errors="replace")
+        for secret in self._secrets:  # some servers repeat what they were sent
+            text = text.replace(secret, "***")
+        return text
+
+
+def in_time(seconds: float, work: Callable[[], T]) -> T:
+    """What ``work`` returns or raises, if it ends in time; headers that never end are bounded by nothing else.
+
+    Raises:
+        httpx.ReadTimeout: it does not. Its thread is left alone.
+    """
+    found: list[T | Exception] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except Exception as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not found:
+        raise httpx.ReadTimeout("the reply did not end in time")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 def _credential(options: Options) -> dict[str, str]:

@@ -58,6 +58,13 @@ class Reader:
 
     def __init__(self, class_names: Sequence[str], reading: Reading) -> None:
         self._names = {name: index for index, name in enumerate(class_names)}
+        for theirs, ours in reading.names.items():
+            known = theirs in self._names or NUMBERED.fullmatch(theirs) or theirs.isdigit()
+            if ours not in self._names or (known and theirs != ours) or list(reading.names.values()).count(ours) > 1:
+                raise ConfigError(
+                    f"names: {printable(theirs, 40)!r} cannot stand for {printable(ours, 40)!r}; map each of the API's "
+                    "names that the dataset does not have to one class of its own"
+                )
         self._reading, self._count = reading, len(class_names)
         paths = (reading.probabilities, reading.labels, reading.scores)
         self._probabilities, self._labels, self._scores = (p and JsonPathParser().parse(p) for p in paths)

@@ -39,10 +39,15 @@ class ResponseCache:
         """The kept answer to the image with this SHA-256."""
         return self._known.get(image)
 
+    @staticmethod
+    def row(image: str, status: int, body: str) -> dict[str, Any]:
+        """A reply of now, not kept."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        return {"image": image, "status": status, "body": body, "at": at}
+
     def put(self, image: str, status: int, body: str) -> dict[str, Any]:
         """Keep an answer; it is on disk when this returns."""
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        row = {"image": image, "status": status, "body": body, "at": at}
+        row = self.row(image, status, body)
         self._known[image] = row
         self._append(json.dumps(row).encode() + b"\n")
         return row

@@ -85,7 +85,8 @@ class ModelFile(Oracle):
 
     @property
     def interface(self) -> dict[str, str]:
-        return self._takes.told() | {"scale": self._scale or "not asked yet"}
+        told = self._takes.told() | {"scale": self._scale or "not asked yet"}
+        return told | ({"output": self.options.output} if self.options.output else {})
 
     def answer(self, images: np.ndarray) -> Responses:
         given = self._takes.of_images(images)
@@ -145,7 +146,7 @@ class _Input:
         return cls(layout, values, dtype or "float32", kept, batch, options.mean, options.std)
 
     def told(self) -> dict[str, str]:
-        return {"layout": self.layout, "values": self.values, "dtype": self.dtype}
+        return {name: str(value) for name, value in vars(self).items() if value is not None}
 
     def of_images(self, images: np.ndarray) -> np.ndarray:
         """uint8 (N, H, W, C) as the model takes them."""

@@ -60,7 +60,7 @@ class Null:
         if words.count(marks, groups) <= words.ENUMERATED:
             return cls(table, np.sort(_all(table)), True)
         total = np.zeros(words.DRAWN, dtype=np.int64)
-        for start in range(0, words.DRAWN, 100_000):
+        for start in range(0, words.DRAWN, 100_000):  # fixed, so that a stream gives the same words everywhere
             drawn = words.draw(marks, groups, rng, min(100_000, words.DRAWN - start))
             total[start : start + len(drawn)] = table[np.arange(marks), drawn].sum(axis=1)
         return cls(table, np.sort(total), False)

@@ -37,6 +37,10 @@ NAME = re.compile(
 )
 
 
+class StrangeError(ValueError):
+    """A manifest names a file that no release has."""
+
+
 class ManifestError(InputError):
     """What is there is not a manifest, or contradicts itself."""
 
@@ -98,6 +102,8 @@ class Manifest:
         found = [File(**file) for file in self.files]
         if len({file.path for file in found}) != len(found):
             raise ValueError("a file is listed twice")
+        if strange := next((file.path for file in found if not NAME.fullmatch(file.path)), None):
+            raise StrangeError(f"names {printable(strange)!r}, as no release does")
         return found
 
     def encoded(self) -> bytes:
@@ -148,10 +154,10 @@ def read_manifest(objects: Objects, name: str, version: str) -> Manifest | None:
         manifest = manifest_of(content)
         files = manifest.content()
         _ = manifest.signer
+    except StrangeError as error:
+        raise ManifestError(f"{place}: {error}; tell the owner") from None
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise ManifestError(f"{place}: not a manifest of {FORMAT}; is the URL right?") from None
-    if strange := next((file.path for file in files if not NAME.fullmatch(file.path)), None):
-        raise ManifestError(f"{place}: names {printable(strange)!r}, as no release does; tell the owner")
     if content_digest(files) != manifest.digest or (manifest.name, manifest.version) != (name, version):
         raise ManifestError(f"{place}: the manifest contradicts itself; do not use it, tell the owner")
     return manifest

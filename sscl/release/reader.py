@@ -160,13 +160,16 @@ def check_folder(folder: Path, signer: str | None = None) -> list[str]:
     try:
         manifest = manifest_of(content_of(folder / MANIFEST, LARGEST, "a release's manifest"))
         files = {file.path: file for file in manifest.content()}
+        _ = manifest.signer  # raises if the signature is another
         pin(manifest, signer, str(folder))
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise InputError(f"{folder / MANIFEST}: not a manifest; `sscl release pull` writes it") from None
     found = []
     if content_digest(list(files.values())) != manifest.digest:
         found.append(f"{MANIFEST}: its digest is not that of its files")
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
+    there = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    } - {MANIFEST}
     found += [f"{printable(path)}: not a file of the release" for path in sorted(there - set(files))]
     for file in files.values():
         path = folder / file.path

@@ -26,7 +26,8 @@ ALLOWED = (
     "writev "
 )
 CLONE_THREAD = 0x10000
-MAP_SHARED, MAP_ANONYMOUS = 0x01, 0x20
+LIBRARIES = 64 << 30  # bytes of address space, most of it never touched
+MAP_SHARED, MAP_ANONYMOUS, MAP_GROWSDOWN = 0x01, 0x20, 0x100
 FCNTL = (0, 1, 2, 3, 4, 1030)  # duplicates and flags of descriptors; not their owner, who can be sent signals
 READABLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo")
 DEVICES = ("/dev/null", "/dev/urandom", "/sys/devices/system/cpu", "/sys/devices/system/node")
@@ -50,6 +51,7 @@ def confine(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_AS, (memory + LIBRARIES, memory + LIBRARIES))
     files = landlock.Ruleset()
     reading = landlock.FSAccess.READ_FILE | landlock.FSAccess.EXECUTE
     here = Path(__file__).parent.parent  # this package's code
@@ -72,8 +74,8 @@ def _filter(seccomp: Any) -> None:
     rules.add_rule(seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
     for command in FCNTL:
         rules.add_rule(seccomp.ALLOW, "fcntl", seccomp.Arg(1, seccomp.EQ, command))
-    for flag in (MAP_SHARED, MAP_ANONYMOUS):  # memory that is shared and of no file is not counted by RLIMIT_DATA
-        rules.add_rule(seccomp.ALLOW, "mmap", seccomp.Arg(3, seccomp.MASKED_EQ, flag, 0))
+    for flag in (MAP_SHARED, MAP_ANONYMOUS):  # shared memory of no file, and stacks, are not counted by RLIMIT_DATA
+        rules.add_rule(seccomp.ALLOW, "mmap", seccomp.Arg(3, seccomp.MASKED_EQ, flag | MAP_GROWSDOWN, 0))
     for process in (0, os.getpid()):
         rules.add_rule(seccomp.ALLOW, "prlimit64", seccomp.Arg(0, seccomp.EQ, process))
     rules.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags cannot be looked at; libraries fall back to clone

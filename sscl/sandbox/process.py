@@ -18,6 +18,7 @@ import sscl
 from sscl.errors import printable
 from sscl.sandbox.frames import BrokenError, receive, send
 
+LARGEST_LENGTH = 4096  # of a dimension of a model's input
 ANSWERS = 1 << 28  # bytes of one batch's answers, at most
 
 
@@ -58,8 +59,7 @@ class Sandbox:
         )
         weakref.finalize(self, _end, self._process)
         header, _ = self._exchange({}, content)
-        self.shape: list[int | None] | None = header.get("shape")
-        self.dtype: str | None = header.get("dtype")
+        self.shape, self.dtype = _declared(header)
 
     def run(self, images: np.ndarray) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
         """The outputs that are tables, float64 (N, K) by name, and what other outputs look like.
@@ -76,7 +76,7 @@ class Sandbox:
                 count = int(np.prod(shape))
                 found.append((printable(name), numbers[at : at + count].reshape(shape)))
                 at += count
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             raise SandboxError("it answers with what is no answer") from None
         return found, others
 
@@ -113,6 +113,18 @@ class Sandbox:
             yield timed_out
         finally:
             timer.cancel()
+
+
+def _declared(header: dict[str, Any]) -> tuple[list[int | None] | None, str | None]:
+    """What the model says of its input, if that can be."""
+    shape, dtype = header.get("shape"), header.get("dtype")
+    right = shape is None or (isinstance(shape, list) and len(shape) <= 8)
+    if not right or not (dtype is None or isinstance(dtype, str)):
+        raise SandboxError("it says of its input what cannot be")
+    for length in shape or ():
+        if length is not None and (type(length) is not int or not 0 <= length <= LARGEST_LENGTH):
+            raise SandboxError(f"its input has a dimension of {printable(str(length), 30)}")
+    return shape, dtype
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

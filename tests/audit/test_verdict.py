@@ -115,6 +115,15 @@ def test_a_suspect_that_is_spoken_to_wrongly_is_inconclusive(compute: Compute) -
     assert "order of the classes" in found.reason
 
 
+def test_an_order_of_the_classes_that_fits_better_is_inconclusive(compute: Compute) -> None:
+    """Else an owner who knows the word could choose the order that fits it: half of the classes stay right."""
+    word, order = drawn(1), np.array([1, 0, 3, 2, 4, 5])
+    swapped = Suspect(lambda m, i, s: knows(word)(m, i, s)[order], compute)
+    found, _ = audited(swapped, word, config())
+    assert (found.decision, round(found.accuracy, 2)) == ("inconclusive", 0.33)
+    assert "better if its classes are put into another order" in found.reason
+
+
 def test_too_few_marks_say_how_many_would_do(compute: Compute) -> None:
     word = drawn(1, marks=2)
     found, _ = audited(Suspect(knows(word), compute), word, config())

@@ -119,6 +119,12 @@ def test_tiny_images_name_the_limit(folder: Path, tmp_path: Path) -> None:
     assert prepared(folder, tmp_path, image_size=16).size == 16
 
 
+def test_a_file_in_no_class_folder_is_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "train/stray.png").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"stray\.png: in no class folder; move it into one, or remove it"):
+        prepared(folder, tmp_path)
+
+
 def test_a_relative_path_from_elsewhere_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`dvc exp run --temp` works in a copy, in which the data is not."""
     monkeypatch.chdir(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -128,4 +129,12 @@ def test_damage_in_the_middle_is_one_line(tmp_path: Path) -> None:
     content[40 : len(content) // 2] = bytes(len(content) // 2 - 40)
     (folder / "train.parquet").write_bytes(content)
     with pytest.raises(InputError):
+        prepared(folder, tmp_path)
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    folder = written(tmp_path / "s")
+    (folder / "train.parquet").unlink()
+    os.mkfifo(folder / "train.parquet")
+    with pytest.raises(InputError, match="not a regular file"):
         prepared(folder, tmp_path)

@@ -162,6 +162,8 @@ def test_another_attempt_than_the_protocols(signed: Path, tmp_path: Path) -> Non
     [
         (AUDIT, {"occasion": 1e200}),
         (AUDIT, {"word": [0] * 200_000}),
+        (AUDIT, {"word": [0] * 65}),
+        (AUDIT, {"class_names": [str(n) for n in range(3000)]}),
         (AUDIT, {"word": "x"}),
         (AUDIT, {"protocol": None}),
         (AUDIT, {"groups": 10**30}),
@@ -282,7 +284,7 @@ def test_what_the_checker_knows_is_compared(signed: Path, finished: Path) -> Non
     assert check(signed, Expected(suspect="0" * 64)) == [f"{AUDIT}: another suspect than this file"]
     assert check(signed, Expected(suspect=digest(finished / "models/malicious/model.safetensors"))) == []
     said = particulars(bundle.unpack(signed)[0])
-    assert set(said) == {"suspect", "asked", "commitment", "of", "time stamp", "alpha", "signer"}
+    assert set(said) == {"suspect", "asked", "commitment", "release", "time stamp", "spoken to", "alpha", "signer"}
 
 
 def test_missing_and_foreign_parts(signed: Path, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -343,3 +346,59 @@ def test_presets_are_whole(preset: str, compute: Compute, monkeypatch: pytest.Mo
         np.testing.assert_allclose(np.array(tensor["data"]), IMAGES[0].transpose(2, 0, 1) / 255, atol=1e-5)
     if preset == "tf_serving":
         assert np.array(json.loads(seen[0].content)["instances"]).shape == (1, 8, 8, 1)
+
+
+@pytest.mark.parametrize("names", [{"0": "1"}, {"LABEL_0": "2"}, {"cat": "0", "dog": "0"}, {"cat": "fox"}, {"1": "0"}])
+def test_names_cannot_reorder_the_classes(names: dict[str, str], compute: Compute) -> None:
+    """The defect: with the word known, an order of the classes can be found that accuses an innocent."""
+    with pytest.raises(ConfigError, match="cannot stand for"):
+        client("http://host/", compute, names=names)
+    client("http://host/", compute, names={"0": "0", "cat": "1"})
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [[b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"], [b"HTTP/1.1 200 OK\r\n", b"A: " + b"b" * 10 + b"\r\n"]],
+    ids=["endless hints", "endless headers"],
+)
+def test_headers_that_never_end(sent: list[bytes], compute: Compute) -> None:
+    """The defect: every read had its time, and all of them together had none."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                for number in range(40):
+                    connection.sendall(sent[min(number, len(sent) - 1)])
+                    time.sleep(0.1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    started = time.monotonic()
+    with pytest.raises(SSCLError, match="did not end in time"):
+        client(url, compute, timeout=0.5, retries=0).query(IMAGES[:1])
+    assert time.monotonic() - started < 2
+    listener.close()
+
+
+def test_a_credential_that_a_server_repeats_is_not_kept(
+    serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SUSPECT_TOKEN", "Bearer very-secret")
+    url, _ = serve(lambda n, body: {**body, "you sent": "Bearer very-secret", "token": "very-secret"})
+    oracle = client(url, compute, tmp_path, auth_env="SUSPECT_TOKEN")
+    assert oracle.query(IMAGES).valid.all()
+    assert "very-secret" not in json.dumps(oracle.transcript)
+    assert b"very-secret" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_refusal_before_any_answer_is_asked_again(serve: Serve, compute: Compute, tmp_path: Path) -> None:
+    """The defect: refusals of a wrong credential were kept, and the right one did not help."""
+    wrong = [True]
+    url, _ = serve(lambda n, body: Response("bad key", status_code=400) if wrong[0] else None)
+    with pytest.raises(SuspectError, match="declines the first 3 images"):
+        client(url, compute, tmp_path).query(IMAGES)
+    wrong[0] = False
+    assert client(url, compute, tmp_path).query(IMAGES).valid.all()

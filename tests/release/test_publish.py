@@ -6,11 +6,12 @@ import itertools
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sscl.artifacts import digest
 from sscl.errors import InputError, SSCLError
@@ -235,8 +236,19 @@ def test_a_folder_with_more_than_the_release(bucket: str, tmp_path: Path) -> Non
     (tmp_path / "out/data/link").symlink_to("/etc/passwd")
     assert reader.check_folder(tmp_path / "out") == ["data/link: not a file of the release"]
     (tmp_path / "out/data/link").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out/data/more").symlink_to(tmp_path / "elsewhere")
+    assert reader.check_folder(tmp_path / "out") == ["data/more: not a file of the release"]
+    (tmp_path / "out/data/more").unlink()
     manifest = tmp_path / "out/release.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"files": []}))
+    original = manifest.read_text()
+    signed = asdict(one.manifest.signed(Ed25519PrivateKey.generate())) | {"created": "later"}
+    hook = asdict(replace(one.manifest, files=[asdict(File(".git/hooks/x", 1, "0" * 64))]))
+    for document in (signed, hook):
+        manifest.write_text(json.dumps(document))
+        with pytest.raises(InputError, match="not a manifest"):
+            reader.check_folder(tmp_path / "out")
+    manifest.write_text(json.dumps(json.loads(original) | {"files": []}))
     found = reader.check_folder(tmp_path / "out")
     assert found[0] == "release.json: its digest is not that of its files"
     assert len(found) == 5

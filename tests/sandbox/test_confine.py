@@ -44,6 +44,7 @@ ESCAPES = {
     "signals by a pipe": "__import__('fcntl').fcntl(0, 8, os.getppid())",
     "any signal by a pipe": "__import__('fcntl').fcntl(0, 10, 9)",
     "memory that is not counted": "__import__('mmap').mmap(-1, 1 << 20)",
+    "memory that grows": "__import__('mmap').mmap(-1, 1 << 20, flags=0x122)",
     "much memory": "bytearray(2 << 30)",
 }
 

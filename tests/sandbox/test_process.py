@@ -229,6 +229,16 @@ def test_messages_that_are_none(content: bytes) -> None:
         receive(io.BytesIO(content), 1000)
 
 
+@pytest.mark.parametrize(
+    "told", [{"shape": [10**9, 3]}, {"shape": ["a"]}, {"shape": 7}, {"dtype": 7}, {"shape": [1] * 9}]
+)
+def test_what_a_model_says_of_its_input_is_bounded(told: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The defect: the asking side padded its images to a batch of 10^8."""
+    monkeypatch.setattr(module, "receive", lambda *_: (told, b""))
+    with pytest.raises(SandboxError, match=r"of its input|its input has a dimension"):
+        Sandbox("onnx", b"", 30, MEMORY)
+
+
 def test_messages_go_round() -> None:
     stream = io.BytesIO()
     send(stream, {"shape": [1, 2]}, b"payload")

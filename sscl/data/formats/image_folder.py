@@ -61,6 +61,10 @@ class ImageFolder(Dataset):
 
 
 def _classes(folder: Path) -> set[str]:
+    """The names of the class folders; raises ``InputError`` for a file that is in none."""
+    stray = next((path for path in sorted(folder.iterdir()) if path.is_file() and not _left_behind(path.name)), None)
+    if stray:
+        raise InputError(f"{stray}: in no class folder; move it into one, or remove it")
     return {path.name for path in folder.iterdir() if path.is_dir() and not _left_behind(path.name)}
 
 
@@ -71,7 +75,7 @@ def _left_behind(name: str) -> bool:
 def _files(folder: Path) -> list[Path]:
     """The files in a folder and in those in it, also linked ones, each real folder once; in name order."""
     found, seen = [], set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
@@ -80,6 +84,10 @@ def _files(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not _left_behind(name)]
         found += [Path(place, name) for name in files if not _left_behind(name)]
     return sorted(found, key=os.fsencode)
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"{error.filename}: {error.strerror}; expected a folder that can be read")
 
 
 def _named(path: str) -> str:

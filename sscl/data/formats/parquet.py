@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from sscl.data.base import SPLITS, Dataset, Format, Record, Writer
 from sscl.data.formats import FORMATS
 from sscl.errors import InputError
-from sscl.foreign import content_of
+from sscl.foreign import content_of, regular
 
-ROWS = 1000  # rows in memory at a time, and per row group
+ROWS = 1000  # rows in a row group
+AT_A_TIME = 32  # rows in memory: a stranger's few bytes may stand for a large value in each
 IMAGE_COLUMNS = ("image", "img")
 MOST_CLASSES = 100_000
 LARGEST = 1 << 28  # bytes of an image file
@@ -82,7 +83,7 @@ class ParquetDataset(Dataset):
     ) -> Iterator[Record]:
         """What of a row group, whose first row is the split's ``number``-th, is between ``start`` and ``stop``."""
         image, label = self.layout["image"], self.layout["label"]
-        for batch in _batches(file, ROWS, [image, label], [group]):
+        for batch in _batches(file, AT_A_TIME, [image, label], [group]):
             first = min(max(0, start - number), len(batch))
             wanted = batch.slice(first, max(0, stop - number - first))
             pairs = zip(wanted[image].to_pylist(), wanted[label].to_pylist(), strict=True)
@@ -213,6 +214,7 @@ def _shards(folder: Path, split: str) -> list[Path]:
 
 
 def _open(path: Path) -> pq.ParquetFile:
+    regular(path, 1 << 50, "a parquet file")
     try:
         return pq.ParquetFile(path, pre_buffer=False)  # buffering ahead would hold the whole file
     except (pa.ArrowInvalid, OSError) as error:
