@@ -13,26 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from sscl import seeds
 from sscl.artifacts import save_tensors
 from sscl.compute import Compute
 from sscl.errors import ConfigError, InputError
-from sscl.models import Classifier, build
+from sscl.models import Classifier
 from sscl.models.io import save_classifier
 from sscl.oracles import ORACLES, Context, open_oracle
 from sscl.oracles.base import SuspectError, shown
 
 NAMES = ("a", "b", "c")
-
-
-@pytest.fixture(scope="module")
-def model() -> Classifier:
-    return build("baseline_cnn", 1, 28, 3, seeds.generator(0, "w")).eval()
-
-
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return torch.randint(0, 256, (6, 28, 28, 1), generator=seeds.generator(0, "x"), dtype=torch.uint8).numpy()
 
 
 @pytest.fixture(scope="module")

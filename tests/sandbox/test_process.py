@@ -14,15 +14,25 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
-from torch import Tensor, nn
 
+from benchmarks.hostile_inputs.base import Place
+from benchmarks.hostile_inputs.model_files import (
+    Hoards,
+    Loops,
+    Overwrites,
+    Reads,
+    Saves,
+    endless_onnx,
+    exported,
+    scripted,
+)
 from sscl.sandbox import process as module
 from sscl.sandbox.frames import BrokenError, receive, send
 from sscl.sandbox.process import Sandbox, SandboxError
 
 pytestmark = pytest.mark.slow
 MEMORY = 4 << 30
-IMAGES = np.zeros((2, 1, 4, 4), dtype=np.float32)
+IMAGES = np.zeros((2, 1, 28, 28), dtype=np.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -32,48 +42,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def scripted(model: nn.Module) -> bytes:
-    buffer = io.BytesIO()
-    torch.jit.save(torch.jit.script(model), buffer)  # type: ignore[no-untyped-call]
-    return buffer.getvalue()
-
-
-class Reads(nn.Module):
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self.path = path
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.from_file(self.path, False, 6, dtype=torch.uint8).float()[None]
-
-
-class Writes(Reads):
-    def forward(self, x: Tensor) -> Tensor:
-        torch.save(x, self.path)
-        return x.flatten(1)[:, :3]
-
-
-class Maps(Reads):
-    """Writes through a shared mapping, which makes the file."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.from_file(self.path, True, 6, dtype=torch.uint8).fill_(7).float()[None]
-
-
-class Loops(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        total = x.sum()
-        while bool(total < 1):
-            total = total * 0
-        return x.flatten(1)
-
-
-class Hoards(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.ones(1 << 34).sum().expand(2, 3)
-
-
-@pytest.mark.parametrize("model", [Reads, Writes, Maps])
+@pytest.mark.parametrize("model", [Reads, Saves, Overwrites])
 def test_torchscript_reaches_no_file(model: type[Reads], tmp_path: Path) -> None:
     """The defect: its operators read and write any file of who opens it."""
     target = tmp_path / "secret"
@@ -89,36 +58,8 @@ def test_torchscript_reaches_no_file(model: type[Reads], tmp_path: Path) -> None
         said = str(error)
     assert "ermi" in said
     assert target.read_bytes() == b"secret"
-    outside = torch.jit.load(io.BytesIO(content))(torch.zeros(2, 1, 4, 4))  # type: ignore[no-untyped-call]
-    assert outside[0].tolist() == list(b"secret") or target.read_bytes() != b"secret"
-
-
-class Bomb:
-    """Runs code where it is unpickled."""
-
-    def __init__(self, code: str) -> None:
-        self.code = code
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (exec, (self.code,))
-
-
-def hostile_export(code: str) -> bytes:
-    """A ``.pt2`` of which every pickle runs code."""
-    import zipfile
-
-    class Three(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x.flatten(1)[:, :3]
-
-    plain, bomb, hostile = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    torch.export.save(torch.export.export(Three(), (torch.zeros(2, 1, 4, 4),)), plain)
-    torch.save(Bomb(code), bomb)
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(hostile, "w") as target:
-        for info in source.infolist():
-            loaded = info.filename.endswith(".pt") or "sample_inputs" in info.filename
-            target.writestr(info, bomb.getvalue() if loaded else source.read(info))
-    return hostile.getvalue()
+    outside = torch.jit.load(io.BytesIO(content))(torch.zeros(2, 1, 28, 28))  # type: ignore[no-untyped-call]
+    assert outside[0].tolist() == list(b"sec") or target.read_bytes() != b"secret"
 
 
 def test_code_in_an_export_has_no_rights(tmp_path: Path) -> None:
@@ -130,7 +71,7 @@ def test_code_in_an_export_has_no_rights(tmp_path: Path) -> None:
     assert mark.exists()
     mark.unlink()
     with pytest.raises(SandboxError):
-        Sandbox("exported", hostile_export(code), 120, MEMORY).run(IMAGES)
+        Sandbox("exported", exported(code), 120, MEMORY).run(IMAGES)
     assert not mark.exists()
 
 
@@ -147,38 +88,9 @@ def test_memory_is_bounded() -> None:
         Sandbox("torchscript", scripted(Hoards()), 60, MEMORY).run(IMAGES)
 
 
-def onnx_loop() -> bytes:
-    """A loop of 2^62 turns."""
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["again"]), helper.make_node("Identity", ["a"], ["b"])],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("a", TensorProto.FLOAT, None),
-        ],
-        [
-            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("b", TensorProto.FLOAT, None),
-        ],
-    )
-    graph = helper.make_graph(
-        [helper.make_node("Loop", ["turns", "yes", "x"], ["y"], body=body)],
-        "loop",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
-        [
-            helper.make_tensor("turns", TensorProto.INT64, [], [1 << 62]),
-            helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    return bytes(model.SerializeToString())
-
-
-def test_an_onnx_loop_ends_at_the_limit() -> None:
+def test_an_onnx_loop_ends_at_the_limit(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="did not end within 3 s"):
-        Sandbox("onnx", onnx_loop(), 3, MEMORY).run(np.zeros((2, 3), dtype=np.float32))
+        Sandbox("onnx", endless_onnx(Place(tmp_path, tmp_path, "")), 3, MEMORY).run(IMAGES)
 
 
 def test_onnx_weights_in_other_files_are_not_read(tmp_path: Path) -> None:
