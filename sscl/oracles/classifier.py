@@ -32,7 +32,7 @@ class InMemory(Oracle):
         return False
 
     def answer(self, images: np.ndarray) -> Responses:
-        tensor = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        tensor = torch.tensor(images).permute(0, 3, 1, 2).contiguous()  # a copy: decoded images are read-only
         return Responses(predict(self._model, tensor, self.context.compute).numpy())
 
     def identity(self) -> dict[str, str]:
