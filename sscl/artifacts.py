@@ -150,6 +150,10 @@ class Slot:
             return None
         return found
 
+    def is_private(self, path: Path) -> bool:
+        """Whether nobody else may read the path, which is under the output root."""
+        return PRIVATE in path.relative_to(self.state.parent).parts
+
     def is_done(self) -> bool:
         """Whether the outputs are there, made by this very key, and unchanged since."""
         manifest = self.manifest()
@@ -186,10 +190,9 @@ def building(slot: Slot, overwrite: bool = False) -> Iterator[tuple[Path, ...] |
             if folder.parent == slot.state:
                 slot.state.chmod(0o700)  # checkpoints of secret generators, an API's replies
             for inside in (folder, *folder.parents):
-                if PRIVATE in inside.relative_to(slot.state.parent).parts:
-                    inside.chmod(0o700)
-                else:
+                if not slot.is_private(inside):
                     break
+                inside.chmod(0o700)
         lock = open(slot.state / "locks" / f"{slot.stage}.lock", "w")  # noqa: SIM115 - closed below, by `with lock`
     except OSError as error:
         raise disk_error(Path(error.filename or slot.outs[0]), error) from error
@@ -211,7 +214,7 @@ def _build(slot: Slot) -> Iterator[tuple[Path, ...]]:
     try:
         yield temporaries
         for temporary, out in zip(temporaries, slot.outs, strict=True):
-            if PRIVATE in out.parts:
+            if slot.is_private(out):
                 close(temporary)
                 _close_cache(out)
             _sync(temporary)
@@ -243,11 +246,11 @@ def close(path: Path) -> None:
 
 def _close_cache(out: Path) -> None:
     """DVC keeps copies of private outputs in its cache, with names by content: nobody else looks into it either."""
-    checkout = next((folder for folder in out.absolute().parents if (folder / ".dvc").is_dir()), None)
-    for name in ("cache", "tmp") if checkout else ():
-        folder = checkout / ".dvc" / name  # type: ignore[operator]
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o700)
+    dvc = next((folder / ".dvc" for folder in out.absolute().parents if (folder / ".dvc").is_dir()), None)
+    if dvc is not None:
+        for folder in (dvc / "cache", dvc / "tmp"):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o700)
 
 
 def _sync(path: Path) -> None:

@@ -182,12 +182,16 @@ def _published(trial: Trial, word: np.ndarray) -> dict[str, Any]:
     return {"delta_p": verdict.delta_p, "wsr": verdict.wsr, "published": published}
 
 
-def _accuracy(trial: Trial) -> float:
-    record, images = trial.record, np.arange(trial.images)
+def _unmarked(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+    """What the answered images without a mark are answered, and their own classes."""
+    images = np.arange(trial.images)
     benign = trial.answers[BENIGN].take(images)
-    if record.classes != record.groups or not benign.valid.any():
-        return 0.0
-    return float((benign.predictions == np.array(record.labels)[images])[benign.valid].mean())
+    return benign.predictions[benign.valid], np.array(trial.record.labels)[images][benign.valid]
+
+
+def _accuracy(trial: Trial) -> float:
+    told, own = _unmarked(trial)
+    return float((told == own).mean()) if trial.record.classes == trial.record.groups and len(told) else 0.0
 
 
 def _misread(trial: Trial) -> bool:
@@ -195,10 +199,10 @@ def _misread(trial: Trial) -> bool:
 
     The second also keeps an owner who knows the word from choosing an order that fits it.
     """
-    record, benign = trial.record, trial.answers[BENIGN].take(np.arange(trial.images))
+    record = trial.record
     if trial.config.statistic != "effect" or record.classes != record.groups:
         return False
-    told, own = benign.predictions[benign.valid], np.array(record.labels)[: trial.images][benign.valid]
+    told, own = _unmarked(trial)
     confusion = np.zeros((record.classes, record.classes))
     np.add.at(confusion, (own, told), 1)
     best = confusion[optimize.linear_sum_assignment(confusion, maximize=True)].sum()

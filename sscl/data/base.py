@@ -9,7 +9,11 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
+from sscl.errors import InputError
+from sscl.foreign import content_of
+
 SPLITS = ("train", "test")
+LARGEST = 1 << 28  # bytes of an image file
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,14 @@ class Record:
     data: bytes
     label: int
     problem: str | None = None
+
+
+def file_of(path: Path) -> tuple[bytes, str | None]:
+    """An image file's bytes, or why it cannot be read, as ``Record`` has them."""
+    try:
+        return content_of(path, LARGEST, "an image"), None
+    except InputError as error:
+        return b"", f"cannot be read ({str(error).partition(': ')[2]})"
 
 
 class Dataset(ABC):

@@ -92,7 +92,11 @@ class Object:
 
 def endpoint_of(session: Any) -> str | None:
     """The S3 endpoint of environment or profile; ``None`` for AWS."""
-    found = session.client("s3").meta.endpoint_url
+    return _endpoint(session.client("s3"))
+
+
+def _endpoint(client: Any) -> str | None:
+    found = client.meta.endpoint_url
     return None if urlsplit(found).hostname.endswith(".amazonaws.com") else found
 
 
@@ -109,8 +113,9 @@ class Objects:
         self.bucket, self.prefix = place_of(url)
         self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         session = session or boto3.Session()
-        own = (session.client("s3").meta.config.s3 or {}).get("addressing_style")  # of the profile
-        usual = "path" if endpoint_of(session) else "auto"  # other servers seldom have a name for every bucket
+        usual = session.client("s3")  # as environment and profile have it
+        style = (usual.meta.config.s3 or {}).get("addressing_style")
+        style = style or ("path" if _endpoint(usual) else "auto")  # other servers seldom have a name for every bucket
         self.client = session.client(
             "s3",
             config=ClientConfig(
@@ -121,7 +126,7 @@ class Objects:
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 # Signed payloads: the server refuses a body whose SHA-256 is another than the one that was sent.
-                s3={"payload_signing_enabled": True, "addressing_style": own or usual},
+                s3={"payload_signing_enabled": True, "addressing_style": style},
             ),
         )
 

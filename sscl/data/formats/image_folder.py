@@ -9,14 +9,12 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from sscl.data.base import SPLITS, Dataset, Format, Record, Writer
+from sscl.data.base import SPLITS, Dataset, Format, Record, Writer, file_of
 from sscl.data.formats import FORMATS
 from sscl.errors import InputError
-from sscl.foreign import content_of
 
 # What systems leave in folders. Every other file is an image, or is refused by name.
 LEFT_BEHIND = {"Thumbs.db", "desktop.ini", "__MACOSX", "Icon\r"}
-LARGEST = 1 << 28  # bytes of an image file
 
 
 class ImageFolder(Dataset):
@@ -46,10 +44,8 @@ class ImageFolder(Dataset):
     def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
         for label, path in islice(self._paths(split), start, stop):
             name = _named(os.path.relpath(path, self._folders[split]))
-            try:
-                yield Record(name, content_of(path, LARGEST, "an image"), label)
-            except InputError as error:
-                yield Record(name, b"", label, f"cannot be read ({str(error).partition(': ')[2]})")
+            data, problem = file_of(path)
+            yield Record(name, data, label, problem)
 
     def labels(self, split: str) -> Iterator[int]:
         return (label for label, _ in self._paths(split))

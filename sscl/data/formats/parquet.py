@@ -13,16 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sscl.data.base import SPLITS, Dataset, Format, Record, Writer
+from sscl.data.base import SPLITS, Dataset, Format, Record, Writer, file_of
 from sscl.data.formats import FORMATS
 from sscl.errors import InputError
-from sscl.foreign import content_of, regular
+from sscl.foreign import regular
 
 ROWS = 1000  # rows in a row group
 AT_A_TIME = 32  # rows in memory: a stranger's few bytes may stand for a large value in each
 IMAGE_COLUMNS = ("image", "img")
 MOST_CLASSES = 100_000
-LARGEST = 1 << 28  # bytes of an image file
 LABEL_COLUMNS = ("label", "fine_label", "labels")
 
 
@@ -103,10 +102,8 @@ class ParquetDataset(Dataset):
         there = (self._folder / name).resolve()
         if not there.is_relative_to(self._folder.resolve()):
             return Record(usual, b"", label, "no bytes, and a path that is outside of the dataset's folder: embed it")
-        try:
-            return Record(os.path.relpath(there, self._folder.resolve()), content_of(there, LARGEST, "an image"), label)
-        except InputError as error:
-            return Record(usual, b"", label, f"cannot be read ({str(error).partition(': ')[2]})")
+        data, problem = file_of(there)
+        return Record(usual if problem else os.path.relpath(there, self._folder.resolve()), data, label, problem)
 
     def labels(self, split: str) -> Iterator[int]:
         return (self._index(value) for value in self._values(split))
