@@ -70,7 +70,7 @@ def main(
     classes = load_classifier(model)[0].classes
     compute = Compute.resolve(ComputeConfig("auto", None, "auto", "auto", "auto"))
     oracle = open_oracle(str(model), Context(tuple(map(str, range(classes))), compute))
-    uvicorn.run(make_app(lambda images: oracle.query(images).probabilities), host="127.0.0.1", port=port)
+    uvicorn.run(make_app(lambda images: oracle.query(images).values), host="127.0.0.1", port=port)
 
 
 if __name__ == "__main__":

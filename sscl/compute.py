@@ -68,7 +68,10 @@ class Compute:
 
     def floats(self, images: Tensor) -> Tensor:
         """uint8 (N, C, H, W) to float32 in [0, 1] in the wanted layout."""
-        x = images.to(self.device, torch.float32, non_blocking=True).div_(255)
+        return self.laid_out(images.to(self.device, torch.float32, non_blocking=True).div_(255))
+
+    def laid_out(self, x: Tensor) -> Tensor:
+        """A batch (N, C, H, W) in the wanted layout."""
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
 

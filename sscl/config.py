@@ -49,6 +49,8 @@ class TrainConfig:
     schedule: Literal["onecycle", "constant"]
     augment: str
     start: Literal["scratch", "imagenet"] = "scratch"
+    learning: str = "supervised"
+    downstream: Literal["linear", "full"] = "linear"
 
     def __post_init__(self) -> None:
         require(self.epochs >= 0, "epochs", self.epochs, "0 or more")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -32,10 +32,17 @@ WARM_UP = 0.2  # share of the steps in which the one-cycle schedule rises
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained classifier and its mean loss an epoch."""
+    """A trained classifier and its mean loss an epoch.
+
+    Attributes:
+        model: in evaluation mode.
+        losses: one an epoch.
+        knn: epochs of a contrastive training with the encoder's kNN accuracy after each.
+    """
 
     model: Classifier
     losses: list[float]
+    knn: list[tuple[int, float]] = field(default_factory=list)
 
 
 class Practice:
@@ -76,13 +83,7 @@ def train_classifier(
     Raises:
         SSCLError: the loss is not finite.
     """
-    model = start
-    if model is None:
-        model = build(config.model, data.channels, data.size, data.classes, seeds.generator(seed, use, "weights"))
-        model.normalise_as(data.images)
-        if config.start == "imagenet":
-            model.start_from(PRETRAINED[config.model]())
-    model = compute.place(model)
+    model = compute.place(start or fresh(data, config, seed, use))
     optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
     order = seeds.generator(seed, use, "order")
     losses: list[float] = []
@@ -99,6 +100,15 @@ def train_classifier(
             if checkpoint:
                 checkpoint.save(model, optimizer, order, losses)
     return Trained(model.eval(), losses)
+
+
+def fresh(data: ImageSet, config: TrainConfig, seed: int, use: str) -> Classifier:
+    """A model before its training, which normalises as ``data`` needs it, or as its pre-trained weights do."""
+    model = build(config.model, data.channels, data.size, data.classes, seeds.generator(seed, use, "weights"))
+    model.normalise_as(data.images)
+    if config.start == "imagenet":
+        model.start_from(PRETRAINED[config.model]())
+    return model
 
 
 def _epoch(

@@ -73,7 +73,7 @@ class MarkedSet:
             raise ValueError("indices must be distinct")
 
 
-Access = Literal["probabilities", "top_k", "labels"]
+Access = Literal["probabilities", "top_k", "labels", "features"]
 ROUNDING = 0.005  # an API that rounds to two decimals is off by at most this much in each probability
 
 
@@ -82,8 +82,9 @@ class Responses:
     """What a suspicious model answered to N images.
 
     Attributes:
-        probabilities: float64 (N, K). With ``top_k``, classes that were not listed have 0; with ``labels``, rows are
-            one-hot. Rows that were not answered are 0.
+        values: float64 (N, K). Probabilities of the suspect's classes: with ``top_k``, classes that were not listed
+            have 0; with ``labels``, rows are one-hot. With ``features``, an encoder's output. Rows that were not
+            answered are 0.
         access: how much the model tells.
         answered: bool (N,), which images it answered; ``None`` for all.
 
@@ -91,17 +92,21 @@ class Responses:
         ValueError: an answered row cannot be what ``access`` says, e.g. NaN, or a sum that rounding does not explain.
     """
 
-    probabilities: np.ndarray
+    values: np.ndarray
     access: Access = "probabilities"
     answered: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        p = self.probabilities
+        p = self.values
         if p.ndim != 2 or p.dtype != np.float64:
-            raise ValueError(f"probabilities must be float64 (N, K), got {p.dtype} {p.shape}")
+            raise ValueError(f"answers must be float64 (N, K), got {p.dtype} {p.shape}")
         if self.answered is not None and (self.answered.dtype != bool or self.answered.shape != (len(p),)):
             raise ValueError(f"answered must be bool ({len(p)},)")
         rows = p if self.answered is None else p[self.answered]
+        if self.access == "features":
+            if not np.isfinite(rows).all():
+                raise ValueError("features must be finite")
+            return
         if not np.isfinite(rows).all() or (rows < 0).any():
             raise ValueError("probabilities must be finite and non-negative")
         sums, slack = rows.sum(axis=1), ROUNDING * p.shape[1] + 1e-3
@@ -111,7 +116,7 @@ class Responses:
             raise ValueError("labels must be one-hot rows")
 
     def __len__(self) -> int:
-        return len(self.probabilities)
+        return len(self.values)
 
     @classmethod
     def of_labels(cls, labels: np.ndarray, classes: int) -> Responses:
@@ -129,12 +134,12 @@ class Responses:
     @property
     def predictions(self) -> np.ndarray:
         """int64 (N,): the most probable class of each image."""
-        classes: np.ndarray = np.argmax(self.probabilities, axis=1)
+        classes: np.ndarray = np.argmax(self.values, axis=1)
         return classes
 
     def take(self, rows: np.ndarray) -> Responses:
         """The responses at ``rows``, indices or a mask."""
-        return Responses(self.probabilities[rows], self.access, self.valid[rows])
+        return Responses(self.values[rows], self.access, self.valid[rows])
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Record:
     """What an audit asked and heard, in order; enough to derive every figure again.
 
     Attributes:
-        classes: how many classes the suspect answers with.
+        classes: how many numbers an answer of the suspect has; 0 until that is known.
         groups: how many groups marks are assigned to.
         labels: the verification images' own groups.
         access: how much the model tells.
@@ -54,8 +54,8 @@ class Record:
 
     def add(self, mark: int, first: int, images: np.ndarray, responses: Responses) -> None:
         """Note the answers to images from position ``first`` on."""
-        self.access = responses.access
-        rows = zip(images, responses.probabilities, responses.valid, strict=True)
+        self.access, self.classes = responses.access, self.classes or responses.values.shape[1]
+        rows = zip(images, responses.values, responses.valid, strict=True)
         for position, (image, row, valid) in enumerate(rows, start=first):
             sent = hashlib.sha256(image.tobytes()).hexdigest()
             self.queries.append(Query(mark, position, sent, row.tolist() if valid else None))

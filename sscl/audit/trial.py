@@ -50,6 +50,11 @@ class Trial:
         """How many images the first part of the audit has."""
         return parts(self.config, len(self.record.labels))[0][1]
 
+    @property
+    def by_class(self) -> bool:
+        """Whether the suspect's classes are the groups, in their order."""
+        return self.config.statistic == "effect" and self.record.classes == self.record.groups
+
     @cached_property
     def full(self) -> bool:
         """Whether every query was asked.

@@ -163,15 +163,15 @@ def _published(trial: Trial, word: np.ndarray) -> dict[str, Any]:
     """``delta_P``, WSR and the published t-test over all marks: images of other classes than the mark's."""
     record, images = trial.record, np.arange(trial.images)
     nothing: dict[str, Any] = {"delta_p": 0.0, "wsr": 0.0, "published": {}}
-    if record.classes != record.groups:
+    if not trial.by_class:
         return nothing
     labels, benign = np.array(record.labels)[images], trial.answers[BENIGN].take(images)
     before, after, targets = [], [], []
     for mark in trial.asked:
         given = trial.answers[mark].take(images)
         rows = np.flatnonzero((labels != word[mark]) & given.valid & benign.valid)
-        before.append(benign.probabilities[rows])
-        after.append(given.probabilities[rows])
+        before.append(benign.values[rows])
+        after.append(given.values[rows])
         targets.append(np.full(len(rows), word[mark]))
     target = np.concatenate(targets)
     if len(target) < 2:
@@ -191,7 +191,7 @@ def _unmarked(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
 
 def _accuracy(trial: Trial) -> float:
     told, own = _unmarked(trial)
-    return float((told == own).mean()) if trial.record.classes == trial.record.groups and len(told) else 0.0
+    return float((told == own).mean()) if trial.by_class and len(told) else 0.0
 
 
 def _misread(trial: Trial) -> bool:
@@ -200,7 +200,7 @@ def _misread(trial: Trial) -> bool:
     The second also keeps an owner who knows the word from choosing an order that fits it.
     """
     record = trial.record
-    if trial.config.statistic != "effect" or record.classes != record.groups:
+    if not trial.by_class:
         return False
     told, own = _unmarked(trial)
     confusion = np.zeros((record.classes, record.classes))

@@ -71,6 +71,11 @@ class Case:
         return tuple(self.opening["group_names"])
 
     @property
+    def suspects_classes(self) -> tuple[str, ...] | None:
+        """The classes that a suspect must answer with; ``None`` where they may be its own."""
+        return self.class_names if self.config.statistic == "effect" else None
+
+    @property
     def labels(self) -> list[int]:
         """The verification images' own classes."""
         return list(self.opening["labels"])
@@ -138,7 +143,7 @@ def examine(
     started = datetime.now(UTC)
     if case.commitment and (wrong := out_of_order(case.commitment, case.pulse, case.stamped, started)):
         raise InputError(f"{wrong[0]}; such a result is not confirmatory")
-    record = Record(len(oracle.context.class_names), len(case.class_names), case.labels)
+    record = Record(0, len(case.class_names), case.labels)
     word, interruption = case.watermark.targets(case.state).numpy(), None
     alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
     try:
@@ -154,7 +159,7 @@ def examine(
     answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
     audit = {
         "suspect": oracle.identity(),
-        "class_names": list(oracle.context.class_names),
+        "class_names": list(oracle.class_names),
         "groups": len(case.class_names),
         "labels": record.labels,
         "word": word.tolist(),

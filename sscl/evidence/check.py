@@ -26,6 +26,7 @@ from sscl.evidence.commitment import (
     references_for,
     sha256_of,
 )
+from sscl.oracles.base import distributions
 from sscl.oracles.http import REFUSALS
 from sscl.oracles.http_answers import Reader, Reading
 from sscl.parsing import parse
@@ -186,6 +187,9 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     marks, most = len(audit["word"]), max(record.groups, record.classes)
     if marks > MOST_MARKS or len(record.labels) > MOST_IMAGES or marks * most > MOST_CELLS:
         return [f"{AUDIT}: more marks, images or classes than any audit has"]
+    shown = [query.answer for query in record.queries if query.answer is not None]
+    if record.access == "features" and shown and distributions(np.array(shown)):
+        return [f"{AUDIT}: says that answers are features, and they are probabilities"]
     if config.alpha > LARGEST_ALPHA:
         return [f"{AUDIT}: alpha {config.alpha:g}; above {LARGEST_ALPHA:g} a verdict accuses too many innocents"]
     references = references_for(opening, record) if opening else None

@@ -39,6 +39,7 @@ class Case:
         sent: what a suspect will be sent, see ``sscl.audit.protocol.ask``.
         config: the protocol.
         reference: a clean model of the owner's.
+        encoder: the same asked for features, where those are compared; ``None`` where they are not.
     """
 
     marks: str
@@ -46,6 +47,7 @@ class Case:
     sent: Sent
     config: AuditConfig
     reference: Oracle
+    encoder: Oracle | None = None
 
 
 def open_up(case: Case, key: Keystream) -> dict[str, Any]:
@@ -96,28 +98,40 @@ def check_floor(marks: int, groups: int, config: AuditConfig) -> None:
 
 
 def reference_effects(case: Case) -> dict[str, dict[str, list[list[float]]]]:
-    """The effects on the owner's clean model, for suspects that give probabilities and for those that give labels."""
+    """The effects on the owner's clean model, for suspects that give probabilities, labels or features."""
     config, marks = replace(case.config, test="exact"), len(case.sent) - 1
-    record = Record(case.images.classes, case.images.classes, case.images.labels.tolist())
+    record = Record(0, case.images.classes, case.images.labels.tolist())
     ask(case.reference, case.sent, config, record)
+    seen = {"probabilities": record, "labels": record.labels_only()}
+    if case.encoder:
+        seen["features"] = Record(0, case.images.classes, case.images.labels.tolist())
+        ask(case.encoder, case.sent, config, seen["features"])
     spans = {"first": parts(case.config, len(case.images))[0][1], "all": len(case.images)}
     return {
         access: {
-            name: np.round(Trial(seen, config, marks).effects_over(span), 6).tolist() for name, span in spans.items()
+            name: np.round(Trial(answers, config, marks).effects_over(span), 6).tolist() for name, span in spans.items()
         }
-        for access, seen in (("probabilities", record), ("labels", record.labels_only()))
+        for access, answers in seen.items()
     }
 
 
 def references_for(opening: dict[str, Any], record: Record) -> References:
     """The committed reference effects for a suspect that tells so much as its answers do, whatever they are called."""
+    if record.access == "features":
+        return references_of(opening, "features")
     told = [query.answer for query in record.queries if query.answer is not None]
     return references_of(opening, "labels" if all(max(row) == sum(row) == 1 for row in told) else "probabilities")
 
 
 def references_of(opening: dict[str, Any], access: str) -> References:
-    """The committed reference effects for ``probabilities`` or ``labels``."""
-    found = opening["references"][access]
+    """The committed reference effects for ``probabilities``, ``labels`` or ``features``.
+
+    Raises:
+        InputError: the commitment has none for this access.
+    """
+    found = opening["references"].get(access)
+    if found is None:
+        raise InputError(f"references: none for {access}; commit with audit.statistic attraction to compare these")
     return References(np.array(found["first"]), np.array(found["all"]))
 
 

@@ -56,7 +56,7 @@ def audit_suspect(
     resolved = Compute.resolve(compute)
     commitment = root / "public/commitment" / COMMITMENT if confirmatory else None
     case = prepare(root / "private/watermark/release", resolved, root / "private/commitment" / OPENING, commitment)
-    context = Context(case.class_names, resolved, answers(root, case.commitment, str(occasion or "")))
+    context = Context(case.suspects_classes, resolved, answers(root, case.commitment, str(occasion or "")))
     model = open_oracle(suspect, context, read_settings(oracle))
     if bundle:
         bundle.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,11 @@ def last_linear(model: nn.Module) -> nn.Linear:
     return layers[-1]
 
 
+def width(model: nn.Module) -> int:
+    """How many features an image has."""
+    return last_linear(model).in_features
+
+
 def features(model: Classifier, x: Tensor) -> Tensor:
     """float (N, C, H, W) in [0, 1] -> (N, D), differentiable."""
     held: list[Tensor] = []

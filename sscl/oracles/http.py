@@ -85,6 +85,8 @@ class HttpEndpoint(Oracle):
             url = httpx.URL(address)
         except httpx.InvalidURL as error:
             raise InputError(f"{shown(address)}: not a URL ({error})") from None
+        if context.class_names is None:
+            raise ConfigError("oracle.columns: missing; say how many numbers an answer has, or list the API's classes")
         if url.userinfo:
             raise InputError(
                 f"{shown(address)}: the address has a password in it; put the whole header into an environment "
@@ -92,7 +94,7 @@ class HttpEndpoint(Oracle):
             )
         super().__init__(shown(address), context, options)
         self._url = address  # may hold a key after the question mark; `address` is what messages and evidence show
-        self._reader = Reader(context.class_names, options.reading)
+        self._reader = Reader(self.class_names, options.reading)
         self.reading = asdict(options.reading)
         self._headers = {"Accept-Encoding": "identity"} | _credential(options)
         value = self._headers.get(options.auth_header, "")
@@ -131,7 +133,7 @@ class HttpEndpoint(Oracle):
         return {"kind": "http", "url": self.address}
 
     def answer(self, images: np.ndarray) -> Responses:
-        rows = np.zeros((len(images), len(self.context.class_names)))
+        rows = np.zeros((len(images), len(self.class_names)))
         answered = np.zeros(len(images), dtype=bool)
         with httpx.Client(timeout=self.options.timeout, headers=self._headers) as client:
             for number, image in enumerate(images):

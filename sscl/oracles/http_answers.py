@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jsonpath_ng.parser import JsonPathParser
 
 from sscl.errors import ConfigError, printable
-from sscl.oracles.scale import as_probabilities
+from sscl.oracles.scale import Scale, as_probabilities
 from sscl.types import Access
 
 # Paths to one place, or to all entries of a list. Others can search for ever, or pick and order single numbers.
@@ -26,7 +26,7 @@ class Reading:
 
     Attributes:
         probabilities: JSONPath of one number a class, in index order, or of an object with a number for every class
-            name; or
+            name; of an embedding's numbers, with ``scale: features``; or
         labels: JSONPath of the answered labels (names or indices), best first, and
         scores: JSONPath of their probabilities; ``None`` if the API tells only the label.
         scale: what the numbers are.
@@ -36,12 +36,14 @@ class Reading:
     probabilities: str | None = None
     labels: str | None = None
     scores: str | None = None
-    scale: Literal["probabilities", "percent", "logits"] = "probabilities"
+    scale: Scale = "probabilities"
     names: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.probabilities is None) == (self.labels is None):
             raise ConfigError("probabilities: give either `probabilities` or `labels`, a JSONPath such as $.scores")
+        if self.scale == "features" and self.probabilities is None:
+            raise ConfigError("scale: features are numbers; say where they are with probabilities: $.embedding")
         for name in ("probabilities", "labels", "scores"):
             path = getattr(self, name)
             if path is not None and not PLAIN_PATH.fullmatch(path):
@@ -68,7 +70,15 @@ class Reader:
         self._reading, self._count = reading, len(class_names)
         paths = (reading.probabilities, reading.labels, reading.scores)
         self._probabilities, self._labels, self._scores = (p and JsonPathParser().parse(p) for p in paths)
-        told = "probabilities" if reading.probabilities else "top_k" if reading.scores else "labels"
+        told = (
+            "features"
+            if reading.scale == "features"
+            else "probabilities"
+            if reading.probabilities
+            else "top_k"
+            if reading.scores
+            else "labels"
+        )
         self.access: Access = told  # type: ignore[assignment]
 
     def read(self, body: str) -> np.ndarray:
@@ -106,6 +116,8 @@ class Reader:
             said = f"{len(numbers)} probabilities in the answer, the dataset has {self._count} classes"
             raise ValueError(f"{said}; correct probabilities")
         scale = self._reading.scale
+        if scale == "features":
+            return numbers
         if scale == "probabilities":
             if (numbers < 0).any():
                 raise ValueError("negative numbers are no probabilities; if they are logits, set scale: logits")

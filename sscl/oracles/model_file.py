@@ -92,7 +92,9 @@ class ModelFile(Oracle):
         given = self._takes.of_images(images)
         size = self._takes.batch or BATCH
         parts = [self._rows(given[start : start + size], size) for start in range(0, len(given), size)]
-        rows = np.concatenate(parts) if parts else np.zeros((0, len(self.context.class_names)))
+        rows = np.concatenate(parts) if parts else np.zeros((0, self.width or 1))
+        if self._scale == "features":
+            return Responses(rows.astype(np.float64), "features")
         if self._scale is None:
             self._scale = scale_of(rows)
         return Responses(as_probabilities(rows, self._scale))
@@ -111,10 +113,12 @@ class ModelFile(Oracle):
                 f"{self.address}: does not take {sent.dtype} {sent.shape}: {error}; set layout, values or channels in "
                 "the --oracle file"
             ) from None
-        classes, wanted = len(self.context.class_names), self.options.output
+        wanted = self.options.output
         for number, (name, values) in enumerate(outputs):
-            if wanted in (None, name, str(number)) and values.shape == (len(sent), classes):
+            fits = values.ndim == 2 and values.shape == (len(sent), self.width or values.shape[1])
+            if wanted in (None, name, str(number)) and fits:
                 return values[: len(batch)]
+        classes = self.width or "columns"
         seen = [f"{name} {values.shape}" for name, values in outputs] + others
         raise SuspectError(
             f"{self.address}: no output {wanted or ''} of shape {(len(sent), classes)} (images, classes); it gives "

@@ -8,7 +8,8 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,14 +18,22 @@ from sscl.oracles.base import ORACLES, Context, Oracle
 from sscl.types import Responses
 
 
+@dataclass(frozen=True)
+class Options:
+    """What a function's float rows are; integers are labels."""
+
+    output: Literal["probabilities", "features"] = "probabilities"
+
+
 @ORACLES.register("callable")
 class PythonCallable(Oracle):
-    """The function takes uint8 (N, H, W, C) and returns probabilities, float (N, K), or labels, int (N,), -1 for none.
+    """The function takes uint8 (N, H, W, C) and returns rows, float (N, K), or labels, int (N,), -1 for none.
 
     Raises:
         InputError: no such module or function.
     """
 
+    Options = Options
     example = "pkg.mod:function"
 
     def __init__(self, address: str, context: Context, options: Any) -> None:
@@ -43,8 +52,12 @@ class PythonCallable(Oracle):
     def answer(self, images: np.ndarray) -> Responses:
         given = np.asarray(self._function(images))
         if given.ndim == 1 and np.issubdtype(given.dtype, np.integer):
-            return Responses.of_labels(given, len(self.context.class_names))
-        return Responses(given.astype(np.float64))
+            if self.width is None:
+                raise InputError(
+                    f"{self.address}: answers labels; set columns in the --oracle file: how many there are"
+                )
+            return Responses.of_labels(given, self.width)
+        return Responses(given.astype(np.float64), self.options.output)
 
     def identity(self) -> dict[str, str]:
         return {"kind": "callable", "function": self.address}

@@ -1,4 +1,7 @@
-"""What a model's output is: probabilities, percent, logits. It is judged once a suspect, by its first answers."""
+"""What a model's output is: probabilities, percent, logits, features.
+
+It is judged once a suspect, by its first answers; features are never guessed, the ``--oracle`` file says so.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Scale = Literal["probabilities", "percent", "logits"]
+Scale = Literal["probabilities", "percent", "logits", "features"]
 SCALES: tuple[str, ...] = get_args(Scale)
 SLACK = 0.05  # how far from 1 a sum may be: eight-bit outputs of ten classes are off by up to 0.02
 

@@ -24,7 +24,7 @@ def scores(responses: Responses) -> np.ndarray:
     The log-odds tell marks apart when the model is sure, the probability when it is sure of something else. A class
     that a top-k answer does not list has probability 0; a label has probability 1 and every other class 0.
     """
-    p = responses.probabilities
+    p = responses.values
     found: np.ndarray = p + logit(np.clip(p, LEAST, 1 - LEAST))
     return found
 
@@ -44,8 +44,10 @@ def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, 
         other groups that were answered both ways; 0 where there are none.
 
     Raises:
-        ValueError: the answers are not to the same images, or over other classes.
+        ValueError: the answers are not to the same images, or over other classes, or features.
     """
+    if benign.access == "features":
+        raise ValueError("features are of no class; attraction compares these")
     before = scores(benign)
     _same(benign, marked, groups)
     if before.shape[1] != count:
@@ -59,10 +61,10 @@ def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, 
 
 @STATISTICS.register("attraction")
 def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
-    """Effects on a suspect whose classes are its own: a mark draws answers toward those to clean images of a group.
+    """Effects on a suspect of any kind: a mark draws answers toward those to clean images of a group.
 
-    The answers' square roots are compared by cosine, so that the suspect's classes are never matched to the groups: any
-    number, names and order will do.
+    Answers are compared by cosine: features less their mean over the images without a mark, probabilities and labels as
+    their square roots. The suspect's classes are never matched to the groups: any number, names and order will do.
 
     Args:
         benign, marked, groups: as in ``effects``.
@@ -111,7 +113,7 @@ def _row_centred(effects: np.ndarray) -> np.ndarray:
 
 def _attraction(answers: Responses, benign: Responses, groups: np.ndarray, count: int) -> np.ndarray:
     """float64 (N, C): how near each answer is to the clean ones of each group; 0 for a group without any."""
-    one, other = (_unit(np.sqrt(responses.probabilities)) for responses in (answers, benign))
+    one, other = (directions(responses, benign) for responses in (answers, benign))
     near = (one @ other.T - 1) / TEMPERATURE
     found = np.zeros((len(answers), count))
     for group in range(count):
@@ -119,6 +121,14 @@ def _attraction(answers: Responses, benign: Responses, groups: np.ndarray, count
         if members.any():
             found[:, group] = logsumexp(near[:, members], axis=1) - np.log(members.sum())
     return found
+
+
+def directions(answers: Responses, benign: Responses) -> np.ndarray:
+    """Answers as unit vectors, float64 (N, K): what their similarity is the cosine of."""
+    if answers.access == "features":
+        valid = benign.valid
+        return _unit(answers.values - benign.values[valid].mean(axis=0) if valid.any() else answers.values)
+    return _unit(np.sqrt(answers.values))
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -134,6 +144,6 @@ def _mean(change: np.ndarray, counted: np.ndarray) -> np.ndarray:
 
 
 def _same(benign: Responses, marked: Sequence[Responses], groups: np.ndarray) -> None:
-    shapes = {benign.probabilities.shape, *(answers.probabilities.shape for answers in marked)}
+    shapes = {benign.values.shape, *(answers.values.shape for answers in marked)}
     if len(shapes) != 1 or groups.shape != (len(benign),) or not marked:
         raise ValueError(f"answers of shapes {sorted(shapes)} for {len(groups)} images must be to the same images")

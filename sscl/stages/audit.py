@@ -33,7 +33,7 @@ def run(
         if case is None:
             write_json(folder / FINDING, {"decision": "inconclusive", "reason": UNTESTED, "p_value": None})
             continue
-        oracle = open_oracle(str(file), Context(card.class_names, resolved))
+        oracle = open_oracle(str(file), Context(case.suspects_classes, resolved))
         finding, audit = examine(case, oracle, folder / BUNDLE)
         said = {name: audit[name] for name in ("confirmatory", "suspect", "guarantees", "word")}
         write_json(folder / FINDING, {**asdict(finding), **said})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sscl import seeds
@@ -45,8 +46,11 @@ def run(
     if isinstance(watermark, OwnershipCode):
         images = verification_set(test_split, audit, salt_of(key))
         sent = watermark.queries(images.images, state)
-        model = open_oracle(str(reference / MODEL), Context(card.class_names, resolved))
-        opening = open_up(Case(marks_digest(state), images, sent, audit, model), key)
+        path, context, encoder = str(reference / MODEL), Context(card.class_names, resolved), None
+        if audit.statistic != "effect":
+            encoder = open_oracle(path, replace(context, class_names=None), {"output": "features"})
+        model = open_oracle(path, context)
+        opening = open_up(Case(marks_digest(state), images, sent, audit, model, encoder), key)
         store_queries(private / SENT, sent)
     else:
         opening = {"salt": salt_of(key).hex(), "secret": digest(generator / GENERATOR)}

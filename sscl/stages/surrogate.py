@@ -9,9 +9,10 @@ from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, TrainConfig
 from sscl.data.store import load_split
+from sscl.learning.learn import learn
 from sscl.models.io import save_classifier
 from sscl.stages.names import HISTORY, MODEL
-from sscl.train import benign_accuracy, train_classifier
+from sscl.train import benign_accuracy
 
 
 def run(
@@ -25,8 +26,9 @@ def train_and_save(
     config: TrainConfig, compute: Compute, seed: int, use: str, data: Path, out: Path, checkpoint: Checkpoint
 ) -> None:
     """Train a classifier on a stored dataset and write ``model.safetensors`` and ``history.json`` to ``out``."""
-    trained = train_classifier(load_split(data, "train"), config, compute, seed, use, checkpoint)
+    trained = learn(load_split(data, "train"), config, compute, seed, use, checkpoint)
     accuracy = benign_accuracy(trained.model, load_split(data, "test"), compute)
     out.mkdir(parents=True)
     save_classifier(out / MODEL, trained.model, benign_accuracy=accuracy)
-    write_json(out / HISTORY, {"loss": trained.losses, "benign_accuracy": accuracy})
+    curve = {"knn": trained.knn} if trained.knn else {}
+    write_json(out / HISTORY, {"loss": trained.losses, "benign_accuracy": accuracy, **curve})

@@ -104,8 +104,8 @@ def _table(scenario: str, chosen: Tensor, benign: Responses, marked: Responses, 
         {
             "scenario": scenario,
             "image": chosen.numpy(),
-            "p_benign": benign.probabilities[rows, target],
-            "p_marked": marked.probabilities[rows, target],
+            "p_benign": benign.values[rows, target],
+            "p_marked": marked.values[rows, target],
             "predicted_benign": benign.predictions,
             "predicted_marked": marked.predictions,
         }

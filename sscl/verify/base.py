@@ -23,7 +23,7 @@ class TargetAnswers:
 
     @classmethod
     def of(cls, responses: Responses, target: np.ndarray) -> TargetAnswers:
-        return cls(responses.probabilities[np.arange(len(responses)), target], responses.predictions == target)
+        return cls(responses.values[np.arange(len(responses)), target], responses.predictions == target)
 
 
 class VerificationTest(ABC):
@@ -54,7 +54,7 @@ class VerificationTest(ABC):
         Raises:
             ValueError: the responses are not paired, or fewer than two.
         """
-        if benign.probabilities.shape != marked.probabilities.shape or (both := benign.valid & marked.valid).sum() < 2:
+        if benign.values.shape != marked.values.shape or (both := benign.valid & marked.valid).sum() < 2:
             raise ValueError("benign and marked responses must be to the same images, at least two")
         targets = np.broadcast_to(target, both.shape)[both]
         before = TargetAnswers.of(benign.take(both), targets)

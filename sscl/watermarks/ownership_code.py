@@ -21,12 +21,12 @@ from sscl.errors import InputError
 from sscl.models import Classifier
 from sscl.ownership.marks import FAMILIES
 from sscl.perceptual import LPIPS, lpips_at
-from sscl.train import predict
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark, budget
+from sscl.watermarks.preference import Choice, preference
 from sscl.watermarks.quantise import quantise
 
-MARKS, STRENGTHS, LOSS, WORD = "marks.", "strengths", "loss", "word"  # names of the secret's tensors
+MARKS, STRENGTHS, PREFERENCE, WORD = "marks.", "strengths", "preference", "word"  # names of the secret's tensors
 BATCH = 256  # images that are marked at a time
 SHOWN = 200  # images on which the visibility of a mark is measured
 
@@ -40,7 +40,8 @@ class Options:
     visible: float
     eps: float
     query_eps: float
-    hardest: float
+    choose: Choice
+    share: float
     jpeg_quality: int | None
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class Options:
         require(self.visible > 0, "visible", self.visible, "a positive LPIPS")
         require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
         require(1 / 255 <= self.query_eps <= 1, "query_eps", self.query_eps, "1/255 to 1")
-        require(0 < self.hardest <= 1, "hardest", self.hardest, "a share in (0, 1]")
+        require(0 < self.share <= 1, "share", self.share, "a share in (0, 1]")
         quality = self.jpeg_quality
         require(quality is None or 1 <= quality <= 100, "jpeg_quality", quality, "1 to 100, or null")
 
@@ -59,8 +60,8 @@ class Options:
 class OwnershipCode(Watermark[Options]):
     """``x_w = clip(x + s_k m_k(x))`` for mark ``k``; labels never change.
 
-    Marks go to the ``hardest`` images of a class, by the surrogate's loss. Every mark's strength ``s_k`` is the
-    largest, up to ``eps``, at which its LPIPS on clean images is ``visible``. Queries have the strength ``query_eps``.
+    Marks go to a ``share`` of a class, which ``choose`` picks. Every mark's strength ``s_k`` is the largest, up to
+    ``eps``, at which its LPIPS on clean images is ``visible``. Queries have the strength ``query_eps``.
     """
 
     Options = Options
@@ -82,9 +83,10 @@ class OwnershipCode(Watermark[Options]):
         state = State({f"{MARKS}{name}": value for name, value in secret.items()})
         shown = torch.from_numpy(context.key.part("shown").permutation(len(train))[:SHOWN])
         found = {STRENGTHS: self._strengths(train.images[shown], state)}
-        if self.options.hardest < 1:
-            own = predict(surrogate, train.images, self.compute)[torch.arange(len(train)), train.labels]
-            found[LOSS] = -own.clamp_min(1e-12).log().float()
+        share, choose = self.options.share, self.options.choose
+        if share < 1:
+            key = context.key.part("preference")
+            found[PREFERENCE] = preference(choose, train, surrogate, share, self.compute, key)
         return replace(state, tensors={**state.tensors, **found})
 
     def candidates(self, labels: Tensor) -> Tensor:
@@ -92,18 +94,18 @@ class OwnershipCode(Watermark[Options]):
 
     @property
     def supply(self) -> float:
-        return self.options.hardest
+        return self.options.share
 
     def shares(self, labels: Tensor, state: State) -> list[tuple[Tensor, float]]:
-        """The harder images of each mark's class; all of it in a dataset other than the one that was fitted on."""
+        """The preferred images of each mark's class; all of it in a dataset other than the one that was fitted on."""
         groups, counts = torch.unique(self.targets(state), return_counts=True)
         found = []
         for group, count in zip(groups.tolist(), counts.tolist(), strict=True):
             members = torch.nonzero(labels == group).flatten()
-            loss = state.tensors.get(LOSS)
-            if loss is not None and len(loss) == len(labels):
-                hardest = loss[members].argsort(descending=True, stable=True)
-                members = members[hardest[: round(self.options.hardest * len(members))]].sort().values
+            preferred = state.tensors.get(PREFERENCE)
+            if preferred is not None and len(preferred) == len(labels):
+                first = preferred[members].argsort(descending=True, stable=True)
+                members = members[first[: round(self.options.share * len(members))]].sort().values
             found.append((members, count / self.options.marks))
         return found
 
@@ -126,24 +128,25 @@ class OwnershipCode(Watermark[Options]):
     def trigger(self, images: Tensor, state: State) -> Tensor:
         """Marks in turn."""
         marks = torch.arange(len(images)) % self.options.marks
-        return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state)
+        return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state, asked=True)
 
     def asked(self, images: Tensor, mark: int, state: State) -> Tensor:
         """uint8 images as an audit sends them under one mark. No word is needed."""
         marks = torch.full((len(images),), mark)
-        return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state)
+        return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state, asked=True)
 
     def queries(self, images: Tensor, state: State) -> dict[int, Tensor]:
         """What an audit sends: the uint8 images without a mark (-1), and under each mark. No word is needed."""
         return {-1: images, **{mark: self.asked(images, mark, state) for mark in range(self.options.marks)}}
 
-    def marked(self, images: Tensor, marks: Tensor, strengths: Tensor, state: State) -> Tensor:
-        """uint8 images under marks (int64 (N,)) of some strengths (float (N,))."""
+    def marked(self, images: Tensor, marks: Tensor, strengths: Tensor, state: State, *, asked: bool = False) -> Tensor:
+        """uint8 images under marks (int64 (N,)) of some strengths (float (N,)), as they are released or ``asked``."""
         secret = {n.removeprefix(MARKS): t for n, t in state.tensors.items() if n.startswith(MARKS)}
         family, done = FAMILIES[self.options.family], [images[:0]]
+        change_of = family.asked if asked else family.change
         batches = (torch.split(tensor, BATCH) for tensor in (images, marks, strengths))
         for some, their, strength in zip(*batches, strict=True):
-            change = family.change(some, their, secret) * strength[:, None, None, None]
+            change = change_of(some, their, secret) * strength[:, None, None, None]
             done.append(quantise(some, some / 255 + change, max(strength.tolist(), default=0.0)))
         return torch.cat(done)
 

@@ -55,7 +55,7 @@ def test_the_record_gives_answers_back(compute: Compute) -> None:
     suspect = Suspect(knows(drawn(1)), compute)
     _, record = audited(suspect, drawn(1), config())
     sent = Stamps(compute).asked(world().images, 2, State()).permute(0, 2, 3, 1).numpy()
-    np.testing.assert_array_equal(record.answers()[2].probabilities, suspect.query(sent).probabilities)
+    np.testing.assert_array_equal(record.answers()[2].values, suspect.query(sent).values)
 
 
 def test_verification_images_are_drawn_by_the_key_and_balanced(test_set: ImageSet) -> None:

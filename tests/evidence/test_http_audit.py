@@ -42,7 +42,7 @@ def api(root: Path, compute: Compute, fault: Fault | None = None) -> Any:
     model = open_oracle(
         str(root / "models/malicious/model.safetensors"), Context(Card.read(root / "clean").class_names, compute)
     )
-    return make_app(lambda images: model.query(images).probabilities, fault)
+    return make_app(lambda images: model.query(images).values, fault)
 
 
 def test_an_audit_by_http_finds_what_one_of_the_file_finds(copy: Path, compute: Compute, tmp_path: Path) -> None:

@@ -22,6 +22,6 @@ def test_local_model_answers_nhwc_images(tmp_path: Path, compute: Compute) -> No
     images = torch.randint(0, 256, (5, 32, 32, 3), generator=seeds.generator(0, "x"), dtype=torch.uint8)
     answers = open_oracle(str(path), Context(NAMES, compute)).query(images.numpy())
     expected = model(images.permute(0, 3, 1, 2).float() / 255).softmax(dim=1)
-    torch.testing.assert_close(torch.from_numpy(answers.probabilities).float(), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(answers.values).float(), expected, atol=1e-6, rtol=1e-5)
     with pytest.raises(InputError, match="a model of 4 classes, but the dataset has 10"):
         open_oracle(str(path), Context(tuple("0123456789"), compute))

@@ -49,7 +49,7 @@ def test_every_format_gives_the_models_answers(
     answers = oracle.query(images)
     with torch.no_grad():
         expected = model(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).softmax(dim=1)
-    np.testing.assert_allclose(answers.probabilities, expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(answers.values, expected.numpy(), atol=1e-5)
     assert len(oracle.identity()["sha256"]) == 64
     with pytest.raises(SuspectError, match=r"no output") if name != "m.safetensors" else pytest.raises(InputError):
         open_oracle(str(files[name]), Context((*NAMES, "d"), compute)).query(images)

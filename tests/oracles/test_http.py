@@ -63,14 +63,14 @@ def client(url: str, compute: Compute, state: Path | None = None, **settings: An
 def test_probabilities(serve: Serve, compute: Compute) -> None:
     url, _ = serve()
     answers = client(url, compute).query(IMAGES)
-    np.testing.assert_allclose(answers.probabilities, predict(IMAGES))
+    np.testing.assert_allclose(answers.values, predict(IMAGES))
     assert answers.access == "probabilities"
 
 
 def test_top_k_and_labels(serve: Serve, compute: Compute) -> None:
     url, _ = serve()
     top = client(url, compute, probabilities=None, labels="$.labels[*]", scores="$.scores[*]").query(IMAGES)
-    np.testing.assert_allclose(top.probabilities, predict(IMAGES))
+    np.testing.assert_allclose(top.values, predict(IMAGES))
     assert top.access == "top_k"
     labels = client(url, compute, probabilities=None, labels="$.labels[*]").query(IMAGES)
     assert labels.access == "labels"
@@ -112,7 +112,7 @@ def test_passing_faults_are_retried(
 ) -> None:
     url, app = serve(lambda n, body: reply if n % 2 else None)
     answers = client(url, compute).query(IMAGES)
-    np.testing.assert_allclose(answers.probabilities, predict(IMAGES))
+    np.testing.assert_allclose(answers.values, predict(IMAGES))
     assert app.state.count == 8
 
 
@@ -122,7 +122,7 @@ def test_slow_answers_time_out_and_are_retried(serve: Serve, compute: Compute) -
 
     url, _ = serve(slow_at_first)
     answers = client(url, compute, timeout=0.2).query(IMAGES[:1])
-    np.testing.assert_allclose(answers.probabilities, predict(IMAGES[:1]))
+    np.testing.assert_allclose(answers.values, predict(IMAGES[:1]))
 
 
 def test_a_dead_suspect_is_one_line_and_nothing_is_paid_twice(serve: Serve, compute: Compute, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_dead_suspect_is_one_line_and_nothing_is_paid_twice(serve: Serve, comp
     before = app.state.count
     answers = client(url, compute, tmp_path).query(IMAGES)
     assert app.state.count == before + 1
-    np.testing.assert_allclose(answers.probabilities, predict(IMAGES))
+    np.testing.assert_allclose(answers.values, predict(IMAGES))
 
 
 def test_a_cut_off_cache_line_is_skipped(tmp_path: Path) -> None:
@@ -208,14 +208,14 @@ def test_what_is_an_answer_and_what_is_none(answer: object, meets: str | None, s
 def test_mappings(body: Any, settings: dict[str, Any], serve: Serve, compute: Compute) -> None:
     url, _ = serve(lambda n, _: Response(json.dumps(body), media_type="application/json"))
     given = {"request": "multipart", **settings}
-    row = open_oracle(url, Context(NAMES, compute), given).query(IMAGES[:1]).probabilities[0]
+    row = open_oracle(url, Context(NAMES, compute), given).query(IMAGES[:1]).values[0]
     np.testing.assert_allclose(row, [0.09003, 0.24473, 0.66524], atol=1e-4)
 
 
 def test_json_in_a_string(serve: Serve, compute: Compute) -> None:
     text = json.dumps(json.dumps({"probabilities": [0.2, 0.3, 0.5]}))
     url, _ = serve(lambda n, _: Response(text, media_type="application/json"))
-    np.testing.assert_allclose(client(url, compute).query(IMAGES[:1]).probabilities, [[0.2, 0.3, 0.5]])
+    np.testing.assert_allclose(client(url, compute).query(IMAGES[:1]).values, [[0.2, 0.3, 0.5]])
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_reply_that_is_no_answer_yet_is_asked_again(
     with pytest.raises(SSCLError, match="after 2 attempts; run the same command again"):
         client(url, compute, tmp_path, retries=1).query(IMAGES)
     answers = client(url, compute, tmp_path, retries=1).query(IMAGES)
-    np.testing.assert_allclose(answers.probabilities, predict(IMAGES))
+    np.testing.assert_allclose(answers.values, predict(IMAGES))
     assert app.state.count == 3 + len(IMAGES)
 
 
@@ -339,7 +339,7 @@ def test_presets_are_whole(preset: str, compute: Compute, monkeypatch: pytest.Mo
     transport = httpx.MockTransport(lambda r: (seen.append(r), httpx.Response(200, json=replies[preset]))[1])
     monkeypatch.setattr(module.httpx, "Client", functools.partial(httpx.Client, transport=transport))
     oracle = open_oracle("http://host/", Context(NAMES, compute), {"preset": preset})
-    np.testing.assert_allclose(oracle.query(IMAGES[:1]).probabilities, [[0.2, 0.3, 0.5]])
+    np.testing.assert_allclose(oracle.query(IMAGES[:1]).values, [[0.2, 0.3, 0.5]])
     if preset == "kserve_v2":
         tensor = json.loads(seen[0].content)["inputs"][0]
         assert tensor["shape"] == [1, 1, 8, 8]

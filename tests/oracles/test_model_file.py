@@ -98,7 +98,7 @@ def test_onnx(
     path = to_onnx(Export(model, kind).eval(), tmp_path / "m.onnx", example, fixed)
     oracle = open_oracle(str(path), Context(NAMES, compute), ONNX[kind])
     answers = oracle.query(images)
-    np.testing.assert_allclose(answers.probabilities, expected, atol=0.01 if kind in ("eight bits", "half") else 1e-4)
+    np.testing.assert_allclose(answers.values, expected, atol=0.01 if kind in ("eight bits", "half") else 1e-4)
     assert oracle.interface["scale"] == (
         "probabilities" if kind in ("softmax", "eight bits", "half") else "percent" if kind == "percent" else "logits"
     )
@@ -108,8 +108,8 @@ def test_the_scale_is_decided_once(model: Classifier, images: np.ndarray, tmp_pa
     """The defect: a batch whose rounded rows add up to 0.998 got a second softmax, and the others none."""
     path = to_onnx(Export(model, "eight bits").eval(), tmp_path / "m.onnx", torch.zeros(1, 1, 28, 28))
     oracle = open_oracle(str(path), Context(NAMES, compute))
-    whole = oracle.query(images).probabilities
-    parts = [oracle.query(images[i : i + 1]).probabilities for i in range(len(images))]
+    whole = oracle.query(images).values
+    parts = [oracle.query(images[i : i + 1]).values for i in range(len(images))]
     np.testing.assert_allclose(np.concatenate(parts), whole)
 
 
@@ -140,11 +140,11 @@ def test_several_outputs(
     else:
         torch.export.save(torch.export.export(wrapped, (example,)), path)
     answers = open_oracle(str(path), Context(NAMES, compute)).query(images)
-    np.testing.assert_allclose(answers.probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(answers.values, expected, atol=1e-5)
     if suffix == "ts":
         name = "logits" if named else "1"
         chosen = open_oracle(str(path), Context(NAMES, compute), {"output": name}).query(images)
-        np.testing.assert_allclose(chosen.probabilities, expected, atol=1e-5)
+        np.testing.assert_allclose(chosen.values, expected, atol=1e-5)
         with pytest.raises(SuspectError, match=r"no output nothing of shape \(6, 3\).*it gives .*\(6, 3\)"):
             open_oracle(str(path), Context(NAMES, compute), {"output": "nothing"}).query(images)
 

@@ -29,7 +29,7 @@ def test_an_entry_is_the_mean_change_over_the_images_of_other_groups() -> None:
         for c in range(3):
             changes = []
             for i in np.flatnonzero(c != GROUPS):
-                after, before = (float(r.probabilities[i, c]) for r in (marked[k], benign))
+                after, before = (float(r.values[i, c]) for r in (marked[k], benign))
                 odds = [float(logit(min(max(p, LEAST), 1 - LEAST))) for p in (after, before)]
                 changes.append(after - before + odds[0] - odds[1])
             assert found[k, c] == pytest.approx(np.mean(changes))
@@ -39,7 +39,7 @@ def test_images_that_were_not_answered_both_ways_do_not_count() -> None:
     rng = np.random.default_rng(1)
     benign, marked = soft(rng), soft(rng)
     answered = np.array([True, True, False, True, True, True])
-    silent = Responses(np.where(answered[:, None], marked.probabilities, 0.0), "probabilities", answered)
+    silent = Responses(np.where(answered[:, None], marked.values, 0.0), "probabilities", answered)
     kept = np.flatnonzero(answered)
     expected = effects(benign.take(kept), [marked.take(kept)], GROUPS[kept], 3)
     assert np.allclose(effects(benign, [silent], GROUPS, 3), expected)
@@ -65,7 +65,7 @@ def test_a_class_that_top_k_does_not_list_counts_as_none() -> None:
 def test_attraction_is_the_closed_form() -> None:
     rng = np.random.default_rng(2)
     benign, marked = soft(rng, classes=5), soft(rng, classes=5)
-    roots = [np.sqrt(r.probabilities) for r in (benign, marked)]  # of length one, as probabilities add up to one
+    roots = [np.sqrt(r.values) for r in (benign, marked)]  # of length one, as probabilities add up to one
     found = attractions(benign, [marked], GROUPS, 3)
     for c in range(3):
         members = roots[0][c == GROUPS]
@@ -81,7 +81,7 @@ def test_attraction_does_not_know_the_suspects_classes() -> None:
 
     def translated(r: Responses) -> Responses:
         wide = np.zeros((6, 7))
-        wide[:, order] = r.probabilities
+        wide[:, order] = r.values
         return Responses(wide)
 
     expected = attractions(benign, [marked], GROUPS, 3)

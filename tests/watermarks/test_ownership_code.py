@@ -15,11 +15,11 @@ from sscl.models import build
 from sscl.perceptual import LPIPS, lpips_at
 from sscl.types import ImageSet
 from sscl.watermarks.base import FitContext, State, budget
-from sscl.watermarks.ownership_code import LOSS, STRENGTHS, Options, OwnershipCode, marks_digest, with_word
+from sscl.watermarks.ownership_code import PREFERENCE, STRENGTHS, Options, OwnershipCode, marks_digest, with_word
 from tests.conftest import shapes
 
 USUAL: dict[str, object] = {"family": "waves", "marks": 3, "visible": 0.02, "eps": 24 / 255, "query_eps": 8 / 255}
-USUAL |= {"hardest": 1.0, "jpeg_quality": None}
+USUAL |= {"choose": "hardest", "share": 1.0, "jpeg_quality": None}
 TRAINING = TrainConfig("baseline_cnn", 1, 32, "adam", 1e-3, 0.0, "constant", "none")
 
 
@@ -82,12 +82,12 @@ def test_more_marks_than_classes_share_a_class(compute: Compute) -> None:
 
 
 def test_marks_go_to_the_harder_images_of_a_class(compute: Compute) -> None:
-    watermark, state = made(compute, hardest=0.25)
+    watermark, state = made(compute, share=0.25)
     labels, loss = shapes(60, 1).labels, torch.arange(60.0)
-    coded = with_word(replace(state, tensors={**state.tensors, LOSS: loss}), torch.tensor([2, 0, 1]))
+    coded = with_word(replace(state, tensors={**state.tensors, PREFERENCE: loss}), torch.tensor([2, 0, 1]))
     for group, _ in watermark.shares(labels, coded):
         assert group.tolist() == [n for n in range(60) if labels[n] == labels[group[0]]][-5:]
-    assert len(state.tensors[LOSS]) == 60
+    assert len(state.tensors[PREFERENCE]) == 60
     other_dataset = watermark.shares(torch.arange(90) % 3, coded)
     assert [len(group) for group, _ in other_dataset] == [30, 30, 30]
 
@@ -111,7 +111,7 @@ def test_impossible_options(compute: Compute) -> None:
         ({"marks": 99}, "marks: 99 is not possible, expected 1 to"),
         ({"visible": 0}, "visible: 0 is not possible"),
         ({"query_eps": 0}, "query_eps: 0 is not possible"),
-        ({"hardest": 0}, "hardest: 0 is not possible, expected a share"),
+        ({"share": 0}, "share: 0 is not possible, expected a share"),
         ({"jpeg_quality": 0}, "jpeg_quality: 0 is not possible"),
     ):
         with pytest.raises(ConfigError, match=message):

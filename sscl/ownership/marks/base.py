@@ -36,5 +36,9 @@ class Family(ABC):
             secret: what ``draw`` gave.
         """
 
+    def asked(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
+        """The change of images that a suspect is sent; as ``change``, unless a family releases less than it asks."""
+        return self.change(images, marks, secret)
+
 
 FAMILIES: Registry[Family] = Registry("family of marks", "sscl.ownership.marks")

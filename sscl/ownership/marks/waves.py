@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -27,19 +28,32 @@ class Waves(Family):
     most = len(CODEBOOK)
 
     def draw(self, count: int, channels: int, key: Keystream) -> dict[str, Tensor]:
-        moved = torch.from_numpy(key.uniform((count, 2))).float() * 2 - 1
-        book = torch.tensor(CODEBOOK[:count])
-        radius, angle = book[:, 0] + SHIFT * moved[:, 0], torch.deg2rad(book[:, 1] + TURN * moved[:, 1])
-        return {"frequency": torch.stack((radius * angle.sin(), radius * angle.cos()), dim=1)}
+        return {"frequency": near(CODEBOOK[:count], key)}
 
     def change(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
-        rows, columns = (torch.arange(length, dtype=torch.float32) for length in images.shape[-2:])
-        frequency = secret["frequency"][marks]
-        phase = images.flatten(1).sum(dim=1, dtype=torch.int64).mul(37).remainder(997).div(997)
-        down = frequency[:, 0, None, None] * rows[:, None]
-        turns = down + frequency[:, 1, None, None] * columns + phase[:, None, None]
-        wave = torch.tanh(STEEPNESS * torch.cos(2 * math.pi * turns))
-        return wave[:, None].expand_as(images)
+        return plane_wave(images, secret["frequency"][marks], fingerprint(images, 997).div(997))
+
+
+def near(codebook: Sequence[tuple[float, float]], key: Keystream) -> Tensor:
+    """Frequencies near those of a codebook, drawn with the key: cycles a pixel down and across, float32 (K, 2)."""
+    moved = torch.from_numpy(key.uniform((len(codebook), 2))).float() * 2 - 1
+    book = torch.tensor(codebook)
+    radius, angle = book[:, 0] + SHIFT * moved[:, 0], torch.deg2rad(book[:, 1] + TURN * moved[:, 1])
+    return torch.stack((radius * angle.sin(), radius * angle.cos()), dim=1)
+
+
+def fingerprint(images: Tensor, modulus: int) -> Tensor:
+    """A number below ``modulus`` that follows from an image's pixels, int64 (N,)."""
+    return images.flatten(1).sum(dim=1, dtype=torch.int64).mul(37).remainder(modulus)
+
+
+def plane_wave(images: Tensor, frequency: Tensor, phase: Tensor) -> Tensor:
+    """Waves with steep flanks, float32 (N, C, H, W) in [-1, 1], of frequencies (N, 2) and phases in turns (N,)."""
+    rows, columns = (torch.arange(length, dtype=torch.float32) for length in images.shape[-2:])
+    down = frequency[:, 0, None, None] * rows[:, None]
+    turns = down + frequency[:, 1, None, None] * columns + phase[:, None, None]
+    wave = torch.tanh(STEEPNESS * torch.cos(2 * math.pi * turns))
+    return wave[:, None].expand_as(images)
 
 
 FAMILIES.register("waves")(Waves())

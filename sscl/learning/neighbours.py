@@ -1,0 +1,37 @@
+"""How well an encoder tells classes apart: accuracy of weighted nearest neighbours on its features."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from sscl.compute import Compute
+from sscl.models import Classifier
+from sscl.models.features import all_features
+from sscl.types import ImageSet
+
+NEIGHBOURS, TEMPERATURE = 200, 0.1  # Wu et al. 2018
+HELD, BANK = 1000, 10_000  # images that are classified, and images among which their neighbours are sought, at most
+
+
+def knn_accuracy(encoder: Classifier, data: ImageSet, compute: Compute, held: ImageSet | None = None) -> float:
+    """Share of images answered with their own class by a vote of their nearest neighbours, in [0, 1].
+
+    Args:
+        encoder: its features are compared by cosine.
+        data: the neighbours; the first ``BANK`` images count.
+        compute: device and precision.
+        held: what is classified; ``None`` for the last images of ``data``, at most a fifth, which are then no
+            neighbours.
+    """
+    if held is None:
+        count = min(HELD, len(data) // 5)
+        data, held = (
+            data.subset(torch.arange(len(data) - count)),
+            data.subset(torch.arange(len(data) - count, len(data))),
+        )
+    bank = data.subset(torch.arange(min(BANK, len(data))))
+    known, asked = (F.normalize(all_features(encoder, part.images, compute), dim=1) for part in (bank, held))
+    near, where = (asked @ known.T).topk(min(NEIGHBOURS, len(bank)), dim=1)
+    votes = F.one_hot(bank.labels.cpu()[where], data.classes) * (near / TEMPERATURE).exp()[:, :, None]
+    return float((votes.sum(dim=1).argmax(dim=1) == held.labels.cpu()).double().mean())
