@@ -68,6 +68,30 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
+class ImprintConfig:
+    """How an encoder is made to answer to marks: SGD steps, and the weights of what must not change.
+
+    Attributes:
+        steps, batch_size, learning_rate: of the fine-tuning.
+        keep: weight of the features of unmarked images.
+        stray: weight of the features of images under marks that are nobody's.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    keep: float
+    stray: float
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "steps", self.steps, "1 or more")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
+        require(self.keep >= 0, "keep", self.keep, "0 or more")
+        require(self.stray >= 0, "stray", self.stray, "0 or more")
+
+
+@dataclass(frozen=True)
 class EmbedConfig:
     """How much of the training set is marked."""
 
@@ -215,6 +239,7 @@ class Config:
     data: DataConfig
     surrogate: TrainConfig
     generator: GeneratorConfig
+    imprint: ImprintConfig
     embed: EmbedConfig
     independent: IndependentConfig
     user: TrainConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from sscl import seeds
 from sscl.compute import Compute
 from sscl.models import Classifier
 from sscl.models.features import all_features
@@ -19,18 +20,16 @@ def knn_accuracy(encoder: Classifier, data: ImageSet, compute: Compute, held: Im
 
     Args:
         encoder: its features are compared by cosine.
-        data: the neighbours; the first ``BANK`` images count.
+        data: the neighbours; ``BANK`` random images count.
         compute: device and precision.
-        held: what is classified; ``None`` for the last images of ``data``, at most a fifth, which are then no
+        held: what is classified; ``None`` for random images of ``data``, at most a fifth, which are then no
             neighbours.
     """
+    order = torch.randperm(len(data), generator=seeds.generator(0, "neighbours"))  # sets are often sorted by class
     if held is None:
         count = min(HELD, len(data) // 5)
-        data, held = (
-            data.subset(torch.arange(len(data) - count)),
-            data.subset(torch.arange(len(data) - count, len(data))),
-        )
-    bank = data.subset(torch.arange(min(BANK, len(data))))
+        held, order = data.subset(order[:count]), order[count:]
+    bank = data.subset(order[:BANK])
     known, asked = (F.normalize(all_features(encoder, part.images, compute), dim=1) for part in (bank, held))
     near, where = (asked @ known.T).topk(min(NEIGHBOURS, len(bank)), dim=1)
     votes = F.one_hot(bank.labels.cpu()[where], data.classes) * (near / TEMPERATURE).exp()[:, :, None]

@@ -150,6 +150,11 @@ class OwnershipCode(Watermark[Options]):
             done.append(quantise(some, some / 255 + change, max(strength.tolist(), default=0.0)))
         return torch.cat(done)
 
+    def stray(self, images: Tensor, strengths: Tensor, rng: torch.Generator) -> Tensor:
+        """uint8 images under marks at random that are nobody's."""
+        change = FAMILIES[self.options.family].stray(images, rng) * strengths[:, None, None, None]
+        return quantise(images, images / 255 + change, max(strengths.tolist(), default=0.0))
+
     def _strengths(self, images: Tensor, state: State) -> Tensor:
         """float32 (K,): the largest strength of each mark at which it is no more visible than it may be."""
         lpips = LPIPS().to(self.compute.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from sscl.keystream import Keystream
@@ -35,6 +36,10 @@ class Family(ABC):
             marks: int64 (N,), the mark of each image.
             secret: what ``draw`` gave.
         """
+
+    @abstractmethod
+    def stray(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """The change by marks at random that are nobody's, as ``change``."""
 
     def asked(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
         """The change of images that a suspect is sent; as ``change``, unless a family releases less than it asks."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sscl.keystream import Keystream
 from sscl.ownership.marks.base import FAMILIES, Family, Secret
-from sscl.ownership.marks.waves import fingerprint, near, plane_wave
+from sscl.ownership.marks.waves import STRAY, any_wave, fingerprint, near, plane_wave
 
 # Crops change a wave's frequency by up to 2.2, and mirroring its sign: only directions within a quarter turn are kept.
 CODEBOOK = ((0.4, 0.0), (0.4, 22.5), (0.42, 45.0), (0.4, 67.5), (0.4, 90.0))
@@ -31,6 +31,9 @@ class HalfWaves(Family):
 
     def asked(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
         return plane_wave(images, secret["frequency"][marks], fingerprint(images, 997).div(997))
+
+    def stray(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        return any_wave(images, STRAY, rng)
 
 
 def _half(images: Tensor) -> Tensor:

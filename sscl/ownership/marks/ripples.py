@@ -9,10 +9,12 @@ from torch import Tensor
 
 from sscl.keystream import Keystream
 from sscl.ownership.marks.base import FAMILIES, Family, Secret
+from sscl.ownership.marks.waves import any_wave
 
 # Radius in cycles a pixel and angle in degrees.
 CODEBOOK = ((0.1, 90.0), (0.2, 90.0), (0.07, 45.0), (0.07, 135.0), (0.1, 0.0), (0.14, 45.0), (0.05, 0.0))
 SHIFT, TURN = 0.005, 4.0  # what the key moves each by, at most: cycles a pixel, degrees
+STRAY = (0.03, 0.25)  # cycles a pixel, of marks that are nobody's
 STEEPNESS = 2.0  # of the wave's flanks: between a sine and a square wave
 
 
@@ -39,6 +41,9 @@ class Ripples(Family):
         turns = down + frequency[:, 1, None, None] * columns + phase[:, None, None]
         wave = torch.tanh(STEEPNESS * torch.cos(2 * math.pi * turns))
         return wave[:, None].expand_as(images)
+
+    def stray(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        return any_wave(images, STRAY, rng)
 
 
 FAMILIES.register("ripples")(Ripples())

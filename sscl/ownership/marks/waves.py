@@ -15,6 +15,7 @@ from sscl.ownership.marks.base import FAMILIES, Family, Secret
 # mirrors images, so angles stay within a quarter turn.
 CODEBOOK = ((0.43, 0.0), (0.43, 90.0), (0.42, 45.0), (0.25, 0.0), (0.25, 90.0), (0.5, 30.0), (0.5, 60.0))
 SHIFT, TURN = 0.01, 4.0  # what the key moves each by, at most: cycles a pixel, degrees
+STRAY = (0.1, 0.45)  # cycles a pixel, of marks that are nobody's
 STEEPNESS = 4.0  # of the wave's flanks: between a sine and a square wave
 
 
@@ -32,6 +33,16 @@ class Waves(Family):
 
     def change(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
         return plane_wave(images, secret["frequency"][marks], fingerprint(images, 997).div(997))
+
+    def stray(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        return any_wave(images, STRAY, rng)
+
+
+def any_wave(images: Tensor, radii: tuple[float, float], rng: torch.Generator) -> Tensor:
+    """Waves of random direction and phase, and of a frequency between two radii."""
+    drawn = torch.rand(len(images), 3, generator=rng)
+    radius, angle = radii[0] + (radii[1] - radii[0]) * drawn[:, 0], math.pi * drawn[:, 1]
+    return plane_wave(images, torch.stack((radius * angle.sin(), radius * angle.cos()), dim=1), drawn[:, 2])
 
 
 def near(codebook: Sequence[tuple[float, float]], key: Keystream) -> Tensor:

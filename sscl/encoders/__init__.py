@@ -1,0 +1,1 @@
+"""Encoders as what is protected: the ownership code in an encoder's own weights."""
