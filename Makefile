@@ -21,8 +21,8 @@ demo: setup     ## the main job on MNIST: the flow flows/evaluate.py, temporary 
 	@echo "MNIST, 60,000 images, through the whole pipeline; a few minutes on two cores"
 	@$(BIN)/python -m flows.evaluate --profile demo
 
-test: setup     ## the test suite; three processes of one thread keep two cores busy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: setup     ## the test suite; four processes of one thread keep two cores busy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 fast: setup     ## the unit tests: no pipeline, no server, no process of their own
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
