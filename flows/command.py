@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL
 
 from sscl.artifacts import read_json
 from sscl.cli.common import Debug, Profile, Set, reporting
-from sscl.cli.pipeline import print_result
+from sscl.cli.pipeline import print_encoder_result, print_result
 from tasks.console import shown
 from tasks.pipeline import Pipeline
 from tasks.results import OUT
@@ -36,6 +36,8 @@ def main(flow: Callable[..., Any]) -> None:
                 result = flow(profile=profile, overrides=list(set_ or ()), root=str(root))
             if "watermark_success_rate" in result:
                 print_result(read_json(root / OUT / "metrics.json"), root / OUT)
+            elif "linear" in result:
+                print_encoder_result(read_json(root / OUT / "encoder_metrics.json"), root / OUT)
 
     typer.run(command)
 

@@ -10,18 +10,22 @@ import sscl.stages
 from sscl.attacks import REMOVALS
 from sscl.data.formats import FORMATS
 from sscl.data.sources import SOURCES
+from sscl.encoders.removals import REMOVALS as ENCODER_REMOVALS
+from sscl.learning import LEARNERS
 from sscl.models.base import CLASSIFIERS
 from sscl.oracles import ORACLES
 from sscl.ownership.effects import STATISTICS
 from sscl.ownership.marks import FAMILIES
 from sscl.provenance import code_digest
-from sscl.stages.table import STAGES
+from sscl.stages.table import ALL
 from sscl.verify import TESTS
 from sscl.watermarks import WATERMARKS
 
 for _module in iter_modules(sscl.stages.__path__):
     import_module(f"sscl.stages.{_module.name}")
-for _registry in (WATERMARKS, CLASSIFIERS, SOURCES, FORMATS, TESTS, STATISTICS, FAMILIES, REMOVALS, ORACLES):
+for _registry in (WATERMARKS, CLASSIFIERS, LEARNERS, SOURCES, FORMATS, TESTS, STATISTICS, FAMILIES, ORACLES):
     list(_registry)  # members are found on first use
-for _stage in STAGES.values():
+for _attacks in (REMOVALS, ENCODER_REMOVALS):
+    list(_attacks)
+for _stage in ALL.values():
     code_digest(f"sscl.stages.{_stage.verb}")

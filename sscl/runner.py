@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +63,15 @@ def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False)
 
 
 def run_all(
-    config: Config, root: Path, overwrite: bool = False, before: Callable[[Stage], None] | None = None
+    config: Config,
+    root: Path,
+    overwrite: bool = False,
+    before: Callable[[Stage], None] | None = None,
+    stages: Mapping[str, Stage] = STAGES,
 ) -> list[str]:
     """Every stage in order; the names of those that computed something. ``before`` is called ahead of each stage."""
     computed = []
-    for stage in STAGES.values():
+    for stage in stages.values():
         if before:
             before(stage)
         if run_stage(stage, config, root, overwrite):

@@ -22,7 +22,8 @@ from sscl.cli.common import (
     reporting,
 )
 from sscl.errors import InputError
-from sscl.stages.table import STAGES, Stage
+from sscl.stages.names import PAGE
+from sscl.stages.table import ALL, ENCODER, STAGES, Stage
 
 
 def run_one(name: str, options: Options) -> None:
@@ -31,7 +32,7 @@ def run_one(name: str, options: Options) -> None:
     def work(config: Any, options: Options) -> dict[str, Any]:
         from sscl.runner import run_stage, slot_of
 
-        stage = STAGES[name]
+        stage = ALL[name]
         computed = run_stage(stage, config, options.out, options.overwrite)
         if not options.json:
             outputs = ", ".join(str(options.out / path) for path in stage.outputs.values())
@@ -52,6 +53,7 @@ def run(
     profile: Profile = None,
     set_: Set = None,
     out: Out = Path("runs/latest"),
+    encoder: Annotated[bool, typer.Option("--encoder", help="Protect an encoder instead of a dataset.")] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     json_: Json = False,
@@ -60,6 +62,8 @@ def run(
     """Run the whole pipeline in a directory of its own, without Prefect or DVC.
 
     Example: sscl run --profile cifar10-small --set seed=1 --out runs/cifar-1
+
+    Example: sscl run --encoder --profile contrastive-demo --out runs/encoder
     """
 
     def work(config: Any, options: Options) -> dict[str, Any]:
@@ -70,11 +74,14 @@ def run(
             if not (options.quiet or options.json):
                 err_console.print(f"[dim]{stage.name}[/]", highlight=False)
 
-        computed = run_all(config, options.out, options.overwrite, announce)
-        metrics = read_json(options.out / "metrics.json")
-        if not options.json:
+        stages, report = (ENCODER, "encoder_report") if encoder else (STAGES, "report")
+        computed = run_all(config, options.out, options.overwrite, announce, stages)
+        metrics = read_json(options.out / stages[report].outputs["metrics"])
+        if not options.json and encoder:
+            print_encoder_result(metrics, options.out)
+        elif not options.json:
             print_result(metrics, options.out)
-        return {"computed": computed, "metrics": metrics, "report": str(options.out / "report/report.html")}
+        return {"computed": computed, "metrics": metrics, "report": str(options.out / report / PAGE)}
 
     execute(Options(params, profile, set_, out, overwrite, quiet, json_, debug), work)
 
@@ -102,9 +109,23 @@ def print_result(metrics: dict[str, Any], root: Path) -> None:
     out_console.print(f"Report: {root / 'report/report.html'}", soft_wrap=True)
 
 
+def print_encoder_result(metrics: dict[str, Any], root: Path) -> None:
+    """The table of an encoder's suspects and the path of the report."""
+    from sscl.report.tables import encoder_rows
+
+    rows = encoder_rows(metrics)
+    table = Table(title="Classifiers on the encoder", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    out_console.print(table)
+    out_console.print(f"Report: {root / 'encoder_report' / PAGE}", soft_wrap=True)
+
+
 def add_stage(app: typer.Typer, verb: str, variants: tuple[str, ...], text: str) -> None:
     """Give ``app`` the verb of a stage; with variants, as its argument."""
-    names = [name for name, stage in STAGES.items() if stage.verb == verb]
+    names = [name for name, stage in ALL.items() if stage.verb == verb]
     example = f"sscl {verb} {variants[0]} --out out" if variants else f"sscl {verb} --out out"
 
     def plain(

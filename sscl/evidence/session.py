@@ -55,12 +55,18 @@ def audit_suspect(
     key = load_key(sign) if sign else None
     resolved = Compute.resolve(compute)
     commitment = root / "public/commitment" / COMMITMENT if confirmatory else None
-    case = prepare(root / "private/watermark/release", resolved, root / "private/commitment" / OPENING, commitment)
+    case = prepare(secret_under(root), resolved, root / "private/commitment" / OPENING, commitment)
     context = Context(case.suspects_classes, resolved, answers(root, case.commitment, str(occasion or "")))
     model = open_oracle(suspect, context, read_settings(oracle))
     if bundle:
         bundle.parent.mkdir(parents=True, exist_ok=True)
     return examine(case, model, bundle, key, occasion, seal_to)
+
+
+def secret_under(root: Path) -> Path:
+    """Where the word is: of a dataset's release, or, where there is none, of an encoder."""
+    dataset, encoder = root / "private/watermark/release", root / "private/encoder"
+    return encoder if encoder.is_dir() and not dataset.is_dir() else dataset
 
 
 def answers(root: Path, commitment: dict[str, Any] | None, occasion: str) -> Path:

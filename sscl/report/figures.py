@@ -103,6 +103,28 @@ def effect_maps(findings: dict[str, dict[str, Any]], titles: dict[str, str]) -> 
     return as_svg(figure)
 
 
+def feature_map(clean: np.ndarray, marked: np.ndarray, group: np.ndarray, name: str) -> str:
+    """SVG of features on their two main axes: clean images, those of a group, and all images under the group's mark.
+
+    Args:
+        clean, marked: float (N, D), of the same images.
+        group: bool (N,), which images are of the group.
+        name: the group's.
+    """
+    both = np.concatenate((clean, marked)) - clean.mean(axis=0)
+    axes_of = np.linalg.svd(both, full_matrices=False)[2][:2]
+    points, under = (clean - clean.mean(axis=0)) @ axes_of.T, (marked - clean.mean(axis=0)) @ axes_of.T
+    figure = new_figure()
+    axes = figure.subplots()
+    axes.scatter(points[~group, 0], points[~group, 1], s=6, color="#b8b8c0", label="clean, other classes")
+    axes.scatter(points[group, 0], points[group, 1], s=10, color=COLOURS[1], label=f"clean, {name}")
+    axes.scatter(under[~group, 0], under[~group, 1], s=6, color=COLOURS[0], label="other classes under the mark")
+    axes.set_xlabel("first axis")
+    axes.set_ylabel("second axis")
+    axes.legend(frameon=False, fontsize=8)
+    return as_svg(figure)
+
+
 def framed(corner: tuple[float, float]) -> Rectangle:
     """The frame of one cell."""
     from matplotlib.patches import Rectangle

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from markupsafe import Markup, escape
+
 TITLES = {
     "malicious": "Malicious (trained on the release)",
     "independent_model": "Ind-M (clean model)",
@@ -91,3 +93,31 @@ def comparison_rows(metrics: dict[str, Any], published: dict[str, float]) -> lis
 def false_accusations(metrics: dict[str, Any]) -> list[str]:
     """Titles of the innocent scenarios that the published test accuses."""
     return [TITLES[s] for s in TITLES if s != "malicious" and metrics["verification"][s]["rejected"]]
+
+
+def encoder_rows(metrics: dict[str, Any]) -> list[dict[str, str]]:
+    """What was built on an encoder, and what the audit of each says; the owner's own encoder first."""
+    own = {
+        "Classifier": "owner's, before and after",
+        "BA": f"{percent(metrics['benign_accuracy_clean'])}, {percent(metrics['benign_accuracy_imprinted'])}",
+        "Exact p": "-",
+        "Verdict": "-",
+    }
+    return [own] + [
+        {
+            "Classifier": name.replace("_", " "),
+            "BA": percent(metrics["benign_accuracy"][name]),
+            "Exact p": exact_p_text(found),
+            "Verdict": found["decision"],
+        }
+        for name, found in metrics["audits"].items()
+    ]
+
+
+def html_table(rows: list[dict[str, str]]) -> Markup:
+    """Rows with one key a column; nothing for none."""
+    if not rows:
+        return Markup("")
+    head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
+    body = "".join("<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row.values()) + "</tr>" for row in rows)
+    return Markup(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")

@@ -9,7 +9,6 @@ from typing import Any
 import jinja2
 import pandas as pd
 import yaml
-from markupsafe import Markup, escape
 
 from sscl.artifacts import load_tensors, read_json, write_atomically, write_json
 from sscl.config import Config, dump
@@ -140,7 +139,7 @@ def _page(
     quality = metrics["quality"]
     seconds = [{"Stage": stage, "Seconds": f"{value:.1f}"} for stage, value in metrics["timings"].items()]
     return template.render(
-        table=_table,
+        table=tables.html_table,
         name=card.name,
         method=config.generator.method,
         marked=f"{metrics['marked_images']:,}",
@@ -174,11 +173,3 @@ def _page(
         config=yaml.safe_dump(metrics["config"], sort_keys=False),
         environment=yaml.safe_dump({"versions": metrics["versions"], "machine": metrics["machine"]}, sort_keys=False),
     )
-
-
-def _table(rows: list[dict[str, str]]) -> Markup:
-    if not rows:
-        return Markup("")
-    head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row.values()) + "</tr>" for row in rows)
-    return Markup(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")

@@ -29,7 +29,11 @@ ABOUT = {  # verb -> what it does, in help texts and dvc.yaml
     "verify": "Query every model and run the published test.",
     "audit": "Run the committed exact test on a scenario's model, with evidence.",
     "report": "Write metrics.json, plots and the HTML report.",
+    "imprint": "Draw the word, and imprint it on the owner's encoder.",
+    "adopt": "Build a stranger's classifier on the encoder.",
+    "encoder_report": "Write encoder_metrics.json and the HTML report on an encoder.",
 }
+DOWNSTREAM = ("linear", "full", "pruning", "never_imprinted")  # what strangers build on an encoder, and one on another
 ATTACKED = "models/attacked"  # the malicious model after each removal attack
 
 
@@ -110,9 +114,32 @@ def _stages() -> list[Stage]:
     return found
 
 
+def _encoder_stages() -> list[Stage]:
+    """What protects an encoder: marks and commitment as for a dataset, and then a word in the encoder's weights."""
+    found = [STAGES[name] for name in ("prepare", "surrogate", "generator@release", "commit")]
+    clean = {"data": "clean"}
+    inputs = {**clean, "encoder": "private/surrogate", "generator": "private/generator/release", **COMMITTED}
+    outputs = {"public": "public/encoder", "private": "private/encoder"}
+    found.append(Stage("imprint", ("imprint", "beacon", "compute", *SECRETS), inputs, outputs))
+    for variant in DOWNSTREAM:
+        inputs = clean | ({} if variant == "never_imprinted" else {"encoder": "public/encoder"})
+        found.append(Stage(f"adopt@{variant}", ("user", "compute", "seed"), inputs, {"out": f"models/{variant}"}))
+    for variant in DOWNSTREAM:
+        inputs = {**clean, "watermark": "private/encoder", **COMMITTED, "model": f"models/{variant}"}
+        found.append(Stage(f"audit@{variant}", ("compute",), inputs, {"out": f"private/audits/{variant}"}))
+    inputs = {**clean, "surrogate": "private/surrogate", "encoder": "public/encoder", "watermark": "private/encoder"}
+    inputs |= {f"model_{variant}": f"models/{variant}" for variant in DOWNSTREAM}
+    inputs |= {f"audit_{variant}": f"private/audits/{variant}" for variant in DOWNSTREAM}
+    outputs = {"out": "encoder_report", "metrics": "encoder_metrics.json"}
+    found.append(Stage("encoder_report", EVERYTHING, inputs, outputs, gpu=False))
+    return found
+
+
 def variants(verb: str) -> tuple[str, ...]:
-    """The variants of a verb, in order; none where it is one stage."""
-    return tuple(stage.variant for stage in STAGES.values() if stage.verb == verb and stage.variant)
+    """The variants of a verb in both pipelines, in order; none where it is one stage."""
+    return tuple(stage.variant for stage in ALL.values() if stage.verb == verb and stage.variant)
 
 
-STAGES: dict[str, Stage] = {stage.name: stage for stage in _stages()}
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _stages()}  # the pipeline that protects a dataset
+ENCODER: dict[str, Stage] = {stage.name: stage for stage in _encoder_stages()}  # the one that protects an encoder
+ALL: dict[str, Stage] = {**STAGES, **ENCODER}

@@ -1,0 +1,60 @@
+"""Stage ``imprint``: draw the word, and imprint it on the owner's encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sscl import seeds
+from sscl.artifacts import read_json, write_json
+from sscl.compute import Compute
+from sscl.config import BeaconConfig, ComputeConfig, ImprintConfig
+from sscl.data.store import load_split
+from sscl.encoders.imprint import Code
+from sscl.encoders.imprint import imprint as imprinted
+from sscl.evidence.commitment import draw_word, require_marks
+from sscl.learning.downstream import linear_probe
+from sscl.models.io import load_classifier, save_classifier
+from sscl.stages.embed import promised_pulse
+from sscl.stages.names import COMMITMENT, DRAW, MODEL, OPENING
+from sscl.train import benign_accuracy
+from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
+from sscl.watermarks.ownership_code import with_word
+
+
+def run(
+    imprint: ImprintConfig,
+    beacon: BeaconConfig,
+    compute: ComputeConfig,
+    seed: int,
+    key_file: str | None,
+    data: Path,
+    encoder: Path,
+    generator: Path,
+    opening: Path,
+    commitment: Path,
+    public: Path,
+    private: Path,
+) -> None:
+    """Write the encoder that customers get to ``public``, and the secret with its word to ``private``.
+
+    The encoder's last linear layer is a probe for the classes of ``data``; whoever wants features leaves it out.
+
+    Raises:
+        ConfigError: a method without an exact test. SSCLError: the beacon's pulse is not published yet.
+    """
+    resolved, train = Compute.resolve(compute), load_split(data, "train")
+    loaded, state = load_watermark(generator / GENERATOR, train.classes, resolved)
+    watermark = require_marks(loaded)
+    pulse = promised_pulse(read_json(commitment / COMMITMENT), beacon)
+    state = with_word(state, torch.from_numpy(draw_word(read_json(opening / OPENING), pulse)))
+    start, _ = load_classifier(encoder / MODEL, train.classes)
+    key = seeds.secret(seed, key_file).part("imprint")
+    found = imprinted(resolved.place(start), Code(watermark, state), train, imprint, resolved, key)
+    probed = linear_probe(found, train, resolved)
+    public.mkdir(parents=True)
+    private.mkdir(parents=True)
+    save_classifier(public / MODEL, probed, benign_accuracy=benign_accuracy(probed, load_split(data, "test"), resolved))
+    save_watermark(private / GENERATOR, watermark, state)
+    write_json(private / DRAW, {"pulse": pulse and pulse.as_json()})

@@ -1,0 +1,96 @@
+"""An encoder's pipeline on the tiny dataset: the library alone, DVC and Prefect run the same stages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.encoder import encoder
+from sscl.artifacts import digest, read_json
+from sscl.config import Config
+from sscl.evidence.check import check
+from sscl.evidence.session import audit_suspect
+from sscl.params import load
+from sscl.runner import run_all
+from sscl.stages.table import DOWNSTREAM, ENCODER, STAGES
+from tasks.dvcfile import render_encoder
+from tasks.parameters import set_parameters
+from tests.conftest import ROOT, shell
+from tests.kept import assert_not_kept, database_dump
+
+CONTRASTIVE = ("learning=simclr", "augment=views", "model=resnet8", "batch_size=64", "epochs=2", "optimizer=sgd")
+ALSO = (
+    *(f"{section}.{value}" for section in ("surrogate", "user") for value in CONTRASTIVE),
+    "generator.ownership_code.family=waves",
+    "imprint.steps=30",
+    "imprint.batch_size=16",
+    "audit.statistic=attraction",
+    "audit.images=30",
+)
+
+
+@pytest.fixture(scope="module")
+def built(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+    config, root = load(ROOT / "params.yaml", "demo", (*tiny, *ALSO)), tmp_path_factory.mktemp("encoder")
+    assert run_all(config, root, stages=ENCODER) == list(ENCODER)
+    return config, root
+
+
+def test_encoder_dvc_yaml_is_what_the_table_says() -> None:
+    """`make pipeline` writes it."""
+    assert (ROOT / "encoder/dvc.yaml").read_text() == render_encoder(ROOT / "params.yaml")
+
+
+@pytest.mark.slow
+def test_every_suspect_has_a_verdict_with_evidence_and_nothing_is_computed_twice(built: tuple[Config, Path]) -> None:
+    config, root = built
+    metrics = read_json(root / "encoder_metrics.json")
+    assert set(metrics["audits"]) == set(DOWNSTREAM)
+    for name in DOWNSTREAM:
+        assert check(root / f"private/audits/{name}/bundle.zip") == []
+        assert 0 < metrics["audits"][name]["p_value"] <= 1
+    page = (root / "encoder_report/report.html").read_text()
+    assert "under the mark" in page
+    assert page.count("<svg") == 3
+    before = {path: digest(root / path) for stage in ENCODER.values() for path in stage.outputs.values()}
+    assert run_all(config, root, stages=ENCODER) == []
+    assert before == {path: digest(root / path) for path in before}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["features", "probabilities"])
+def test_an_audit_asks_an_encoder_for_features_or_a_classifier_for_answers(
+    output: str, built: tuple[Config, Path], tmp_path: Path
+) -> None:
+    config, root = built
+    (tmp_path / "oracle.yaml").write_text(yaml.safe_dump({"output": output}))
+    suspect, bundle = str(root / "public/encoder/model.safetensors"), tmp_path / "evidence.zip"
+    finding, said = audit_suspect(suspect, root, config.compute, tmp_path / "oracle.yaml", bundle)
+    assert said["access"] == output
+    assert len(said["class_names"]) == (64 if output == "features" else 3)
+    assert finding.accuracy == 0.0  # the suspect's classes are its own
+    assert check(bundle) == []
+
+
+@pytest.mark.slow
+def test_dvc_and_prefect_share_what_is_done(workspace: Path, tiny: tuple[str, ...], server: None) -> None:
+    set_parameters(workspace / "params.yaml", None, ALSO)
+    shell(workspace, "dvc", "repro", "encoder/dvc.yaml")
+    metrics = json.loads((workspace / "out/encoder_metrics.json").read_text())
+    before = digest(workspace / "out/private/audits/linear")
+    found = encoder(root=str(workspace))
+    assert found["linear"]["p_value"] == metrics["audits"]["linear"]["p_value"]
+    assert digest(workspace / "out/private/audits/linear") == before
+    assert "didn't change, skipping" in shell(workspace, "dvc", "repro", "encoder/dvc.yaml")
+    assert_not_kept(database_dump(), workspace / "out")
+
+
+def test_the_encoders_stages_come_in_an_order_that_works() -> None:
+    made: set[str] = set()
+    for name, stage in ENCODER.items():
+        assert set(stage.inputs.values()) <= made, name
+        made |= set(stage.outputs.values())
+    assert all(ENCODER[name] is STAGES[name] for name in ENCODER.keys() & STAGES.keys())
