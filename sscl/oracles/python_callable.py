@@ -53,9 +53,7 @@ class PythonCallable(Oracle):
         given = np.asarray(self._function(images))
         if given.ndim == 1 and np.issubdtype(given.dtype, np.integer):
             if self.width is None:
-                raise InputError(
-                    f"{self.address}: answers labels; set columns in the --oracle file: how many there are"
-                )
+                raise InputError(f"{self.address}: answers labels; set columns, their number, in the --oracle file")
             return Responses.of_labels(given, self.width)
         return Responses(given.astype(np.float64), self.options.output)
 

@@ -132,3 +132,41 @@ def test_a_reference_that_the_suspect_contradicts_is_left_out() -> None:
     np.testing.assert_array_equal(less_reference(reference, np.zeros((3, 4))), reference)
     one = reference[:1]
     np.testing.assert_allclose(less_reference(one, one), np.zeros((1, 4)), atol=1e-12)
+
+
+def test_features_attract_as_written_out() -> None:
+    """Against plain loops: features less their mean over clean images, cosines, log of the mean kernel."""
+    rng = np.random.default_rng(5)
+    benign, marked = (Responses(rng.normal(size=(6, 4)), "features") for _ in range(2))
+    found = attractions(benign, [marked], GROUPS, 3)[0]
+    mean = benign.values.mean(axis=0)
+
+    def near(row: np.ndarray, group: int) -> float:
+        kernel = []
+        for other in benign.values[group == GROUPS]:
+            a, b = row - mean, other - mean
+            kernel.append(np.exp((a @ b / np.linalg.norm(a) / np.linalg.norm(b) - 1) / TEMPERATURE))
+        return float(np.log(np.mean(kernel)))
+
+    for c in range(3):
+        rows = np.flatnonzero(c != GROUPS)
+        changes = [near(marked.values[i], c) - near(benign.values[i], c) for i in rows]
+        assert found[c] == pytest.approx(np.mean(changes))
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_features_may_be_rotated_scaled_and_shifted(scale: float) -> None:
+    """What an embedding API may do to all answers alike changes nothing."""
+    rng = np.random.default_rng(6)
+    benign, marked = (rng.normal(size=(6, 4)) for _ in range(2))
+    rotation = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    shift = rng.normal(size=4)
+    plain = attractions(Responses(benign, "features"), [Responses(marked, "features")], GROUPS, 3)
+    moved = [Responses(scale * (rows @ rotation + shift), "features") for rows in (benign, marked)]
+    np.testing.assert_allclose(attractions(moved[0], moved[1:], GROUPS, 3), plain, atol=1e-9)
+
+
+def test_features_are_of_no_class() -> None:
+    rows = Responses(np.zeros((6, 3)), "features")
+    with pytest.raises(ValueError, match="features are of no class; attraction compares these"):
+        effects(rows, [rows], GROUPS, 3)
