@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -61,6 +61,8 @@ TUNED: Ways = {
     "full 1e-4": ("full", 1e-4),
     "full 1e-3": ("full", 1e-3),
 }
+TASKS = ("own", "pairs", "digits")
+Tasks = Annotated[list[str] | None, typer.Option(help="Downstream tasks.  [default: own, pairs, digits]")]
 app = typer.Typer(help="Measure the ownership code in contrastive learning; see the top of this file.")
 
 
@@ -69,6 +71,7 @@ class Bench:
     """One profile and seed: the owner's marks, and the ways in which suspects are asked."""
 
     study: Study
+    chosen: tuple[str, ...]
 
     @property
     def compute(self) -> Any:
@@ -81,7 +84,10 @@ class Bench:
         some = torch.randperm(len(train), generator=seeds.generator(self.study.seed, "downstream"))[:LABELLED]
         own = train.subset(some)
         pairs = ImageSet(own.images, torch.tensor(PAIRS)[own.labels % len(PAIRS)], tuple("abcde"))
-        return {"own": own, "pairs": pairs, "digits": self._digits(train.size, train.channels)}
+        found = {"own": own, "pairs": pairs}
+        if "digits" in self.chosen:
+            found["digits"] = self._digits(train.size, train.channels)
+        return found
 
     def _digits(self, size: int, channels: int) -> ImageSet:
         """MNIST as images of the owner's size."""
@@ -119,7 +125,8 @@ class Bench:
     def everywhere(self, encoder: Classifier, word: Tensor, ways: Ways) -> Iterator[dict[str, Any]]:
         """The encoder by its features, and classifiers for every task built on it in every way."""
         yield from ({"downstream": "none", **row} for row in self.rows(encoder, word, True))
-        for task, data in self.tasks.items():
+        for task in self.chosen:
+            data = self.tasks[task]
             for way, (how, rate) in ways.items():
                 model = self.built(encoder, data, how, rate)
                 utility = benign_accuracy(model, self.study.test, self.compute) if task == "own" else None
@@ -179,6 +186,7 @@ def encoder(
     profile: str,
     count: int = typer.Option(3, "--seeds"),
     first: int = 0,
+    task: Tasks = None,
     root: Root = Path("runs/code"),
     overrides: Sets = None,
     results: Path = RESULTS,
@@ -187,7 +195,7 @@ def encoder(
     command = " ".join(("encoder", profile, *(overrides or ())))
     rows: list[dict[str, Any]] = []
     for seed in range(first, first + count):
-        bench = Bench(study_of(profile, seed, root, overrides))
+        bench = Bench(study_of(profile, seed, root, overrides), tuple(task or TASKS))
         key = seeds.secret(seed, None).part("encoder")
         word = word_of(bench, key)
         thief = Thief(bench.tasks["own"], bench.study.config.surrogate, bench.compute, seed)
@@ -237,6 +245,7 @@ def dataset(
     first: int = 0,
     rate: list[float] | None = None,
     learning: list[str] | None = None,
+    task: Tasks = None,
     root: Root = Path("runs/code"),
     overrides: Sets = None,
     results: Path = RESULTS,
@@ -248,7 +257,7 @@ def dataset(
         for share in rate or [None]:  # type: ignore[list-item]
             for method in learning or [None]:  # type: ignore[list-item]
                 sets = [*(overrides or ()), *([f"user.learning={method}"] if method else [])]
-                bench = Bench(study_of(profile, seed, root, sets, share))
+                bench = Bench(study_of(profile, seed, root, sets, share), tuple(task or TASKS))
                 study, word = bench.study, bench.study.secret[0].targets(bench.study.secret[1])
                 marked = load_tensors(study.release / "private" / INDICES)[0]["indices"]
                 released = load_split(study.release / "public", "train")
@@ -273,13 +282,14 @@ def dataset(
 def innocents(
     profile: str,
     count: int = 30,
+    task: Tasks = None,
     root: Root = Path("runs/code"),
     overrides: Sets = None,
     results: Path = RESULTS,
 ) -> None:
     """Encoders of strangers and classifiers on them, each asked about a word of its own; methods take turns."""
     command = " ".join(("innocents", profile, *(overrides or ())))
-    bench = Bench(study_of(profile, 0, root, overrides))
+    bench = Bench(study_of(profile, 0, root, overrides), tuple(task or TASKS))
     rows: list[dict[str, Any]] = []
     methods = list(LEARNERS)
     for number in range(count):

@@ -86,6 +86,7 @@ LONGEST = (
     "test_end_to_end",
     "benchmarks/test_scripts",
     "test_large_flow",
+    "test_encoder_pipeline",
     "benchmark/test_flow",
     "release/test_faults",
 )

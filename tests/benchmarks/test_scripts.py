@@ -57,8 +57,27 @@ def seeds(tiny: Tiny) -> list[str]:
     return [*kept, *tiny.sets]
 
 
+CONTRASTIVE = ("learning=simclr", "augment=views", "model=resnet8", "batch_size=32", "epochs=1", "optimizer=sgd")
+
+
+def contrastive(tiny: Tiny) -> list[str]:
+    """An encoder by SimCLR instead of the classifier, and one downstream task; ``digits`` would need MNIST."""
+    sets = [f"{section}.{value}" for section in ("surrogate", "user") for value in CONTRASTIVE]
+    sets += ["generator.ownership_code.family=waves", "imprint.steps=5", "imprint.batch_size=8"]
+    sets += ["audit.statistic=attraction", "audit.images=9", "data.train_images=96", "embed.rate=0.2"]
+    return [*seeds(tiny), "--task", "pairs", *(part for value in sets for part in ("--set", value))]
+
+
 # Script -> its arguments here, one list for each command. `rows`: whether it writes any.
 CASES: dict[str, tuple[list[Arguments], bool]] = {
+    "contrastive": (
+        [
+            lambda tiny: ["encoder", "demo", "--seeds", "1", *contrastive(tiny)],
+            lambda tiny: ["dataset", "demo", "--seeds", "1", *contrastive(tiny)],
+            lambda tiny: ["innocents", "demo", "--count", "1", *contrastive(tiny)],
+        ],
+        True,
+    ),
     "embedding": ([lambda tiny: ["--size", "100", "--size", "200"]], False),
     "faults": (
         [lambda tiny: [f"s3://{tiny.bucket}", "--trials", "1", "--only", "no bucket", "--results", str(tiny.rows)]],
