@@ -11,7 +11,7 @@ to ``docs/results/contrastive.json``, one a suspect and access; rows of the same
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +61,7 @@ TUNED: Ways = {
     "full 1e-4": ("full", 1e-4),
     "full 1e-3": ("full", 1e-3),
 }
+OVERWRITING = "overwriting"  # by another owner's marks and word
 TASKS = ("own", "pairs", "digits")
 Tasks = Annotated[list[str] | None, typer.Option(help="Downstream tasks.  [default: own, pairs, digits]")]
 app = typer.Typer(help="Measure the ownership code in contrastive learning; see the top of this file.")
@@ -186,6 +187,7 @@ def encoder(
     profile: str,
     count: int = typer.Option(3, "--seeds"),
     first: int = 0,
+    attack: Annotated[list[str] | None, typer.Option(help="[default: all]")] = None,
     task: Tasks = None,
     root: Root = Path("runs/code"),
     overrides: Sets = None,
@@ -199,27 +201,28 @@ def encoder(
         key = seeds.secret(seed, None).part("encoder")
         word = word_of(bench, key)
         thief = Thief(bench.tasks["own"], bench.study.config.surrogate, bench.compute, seed)
-        for attack, model, asked, ways in suspects(bench, thief, key, word):
-            base = common(command, bench, "encoder", attack == "never imprinted") | {"attack": attack}
+        for name, model, asked, ways in suspects(bench, thief, key, word, attack or (*REMOVALS, OVERWRITING)):
+            base = common(command, bench, "encoder", name == "never imprinted") | {"attack": name}
             for row in bench.everywhere(model, asked, ways):
                 rows.append(base | {"rate": None, "utility_clean": bench.clean_utility, "lpips": None} | row)
                 shown = ("seed", "attack", "downstream", "access", "p", "utility")
-                print(json.dumps({name: rows[-1].get(name) for name in shown}), flush=True)
+                print(json.dumps({column: rows[-1].get(column) for column in shown}), flush=True)
             write(results, command, rows)
 
 
 def suspects(
-    bench: Bench, thief: Thief, key: Keystream, word: Tensor
+    bench: Bench, thief: Thief, key: Keystream, word: Tensor, attacks: Sequence[str]
 ) -> Iterator[tuple[str, Classifier, Tensor, Ways]]:
     """Name, encoder, the word that it is asked about, and what is built on it."""
     imprinted, linear = bench.imprinted(key.part("imprint"), word), {"linear": TUNED["linear"]}
     yield "none", imprinted, word, TUNED
     stranger = innocent_encoder(bench.study, bench.study.config.surrogate, bench.study.seed + 500)
     yield "never imprinted", stranger, word, linear
-    for name in REMOVALS:
-        yield name, REMOVALS[name](imprinted, thief), word, linear
-    rival, _ = bench.overwritten(imprinted, key.part("rival"))
-    yield "overwriting", rival, word, linear
+    for name in attacks:
+        if name == OVERWRITING:
+            yield name, bench.overwritten(imprinted, key.part("rival"))[0], word, linear
+        else:
+            yield name, REMOVALS[name](imprinted, thief), word, linear
 
 
 def innocent_encoder(study: Study, config: TrainConfig, number: int) -> Classifier:
@@ -274,7 +277,7 @@ def dataset(
                     for row in bench.everywhere(model, word, {"linear": TUNED["linear"]}):
                         rows.append(base | row)
                         shown = ("seed", "learning", "innocent", "downstream", "access", "p", "p_plain", "knn", "lpips")
-                        print(json.dumps({name: rows[-1].get(name) for name in shown}), flush=True)
+                        print(json.dumps({column: rows[-1].get(column) for column in shown}), flush=True)
                     write(results, command, rows)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from sscl.stages.table import ALL
+from sscl.stages.table import STAGES
 from tasks.console import LINES
 from tasks.stages import stage_task
 
@@ -19,10 +19,10 @@ ONE_AT_A_TIME: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
 def waves(names: Iterable[str]) -> list[list[str]]:
     """Group stages so that each wave only needs outputs of earlier ones; inputs that no named stage makes are there."""
     waiting = list(names)
-    made_by = {path: name for name in waiting for path in ALL[name].outputs.values()}
+    made_by = {path: name for name in waiting for path in STAGES[name].outputs.values()}
     found: list[list[str]] = []
     while waiting:
-        ready = [n for n in waiting if not any(made_by.get(path) in waiting for path in ALL[n].inputs.values())]
+        ready = [n for n in waiting if not any(made_by.get(path) in waiting for path in STAGES[n].inputs.values())]
         found.append(ready)
         waiting = [n for n in waiting if n not in ready]
     return found

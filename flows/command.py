@@ -37,7 +37,7 @@ def main(flow: Callable[..., Any]) -> None:
             if "watermark_success_rate" in result:
                 print_result(read_json(root / OUT / "metrics.json"), root / OUT)
             elif "linear" in result:
-                print_encoder_result(read_json(root / OUT / "encoder_metrics.json"), root / OUT)
+                print_encoder_result(read_json(root / OUT / "encoder/encoder_metrics.json"), root / OUT / "encoder")
 
     typer.run(command)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from prefect import flow
 
-from flows.chain import ONE_AT_A_TIME, run_chain
+from flows.chain import ONE_AT_A_TIME
 from sscl.stages.table import ENCODER
-from tasks.parameters import set_parameters
-from tasks.results import publish_encoder_results
+from tasks.encoder import encoder_stage, publish_encoder_results
+
+OUT = "out/encoder"
 
 
 @flow(name="encoder", task_runner=ONE_AT_A_TIME, validate_parameters=True)
@@ -18,16 +19,18 @@ def encoder(profile: str | None = None, overrides: list[str] | None = None, root
     """Train an encoder, commit, imprint, and audit what strangers build on it; the table shows in the Prefect UI.
 
     Args:
-        profile: a profile of ``params.yaml`` to put in force first; ``None`` for the one that is.
-        overrides: ``section.key=value`` to write to ``params.yaml`` first.
-        root: the checkout's folder.
+        profile: a profile of ``params.yaml``; ``None`` for the one that is in force.
+        overrides: ``section.key=value``, for this run alone.
+        root: the checkout's folder; outputs go to ``out/encoder`` there.
 
     Returns:
         Decision and p-value of each classifier.
     """
-    set_parameters(Path(root) / "params.yaml", profile, overrides or ())
-    run_chain(list(ENCODER), Path(root))
-    return publish_encoder_results(root)
+    out, params = str(Path(root) / OUT), str(Path(root) / "params.yaml")
+    for name, stage in ENCODER.items():
+        made = encoder_stage.with_options(name=name, tags=["gpu"] if stage.gpu else [])
+        made(name, out, params, profile, list(overrides or ()))
+    return publish_encoder_results(out)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Practice:
     """How a batch is learnt from; attackers' trainings override what they do otherwise."""
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-        """Scalar to go down, of float images (N, C, H, W) in [0, 1]."""
+        """Scalar loss to minimise, of float images (N, C, H, W) in [0, 1]."""
         return F.cross_entropy(model(x), labels)
 
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:

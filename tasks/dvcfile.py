@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,51 +9,33 @@ import yaml
 
 from sscl.params import read
 from sscl.provenance import PACKAGE, modules_of
-from sscl.stages.table import ABOUT, ENCODER, STAGES, Stage
+from sscl.stages.table import ABOUT, STAGES, Stage
 
 HEAD = "# Generated from sscl/stages/table.py by `make pipeline`; what is after `plots:` is written by hand.\n"
-PUBLIC = {"public/commitment", "public/package", "public/encoder"}  # outputs that strangers may see
+PUBLIC = {"public/commitment", "public/package"}  # outputs that strangers may see
 KINDS = {"metrics": "metrics", "plots": "plots"}  # names of outputs that DVC has sections of their own for
 VARIANT = "${item.variant}"
 
 
 def render(path: Path, params: Path) -> str:
-    """The new text of ``dvc.yaml``; the plots of the one in ``path`` are kept."""
+    """The file's new text; the plots of the one in ``path`` are kept."""
+    overlays = set(read(params)["profiles"]["demo"])
+    verbs = {stage.verb for stage in STAGES.values()}
+    stages = {verb: _entry(verb, overlays) for verb in ABOUT if verb in verbs}
     plots = "plots:" + path.read_text().partition("\nplots:")[2]
-    return HEAD + _text({"stages": _entries(STAGES, set(read(params)["profiles"]["demo"]))}) + "\n" + plots
+    return HEAD + yaml.safe_dump({"stages": stages}, sort_keys=False, width=120) + "\n" + plots
 
 
-def render_encoder(params: Path) -> str:
-    """The text of ``encoder/dvc.yaml``: what an encoder's pipeline has besides the dataset's stages."""
-    own = {name: stage for name, stage in ENCODER.items() if name not in STAGES}
-    entries = _entries(own, set(read(params)["profiles"]["demo"]))
-    for entry in entries.values():
-        entry.get("do", entry)["wdir"] = ".."
-    return HEAD.partition(";")[0] + ".\n" + _text({"vars": ["../params.yaml"], "stages": entries})
-
-
-def _text(content: dict[str, Any]) -> str:
-    return yaml.safe_dump(content, sort_keys=False, width=120)
-
-
-def _entries(table: Mapping[str, Stage], overlays: set[str]) -> dict[str, Any]:
-    verbs = dict.fromkeys(stage.verb for stage in table.values())
-    return {
-        verb: _entry(verb, [stage for stage in table.values() if stage.verb == verb], overlays)
-        for verb in ABOUT
-        if verb in verbs
-    }
-
-
-def _entry(verb: str, members: list[Stage], overlays: set[str]) -> dict[str, Any]:
+def _entry(verb: str, overlays: set[str]) -> dict[str, Any]:
     """One stage of the file, or several that differ in paths alone."""
+    members = [stage for stage in STAGES.values() if stage.verb == verb]
     if members[0].variant is None:
         return _body(members[0], f"sscl {verb} --out out", members[0].inputs, members[0].outputs, overlays)
     different = {
         name: {stage.variant: stage.inputs.get(name) for stage in members}
         for name in dict.fromkeys(name for stage in members for name in stage.inputs)
     }
-    inputs, items = {}, {stage.variant: {"variant": stage.variant} for stage in members}
+    inputs, items = {}, {str(stage.variant): {"variant": str(stage.variant)} for stage in members}
     for name, paths in different.items():
         same = {path and path.replace(str(variant), VARIANT) for variant, path in paths.items()}
         if len(set(paths.values())) == 1:
@@ -65,7 +46,7 @@ def _entry(verb: str, members: list[Stage], overlays: set[str]) -> dict[str, Any
             inputs[name] = f"${{item.{name}}}"
             for variant, path in paths.items():
                 # A variant without this input depends once more on one that it has.
-                items[variant][name] = path or next(iter(members[0].inputs.values()))
+                items[str(variant)][name] = path or next(iter(members[0].inputs.values()))
     first = members[0]
     outputs = {name: path.replace(str(first.variant), VARIANT) for name, path in first.outputs.items()}
     body = _body(first, f"sscl {verb} {VARIANT} --out out", inputs, outputs, overlays)
@@ -110,4 +91,3 @@ def _code(stage: Stage) -> list[str]:
 if __name__ == "__main__":
     file = Path("dvc.yaml")
     file.write_text(render(file, Path("params.yaml")))
-    Path("encoder/dvc.yaml").write_text(render_encoder(Path("params.yaml")))

@@ -26,7 +26,6 @@ from sscl import forkserver
 from sscl.__main__ import PRELOAD
 from sscl.errors import InputError, SSCLError
 from sscl.progress import WATCH
-from sscl.stages.table import STAGES
 
 POLL_SECONDS = 1.0
 LOCK_SECONDS = 60.0
@@ -63,7 +62,7 @@ class Pipeline:
             InputError: a dependency is missing: run the stages before it first.
         """
         with self._locked() as repo:
-            stage = repo.stage.load_one(str(self.root / file_of(name)), name)
+            stage = repo.stage.load_one(str(self.root / "dvc.yaml"), name)
             missing = [dep.def_path for dep in stage.deps if not dep.exists]
             if missing:
                 raise InputError(f"{missing[0]}: missing, stage {name!r} needs it; run the stages before it first")
@@ -74,13 +73,13 @@ class Pipeline:
     def is_current(self, name: str) -> bool:
         """Whether DVC would skip the stage: outputs unchanged; command, dependencies and parameters as locked."""
         with self._locked() as repo:
-            stage = repo.stage.load_one(str(self.root / file_of(name)), name)
+            stage = repo.stage.load_one(str(self.root / "dvc.yaml"), name)
             return not stage.status()
 
     def manifest(self, name: str) -> dict[str, Any]:
         """What the stage made, by path: content hash and size. Small and free of secrets."""
         with self._locked() as repo:
-            stage = repo.stage.load_one(str(self.root / file_of(name)), name)
+            stage = repo.stage.load_one(str(self.root / "dvc.yaml"), name)
             outs = {o.def_path: {"md5": o.hash_info.value, "size": o.meta.size} for o in stage.outs}
             return {"stage": name, "outs": outs}
 
@@ -98,7 +97,7 @@ class Pipeline:
             log = Path(folder) / "log.txt"
             with log.open("wb") as file:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "dvc", "repro", "--single-item", f"{file_of(name)}:{name}"],
+                    [sys.executable, "-m", "dvc", "repro", "--single-item", name],
                     cwd=self.root,
                     env=self._environment(watch),
                     stdin=subprocess.DEVNULL,
@@ -142,11 +141,6 @@ class Pipeline:
     def _environment(self, watch: Path) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return {**os.environ, "PATH": path, WATCH: str(watch), "DVC_NO_ANALYTICS": "1"}
-
-
-def file_of(name: str) -> str:
-    """The file that describes a stage: the dataset's pipeline, or what an encoder's has besides."""
-    return "dvc.yaml" if name in STAGES else "encoder/dvc.yaml"
 
 
 def _follow(

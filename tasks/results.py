@@ -10,9 +10,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from sscl.artifacts import read_json
 from sscl.report.figures import data_uri
-from sscl.report.tables import encoder_rows, scenario_rows
+from sscl.report.tables import scenario_rows
 from sscl.stages.names import GRID
-from sscl.stages.table import ENCODER, STAGES
+from sscl.stages.table import STAGES
 
 OUT = "out"
 
@@ -32,11 +32,3 @@ def publish_results(root: str) -> dict[str, Any]:
         create_markdown_artifact(markdown, key="image-grid", description=metrics["dataset"])
     shown = ("dataset", "benign_accuracy_clean", "benign_accuracy_watermarked", "watermark_success_rate", "lpips")
     return {name: metrics[name] for name in shown}
-
-
-@task
-def publish_encoder_results(root: str) -> dict[str, Any]:
-    """The table of an encoder's suspects as an artifact; returns each one's decision and p-value."""
-    metrics = read_json(Path(root) / OUT / ENCODER["encoder_report"].outputs["metrics"])
-    create_table_artifact(encoder_rows(metrics), key="encoder-verification", description=metrics["dataset"])
-    return {name: {part: found[part] for part in ("decision", "p_value")} for name, found in metrics["audits"].items()}

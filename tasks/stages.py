@@ -18,7 +18,7 @@ from prefect.locking.filesystem import FileSystemLockManager
 from prefect.tasks import exponential_backoff
 from prefect.transactions import IsolationLevel
 
-from sscl.stages.table import ALL
+from sscl.stages.table import STAGES
 from tasks.console import LINES
 from tasks.pipeline import BusyError, Pipeline
 
@@ -40,7 +40,7 @@ def stage_task(name: str, root: Path) -> Task[..., dict[str, Any]]:
 
     Cached only while the outputs are there: a hit must not vouch for files that are gone.
     """
-    stage = ALL[name]
+    stage = STAGES[name]
     policy = CacheKeyFnPolicy(cache_key_fn=_key).configure(
         isolation_level=IsolationLevel.SERIALIZABLE,
         lock_manager=FileSystemLockManager(lock_files_directory=root / "out/.sscl/prefect-locks"),
@@ -70,7 +70,7 @@ def run_stage(name: str, root: str) -> dict[str, Any]:
     started = time.monotonic()
     LINES.running(name)
     if not pipeline.is_current(name):
-        timeout = TIMEOUT_SECONDS[ALL[name].gpu]
+        timeout = TIMEOUT_SECONDS[STAGES[name].gpu]
         for line in pipeline.reproduce(name, timeout, progress.update).splitlines():
             logger.debug(line)
         LINES.ended(name, f"{time.monotonic() - started:.1f} s")

@@ -1,8 +1,8 @@
-"""An encoder's pipeline on the tiny dataset: the library alone, DVC and Prefect run the same stages."""
+"""An encoder's pipeline on the tiny dataset: by the library alone, and as a Prefect flow."""
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,7 @@ from sscl.evidence.session import audit_suspect
 from sscl.params import load
 from sscl.runner import run_all
 from sscl.stages.table import DOWNSTREAM, ENCODER, STAGES
-from tasks.dvcfile import render_encoder
-from tasks.parameters import set_parameters
-from tests.conftest import ROOT, shell
+from tests.conftest import ROOT
 from tests.kept import assert_not_kept, database_dump
 
 CONTRASTIVE = ("learning=simclr", "augment=views", "model=resnet8", "batch_size=64", "epochs=1", "optimizer=sgd")
@@ -37,11 +35,6 @@ def built(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tu
     config, root = load(ROOT / "params.yaml", "demo", (*tiny, *ALSO)), tmp_path_factory.mktemp("encoder")
     assert run_all(config, root, stages=ENCODER) == list(ENCODER)
     return config, root
-
-
-def test_encoder_dvc_yaml_is_what_the_table_says() -> None:
-    """`make pipeline` writes it."""
-    assert (ROOT / "encoder/dvc.yaml").read_text() == render_encoder(ROOT / "params.yaml")
 
 
 @pytest.mark.slow
@@ -67,7 +60,7 @@ def test_an_audit_asks_an_encoder_for_features_or_a_classifier_for_answers(
 ) -> None:
     config, root = built
     (tmp_path / "oracle.yaml").write_text(yaml.safe_dump({"output": output}))
-    suspect, bundle = str(root / "public/encoder/model.safetensors"), tmp_path / "evidence.zip"
+    suspect, bundle = str(root / "licensed/encoder/model.safetensors"), tmp_path / "evidence.zip"
     finding, said = audit_suspect(suspect, root, config.compute, tmp_path / "oracle.yaml", bundle)
     assert said["access"] == output
     assert len(said["class_names"]) == (64 if output == "features" else 3)
@@ -76,17 +69,19 @@ def test_an_audit_asks_an_encoder_for_features_or_a_classifier_for_answers(
 
 
 @pytest.mark.slow
-def test_dvc_and_prefect_share_what_is_done(workspace: Path, server: None) -> None:
-    """The dataset's pipeline has run in this checkout: what both have in common is not computed again."""
-    set_parameters(workspace / "params.yaml", None, ["imprint.steps=5"])
-    assert "Stage 'surrogate' didn't change, skipping" in shell(workspace, "dvc", "repro", "encoder/dvc.yaml")
-    metrics = json.loads((workspace / "out/encoder_metrics.json").read_text())
-    before = digest(workspace / "out/private/audits/linear")
-    found = encoder(root=str(workspace))
-    assert found["linear"]["p_value"] == metrics["audits"]["linear"]["p_value"]
-    assert digest(workspace / "out/private/audits/linear") == before
-    assert "Stage 'encoder/dvc.yaml:imprint' didn't change" in shell(workspace, "dvc", "repro", "encoder/dvc.yaml")
-    assert_not_kept(database_dump(), workspace / "out")
+def test_the_flow_gives_the_same_verdicts_and_repeats_nothing(
+    built: tuple[Config, Path], tiny: tuple[str, ...], server: None, tmp_path: Path
+) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    metrics = read_json(built[1] / "encoder_metrics.json")
+    found = encoder(overrides=[*tiny, *ALSO], root=str(tmp_path))
+    assert {name: row["p_value"] for name, row in found.items()} == {
+        name: row["p_value"] for name, row in metrics["audits"].items()
+    }
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/encoder").rglob("*.safetensors")}
+    assert encoder(overrides=[*tiny, *ALSO], root=str(tmp_path)) == found
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert_not_kept(database_dump(), tmp_path / "out/encoder")
 
 
 def test_the_encoders_stages_come_in_an_order_that_works() -> None:

@@ -119,15 +119,15 @@ def _encoder_stages() -> list[Stage]:
     found = [STAGES[name] for name in ("prepare", "surrogate", "generator@release", "commit")]
     clean = {"data": "clean"}
     inputs = {**clean, "encoder": "private/surrogate", "generator": "private/generator/release", **COMMITTED}
-    outputs = {"public": "public/encoder", "private": "private/encoder"}
+    outputs = {"public": "licensed/encoder", "private": "private/encoder"}
     found.append(Stage("imprint", ("imprint", "beacon", "compute", *SECRETS), inputs, outputs))
     for variant in DOWNSTREAM:
-        inputs = clean | ({} if variant == "never_imprinted" else {"encoder": "public/encoder"})
+        inputs = clean | ({} if variant == "never_imprinted" else {"encoder": "licensed/encoder"})
         found.append(Stage(f"adopt@{variant}", ("user", "compute", "seed"), inputs, {"out": f"models/{variant}"}))
     for variant in DOWNSTREAM:
         inputs = {**clean, "watermark": "private/encoder", **COMMITTED, "model": f"models/{variant}"}
         found.append(Stage(f"audit@{variant}", ("compute",), inputs, {"out": f"private/audits/{variant}"}))
-    inputs = {**clean, "surrogate": "private/surrogate", "encoder": "public/encoder", "watermark": "private/encoder"}
+    inputs = {**clean, "surrogate": "private/surrogate", "encoder": "licensed/encoder", "watermark": "private/encoder"}
     inputs |= {f"model_{variant}": f"models/{variant}" for variant in DOWNSTREAM}
     inputs |= {f"audit_{variant}": f"private/audits/{variant}" for variant in DOWNSTREAM}
     outputs = {"out": "encoder_report", "metrics": "encoder_metrics.json"}

@@ -30,7 +30,7 @@ class Stamps(OwnershipCode):
     """Mark ``k`` writes ``k + 1`` into the first pixel."""
 
     def __init__(self, compute: Compute, marks: int = MARKS) -> None:
-        super().__init__(Options("waves", marks, 0.1, 1.0, 1.0, 1.0, None), 0, compute)
+        super().__init__(Options("waves", marks, 0.1, 1.0, 1.0, "hardest", 1.0, None), 0, compute)
 
     def asked(self, images: Tensor, mark: int, state: State) -> Tensor:
         marked = images.clone()

@@ -72,7 +72,7 @@ def contrastive(tiny: Tiny) -> list[str]:
 CASES: dict[str, tuple[list[Arguments], bool]] = {
     "contrastive": (
         [
-            lambda tiny: ["encoder", "demo", "--seeds", "1", *contrastive(tiny)],
+            lambda tiny: ["encoder", "demo", "--seeds", "1", "--attack", "pruning", *contrastive(tiny)],
             lambda tiny: ["dataset", "demo", "--seeds", "1", *contrastive(tiny)],
             lambda tiny: ["innocents", "demo", "--count", "1", *contrastive(tiny)],
         ],

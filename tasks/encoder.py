@@ -1,0 +1,29 @@
+"""Tasks of the flow ``encoder``: a stage each, kept by the product's own content key instead of DVC's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+
+from sscl.artifacts import read_json
+from sscl.params import load
+from sscl.report.tables import encoder_rows
+from sscl.runner import run_stage
+from sscl.stages.table import ENCODER
+
+
+@task
+def encoder_stage(name: str, out: str, params: str, profile: str | None, overrides: list[str]) -> bool:
+    """Build one stage's outputs unless they are there; whether it computed anything. A killed one resumes."""
+    return run_stage(ENCODER[name], load(Path(params), profile, overrides), Path(out), overwrite=True)
+
+
+@task
+def publish_encoder_results(out: str) -> dict[str, Any]:
+    """The table of an encoder's suspects as an artifact; returns each one's decision and p-value."""
+    metrics = read_json(Path(out) / ENCODER["encoder_report"].outputs["metrics"])
+    create_table_artifact(encoder_rows(metrics), key="encoder-verification", description=metrics["dataset"])
+    return {name: {part: found[part] for part in ("decision", "p_value")} for name, found in metrics["audits"].items()}
