@@ -9,15 +9,16 @@ import pytest
 import yaml
 
 from flows.encoder import encoder
-from sscl.artifacts import digest, read_json
+from sscl.artifacts import digest, load_tensors, read_json
 from sscl.config import Config
 from sscl.evidence.check import check
 from sscl.evidence.session import audit_suspect
 from sscl.params import load
 from sscl.runner import run_all
 from sscl.stages.table import DOWNSTREAM, ENCODER, STAGES
+from sscl.watermarks.io import GENERATOR
 from tests.conftest import ROOT
-from tests.kept import assert_not_kept, database_dump
+from tests.kept import database_dump, forms
 
 CONTRASTIVE = ("learning=simclr", "augment=views", "model=resnet8", "batch_size=64", "epochs=1", "optimizer=sgd")
 ALSO = (
@@ -81,7 +82,14 @@ def test_the_flow_gives_the_same_verdicts_and_repeats_nothing(
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/encoder").rglob("*.safetensors")}
     assert encoder(overrides=[*tiny, *ALSO], root=str(tmp_path)) == found
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert_not_kept(database_dump(), tmp_path / "out/encoder")
+    kept, private = database_dump(), tmp_path / "out/encoder/private"
+    opening, (tensors, _) = (
+        read_json(private / "commitment/opening.json"),
+        load_tensors(private / "encoder" / GENERATOR),
+    )
+    assert not [secret for secret in (opening["secret"], opening["salt"]) if secret in kept]
+    assert "word" in tensors
+    assert not [form for tensor in tensors.values() for form in forms(tensor.numpy().tobytes()) if form in kept]
 
 
 def test_the_encoders_stages_come_in_an_order_that_works() -> None:
