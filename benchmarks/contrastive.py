@@ -160,14 +160,13 @@ class Bench:
 
         return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")
 
-    def overwritten(self, encoder: Classifier, key: Keystream) -> tuple[Classifier, Code]:
-        """The encoder after somebody else imprinted marks and a word of his own, and what these are."""
+    def overwritten(self, encoder: Classifier, key: Keystream) -> Classifier:
+        """The encoder after another owner imprinted marks and a word of their own."""
         watermark, surrogate = self.study.secret[0], self.study.opened(self.study.surrogate)
         context = FitContext(self.compute, key, self.study.seed, "rival", self.study.config.surrogate)
         state = watermark.fit(self.study.train, surrogate, context)
         code = Code(watermark, with_word(state, word_of(self, key)))
-        config = self.study.config.imprint
-        return imprint(encoder, code, self.study.train, config, self.compute, key.part("imprint")), code
+        return imprint(encoder, code, self.study.train, self.study.config.imprint, self.compute, key.part("imprint"))
 
 
 def word_of(bench: Bench, key: Keystream) -> Tensor:
@@ -220,7 +219,7 @@ def suspects(
     yield "never imprinted", stranger, word, linear
     for name in attacks:
         if name == OVERWRITING:
-            yield name, bench.overwritten(imprinted, key.part("rival"))[0], word, linear
+            yield name, bench.overwritten(imprinted, key.part("rival")), word, linear
         else:
             yield name, REMOVALS[name](imprinted, thief), word, linear
 
