@@ -5,7 +5,7 @@
     python benchmarks/contrastive.py innocents cifar10-encoder --count 30
 
 Data, models and marks are kept under ``--root`` and shared between commands; a run that was broken off goes on. Rows go
-to ``docs/results/contrastive.json``, one a suspect and access; rows of the same command are replaced.
+to ``docs/results/contrastive.json``, one a suspect and access; earlier rows about the same suspect are replaced.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def encoder(
                 rows.append(base | {"rate": None, "utility_clean": bench.clean_utility, "lpips": None} | row)
                 shown = ("seed", "attack", "downstream", "access", "p", "utility")
                 print(json.dumps({column: rows[-1].get(column) for column in shown}), flush=True)
-            write(results, command, rows)
+            write(results, rows)
 
 
 def suspects(
@@ -277,7 +277,7 @@ def dataset(
                         rows.append(base | row)
                         shown = ("seed", "learning", "innocent", "downstream", "access", "p", "p_plain", "knn", "lpips")
                         print(json.dumps({column: rows[-1].get(column) for column in shown}), flush=True)
-                    write(results, command, rows)
+                    write(results, rows)
 
 
 @app.command()
@@ -302,7 +302,7 @@ def innocents(
         for row in bench.everywhere(model, word_of(bench, key), {"linear": TUNED["linear"]}):
             rows.append(base | row)
         print(method, json.dumps({row["downstream"] + " " + row["access"]: row["p"] for row in rows[-7:]}), flush=True)
-        write(results, command, rows)
+        write(results, rows)
 
 
 if __name__ == "__main__":

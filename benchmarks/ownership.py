@@ -7,10 +7,12 @@
         --set user.start=imagenet --set user.epochs=3
     python benchmarks/ownership.py removal cifar10-small
     python benchmarks/ownership.py innocents demo --count 80
-    python benchmarks/ownership.py innocents cifar10-small --count 12
+    python benchmarks/ownership.py innocents cifar10-small --count 40
+    python benchmarks/ownership.py innocents sub-imagenet-small --count 10 --set user.model=efficientnet_lite0 \
+        --set user.start=imagenet --set user.epochs=3
 
 Data, models and releases are kept under ``--root`` and shared between commands; a run that was broken off goes on. Rows
-go to ``docs/results/code.json``, one a suspect or detector; rows of the same command are replaced.
+go to ``docs/results/code.json``, one a suspect or detector; earlier rows about the same suspect are replaced.
 ``ownership_tables.py`` prints the tables of the docs from them.
 """
 
@@ -64,10 +66,18 @@ def study_of(profile: str, seed: int, root: Path, overrides: Sequence[str] | Non
     return Study(Bench(root, Path("params.yaml"), tuple(overrides or ())), profile, seed, rate)
 
 
-def write(results: Path, command: str, rows: list[dict[str, Any]]) -> None:
-    """Replace the rows of one command."""
+SAME = ("command", "seed", "suspect", "attack", "detector", "rate", "learning")  # rows that replace each other
+
+
+def write(results: Path, rows: list[dict[str, Any]]) -> None:
+    """Add rows to a file, in place of earlier ones about the same suspects."""
+
+    def about(row: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(row.get(name) for name in SAME)
+
+    measured = {about(row) for row in rows}
     kept = json.loads(results.read_text()) if results.is_file() else []
-    write_json(results, [row for row in kept if row["command"] != command] + rows)
+    write_json(results, [row for row in kept if about(row) not in measured] + rows)
 
 
 @app.command()
@@ -111,7 +121,7 @@ def guilty(
                 for detector, score in detections(study, model, released, marked):
                     rows.append(common | {"detector": detector, "auroc_within_class": score})
                     print(seed, detector, score, flush=True)
-            write(results, command, rows)
+            write(results, rows)
 
 
 def detections(study: Study, model: Classifier, released: ImageSet, marked: Tensor) -> Iterator[tuple[str, float]]:
@@ -165,13 +175,14 @@ def removal(
             row |= {"suspect": "released", "innocent": False, "attack": name, "strength": REMOVALS[name].usual}
             rows.append(row | {"ba": score["ba"], "machine": machine()} | found)
         print(name, json.dumps({n: rows[-2][n] for n in ("p", "p_plain", "delta_p", "ba")}), flush=True)
-        write(results, command, rows)
+        write(results, rows)
 
 
 @app.command()
 def innocents(
     profile: str,
     count: int = 40,
+    first: int = 0,
     root: Root = ROOT,
     overrides: Sets = None,
     results: Results = RESULTS,
@@ -187,7 +198,7 @@ def innocents(
     marks, groups = watermark.options.marks, study.test.classes
     own = null_of(Trial(study.asked(study.opened(study.surrogate)), study.exact, marks).matrix)
     rows: list[dict[str, Any]] = []
-    for number in range(count):
+    for number in range(first, first + count):
         kind, architecture = KINDS[number % len(KINDS)], ARCHITECTURES[number // len(KINDS) % len(ARCHITECTURES)]
         if profile != "demo":
             architecture = study.config.user.model
@@ -200,10 +211,16 @@ def innocents(
         ground = decide(record, study.exact, picked, study.references["probabilities"])
         for found in study.findings(record, word):
             row = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": number}
-            row |= {"suspect": kind, "architecture": architecture, "innocent": True, "start": "scratch", "attack": NONE}
+            row |= {
+                "suspect": kind,
+                "architecture": architecture,
+                "innocent": True,
+                "start": study.config.user.start,
+                "attack": NONE,
+            }
             rows.append(row | {"p_grinding": ground.p_value, "machine": machine()} | found)
         print(kind, architecture, json.dumps({n: rows[-2][n] for n in ("p", "p_plain", "p_published")}), flush=True)
-        write(results, command, rows)
+        write(results, rows)
 
 
 def innocent(study: Study, kind: str, architecture: str, number: int) -> Classifier:

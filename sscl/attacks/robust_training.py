@@ -130,7 +130,7 @@ class _Degraded(Practice):
         chosen = (torch.rand(len(x), generator=rng) < 0.5).to(x.device)
         if chosen.any():
             x = x.clone()
-            x[chosen] = self.change(x[chosen], rng)
+            x[chosen] = self.change(x[chosen], rng).to(x.dtype)  # autocast convolves in half precision
         return F.cross_entropy(model(x), labels)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from sscl import seeds
 from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker
+from sscl.attacks.robust_training import RobustTraining
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.models import Classifier
@@ -58,6 +59,17 @@ def test_removal_is_repeatable_and_leaves_the_model_alone(name: str, model: Clas
     assert torch.equal(first, again)
     assert not torch.equal(first, predict(model, x, attacker.compute))
     assert all(torch.equal(a, b) for a, b in zip(weights(model).values(), before.values(), strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in REMOVALS if isinstance(REMOVALS[name], RobustTraining)])
+def test_robust_training_works_in_half_precision(name: str, model: Classifier, attacker: Attacker) -> None:
+    """As on a GPU, where autocast is on."""
+    practice, trained = REMOVALS[name].practice(REMOVALS[name].usual), copy.deepcopy(model).requires_grad_(True).train()
+    x, labels = attacker.compute.floats(attacker.released.images), attacker.released.labels
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = practice.loss(trained, x, labels, seeds.generator(0, "half"))
+    loss.backward()
+    assert loss.isfinite()
 
 
 @pytest.mark.parametrize("name", list(REMOVALS))
