@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
@@ -30,6 +32,7 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.loaders import Loader, create_loader
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from sscl.artifacts import digest, disk_error
@@ -90,6 +93,18 @@ class Object:
     modified: datetime
 
 
+@cache
+def _descriptions() -> Loader:
+    """botocore's descriptions of the services, megabytes of JSON: parsed once a process instead of once a client."""
+    return create_loader(botocore.session.get_session().get_config_variable("data_path"))
+
+
+def _new_session() -> Any:
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _descriptions())
+    return boto3.Session(botocore_session=core)
+
+
 def endpoint_of(session: Any) -> str | None:
     """The S3 endpoint of environment or profile; ``None`` for AWS."""
     return _endpoint(session.client("s3"))
@@ -112,7 +127,7 @@ class Objects:
     def __init__(self, url: str, session: Any = None) -> None:
         self.bucket, self.prefix = place_of(url)
         self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
-        session = session or boto3.Session()
+        session = session or _new_session()
         usual = session.client("s3")  # as environment and profile have it
         style = (usual.meta.config.s3 or {}).get("addressing_style")
         style = style or ("path" if _endpoint(usual) else "auto")  # other servers seldom have a name for every bucket
