@@ -6,7 +6,7 @@ python benchmarks/ownership_tables.py
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,11 +42,11 @@ def guilty(rows: pd.DataFrame) -> list[str]:
                 len(group),
                 f"{group['p'].max():.2g}",
                 (group["p"] <= 0.001).sum(),
-                f"{group['p_published'].min():.2g} to {group['p_published'].max():.2g}",
-                f"{group['delta_p'].mean():.3f}",
+                shown(group["p_published"], lambda found: f"{found.min():.2g} to {found.max():.2g}"),
+                shown(group["delta_p"], lambda found: f"{found.mean():.3f}"),
                 f"{lost.mean():.2f} ({lost.min():.2f} to {lost.max():.2f})",
                 f"{group['lpips'].max():.4f}",
-                f"{group['psnr'].min():.1f}",
+                shown(group["psnr"], lambda found: f"{found.min():.1f}"),
             )
         )
     lines += ["", line("profile", "detector", "AUROC"), "|---|---|---|"]
@@ -59,17 +59,22 @@ def guilty(rows: pd.DataFrame) -> list[str]:
     return lines
 
 
+def shown(column: pd.Series[float], summary: Callable[[pd.Series[float]], str]) -> str:
+    """A dash where some rows were measured without this figure."""
+    return summary(column) if column.notna().all() else "-"
+
+
 def settings(command: str) -> str:
     """The profile, and what of it was changed, from a row's command."""
     profile, *changes = command.split()[1:]
-    shown = (change.rpartition(".")[2].replace("=", " ") for change in changes if not change.startswith("user."))
-    return ", ".join([profile, *shown])
+    changed = (change.rpartition(".")[2].replace("=", " ") for change in changes if not change.startswith("user."))
+    return ", ".join([profile, *changed])
 
 
 def removal(rows: pd.DataFrame) -> list[str]:
     """One model after each attack."""
     lines = [line("profile", "attack", "p", "delta_P", "BA"), "|---|---|---|---|---|"]
-    for row in rows[rows["access"].eq("probabilities")].to_dict("records"):
+    for row in rows[rows["access"].eq("probabilities")].sort_values(["profile", "attack"]).to_dict("records"):
         cells = (f"{row['p']:.2g}", f"{row['delta_p']:.3f}", f"{100 * row['ba']:.2f}")
         lines.append(line(row["profile"], row["attack"], *cells))
     return lines

@@ -39,6 +39,7 @@ IDLE_SECONDS = 20.0
 START_SECONDS = 30.0
 # Variables that differ from command to command and are read when they are used, not when a library is imported.
 VOLATILE = {"DVC_ROOT", "DVC_STAGE", "SSCL_PROGRESS_FILE", "PWD", "OLDPWD", "SHLVL", "_", "PYTEST_CURRENT_TEST"}
+IGNORED = ("AWS_", "PREFECT_")  # so do all variables that begin like this
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LARGEST = 1 << 22  # bytes of a request
 
@@ -67,7 +68,7 @@ def address(preload: str, environment: Mapping[str, str]) -> Path:
         "executable": sys.executable,
         "code": _code(),
         "preload": preload,
-        "environment": {name: value for name, value in environment.items() if name not in VOLATILE},
+        "environment": {name: value for name, value in environment.items() if not _volatile(name)},
         "affinity": sorted(os.sched_getaffinity(0)),
         "priority": os.getpriority(os.PRIO_PROCESS, 0),
         "limits": [resource.getrlimit(number) for number in range(resource.RLIMIT_NOFILE + 3)],
@@ -77,6 +78,10 @@ def address(preload: str, environment: Mapping[str, str]) -> Path:
     }
     name = hashlib.sha256(json.dumps(inherited, sort_keys=True).encode()).hexdigest()
     return folder / name[:16]  # a socket's path may have 107 bytes
+
+
+def _volatile(name: str) -> bool:
+    return name in VOLATILE or name.startswith(IGNORED)
 
 
 def _code() -> list[list[Any]]:

@@ -7,8 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -41,9 +42,20 @@ class Step:
         if self._watch and (elapsed - self._written > 0.5 or self.done >= self.total):
             self._written = elapsed
             state = {"label": self.label, "done": self.done, "total": self.total, "rate": rate, "unit": self.unit}
-            temporary = self._watch.with_suffix(".tmp")
-            temporary.write_text(json.dumps(state))
-            temporary.replace(self._watch)
+            _write(self._watch, state)
+
+
+def _write(watch: Path, state: dict[str, Any]) -> None:
+    temporary = watch.with_suffix(".tmp")
+    temporary.write_text(json.dumps(state))
+    temporary.replace(watch)
+
+
+def failed(message: str, bad_input: bool) -> None:
+    """Tell whoever watches why this command fails."""
+    if watched := os.environ.get(WATCH):
+        with suppress(OSError):
+            _write(Path(watched), {"error": message, "bad_input": bad_input})
 
 
 @contextmanager

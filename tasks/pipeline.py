@@ -1,6 +1,7 @@
-"""The only place that knows DVC's insides: is a stage current, what is its key, and reproduce it.
+"""The only place that knows DVC: is a stage current, what is its key, and reproduce it.
 
-DVC keeps the one cache; Prefect's task cache is keyed by DVC's own key, so both drivers agree on what is done.
+A stage's key is the library's own content key, so Prefect's task cache, DVC's and the library's agree on what is done.
+Of DVC, what it documents is used: ``dvc.lock``, ``dvc status --json`` and ``dvc repro``.
 """
 
 from __future__ import annotations
@@ -13,22 +14,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dvc.lock import LockError
-from dvc.repo import Repo, lock_repo
-from dvc.stage.cache import _get_stage_hash
+import yaml
 
 from sscl import forkserver
 from sscl.__main__ import PRELOAD
+from sscl.artifacts import STATE, digest, key_of, read_json, write_json
 from sscl.errors import InputError, SSCLError
+from sscl.params import load
 from sscl.progress import WATCH
+from sscl.runner import slot_of
+from sscl.stages.table import STAGES
+from tasks.results import OUT
 
+DVC = (sys.executable, "-m", "dvc")
 POLL_SECONDS = 1.0
-LOCK_SECONDS = 60.0
 
 
 class BusyError(SSCLError):
@@ -56,32 +60,76 @@ class Pipeline:
             )
 
     def key(self, name: str) -> str:
-        """Digest of the stage's command, dependencies and parameters as DVC would lock them now.
+        """The stage's content key: parameters, digests of its inputs, and its code, as they are now.
 
         Raises:
-            InputError: a dependency is missing: run the stages before it first.
+            InputError: an input is missing: run the stages before it first.
         """
-        with self._locked() as repo:
-            stage = repo.stage.load_one(str(self.root / "dvc.yaml"), name)
-            missing = [dep.def_path for dep in stage.deps if not dep.exists]
-            if missing:
-                raise InputError(f"{missing[0]}: missing, stage {name!r} needs it; run the stages before it first")
-            stage.save_deps()
-            digest: str = _get_stage_hash(stage)
-            return digest
+        return slot_of(STAGES[name], load(self.root / "params.yaml"), self.root / OUT).key
 
     def is_current(self, name: str) -> bool:
-        """Whether DVC would skip the stage: outputs unchanged; command, dependencies and parameters as locked."""
-        with self._locked() as repo:
-            stage = repo.stage.load_one(str(self.root / "dvc.yaml"), name)
-            return not stage.status()
+        """Whether DVC would skip the stage: its outputs are there, unchanged, and what ``dvc.lock`` has was made
+        from what is here now."""
+        with suppress(InputError):
+            now = self._state(name)
+            return now == self._noted(name) or self._agrees(name)
+        return False
+
+    def _state(self, name: str) -> dict[str, Any]:
+        """What decides whether the stage is current.
+
+        Raises:
+            InputError: an input, an output or DVC's entry is missing.
+        """
+        outputs = {path: digest(self.root / OUT / path) for path in STAGES[name].outputs.values()}
+        return {"key": self.key(name), "outputs": outputs, "locked": key_of(entry=self._locked(name))}
+
+    def _noted(self, name: str) -> dict[str, Any] | None:
+        """The state in which DVC last found the stage up to date."""
+        with suppress(InputError):
+            found: dict[str, Any] = read_json(self._note(name))
+            return found
+        return None
+
+    def _note(self, name: str) -> Path:
+        return self.root / OUT / STATE / "dvc" / f"{name}.json"
+
+    def _agrees(self, name: str) -> bool:
+        """Whether DVC finds the stage up to date, as after a ``dvc repro`` by hand; noted for every stage at once."""
+        given = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+        done = subprocess.run(
+            [*DVC, "status", "--json"], cwd=self.root, env=given, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            return False
+        changed = json.loads(done.stdout)
+        for stage in STAGES:
+            if stage not in changed:
+                with suppress(InputError):
+                    self._remember(stage)
+        return name not in changed
+
+    def _remember(self, name: str) -> None:
+        self._note(name).parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._note(name), self._state(name))
+
+    def _locked(self, name: str) -> dict[str, Any]:
+        """The stage's entry of ``dvc.lock``.
+
+        Raises:
+            InputError: there is none.
+        """
+        path = self.root / "dvc.lock"
+        try:
+            found: dict[str, Any] = yaml.load(path.read_bytes(), yaml.CSafeLoader)["stages"][name]
+        except (OSError, yaml.YAMLError, TypeError, KeyError):
+            raise InputError(f"{path}: says nothing about stage {name!r}; run it first") from None
+        return found
 
     def manifest(self, name: str) -> dict[str, Any]:
         """What the stage made, by path: content hash and size. Small and free of secrets."""
-        with self._locked() as repo:
-            stage = repo.stage.load_one(str(self.root / "dvc.yaml"), name)
-            outs = {o.def_path: {"md5": o.hash_info.value, "size": o.meta.size} for o in stage.outs}
-            return {"stage": name, "outs": outs}
+        outs = {out["path"]: {"md5": out["md5"], "size": out["size"]} for out in self._locked(name)["outs"]}
+        return {"stage": name, "outs": outs}
 
     def reproduce(self, name: str, timeout: float, on_progress: Callable[[dict[str, Any]], None] | None = None) -> str:
         """Have DVC bring the stage up to date (from its caches if it can); returns the last lines that were printed.
@@ -97,7 +145,7 @@ class Pipeline:
             log = Path(folder) / "log.txt"
             with log.open("wb") as file:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "dvc", "repro", "--single-item", name],
+                    [*DVC, "repro", "--single-item", name],
                     cwd=self.root,
                     env=self._environment(watch),
                     stdin=subprocess.DEVNULL,
@@ -112,24 +160,10 @@ class Pipeline:
                         os.killpg(process.pid, signal.SIGTERM)
                         process.wait(timeout=30)
             printed = log.read_text(errors="replace")
-        if process.returncode != 0:
-            raise _failure(name, printed)
+            if process.returncode != 0:
+                raise _failure(name, watch, printed)
+        self._remember(name)
         return "\n".join(printed.splitlines()[-5:])
-
-    @contextmanager
-    def _locked(self) -> Iterator[Repo]:
-        """DVC's repository with its lock held, which others hold for moments only."""
-        deadline = time.monotonic() + LOCK_SECONDS
-        while True:
-            with Repo(str(self.root)) as repo, ExitStack() as stack:
-                try:
-                    stack.enter_context(lock_repo(repo))
-                except LockError:
-                    if time.monotonic() > deadline:
-                        raise BusyError("DVC's lock is taken; is another run at work?") from None
-                    continue
-                yield repo
-                return
 
     def warm_up(self) -> None:
         """Begin to load what stages import, while something else is waited for."""
@@ -161,15 +195,18 @@ def _follow(
                 ) from None
         if on_progress and watch.is_file():
             text = watch.read_text()
-            if text != seen:
+            state = json.loads(text)
+            if text != seen and "error" not in state:
                 seen = text
-                on_progress(json.loads(text))
+                on_progress(state)
 
 
-def _failure(name: str, printed: str) -> SSCLError:
-    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+def _failure(name: str, watch: Path, printed: str) -> SSCLError:
+    """What the stage said itself; else what DVC said last."""
+    said = json.loads(watch.read_text()) if watch.is_file() else {}
+    if "error" in said:
+        return (InputError if said["bad_input"] else SSCLError)(f"{name}: {said['error']}")
     if re.search(r"is busy|Unable to acquire lock|is currently used", printed):
-        return BusyError(f"{name}: DVC is busy with another process")
-    message = next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "no output")
-    kind = InputError if "exited with 2" in printed else SSCLError
-    return kind(f"{name}: {message.removeprefix('error: ').removeprefix('ERROR: ')}")
+        return BusyError(f"{name}: DVC's lock is taken; is another run at work?")
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    return SSCLError(f"{name}: {lines[-1].removeprefix('ERROR: ') if lines else 'no output'}")

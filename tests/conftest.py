@@ -230,14 +230,18 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "copy"))
 
 
+SERVICES = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN", "TRIGGERS")
+BARE = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in SERVICES}  # a server without schedules
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[None]:
     """Prefect's server for the flows of this process's tests."""
     from prefect.testing.utilities import prefect_test_harness
 
     with pytest.MonkeyPatch.context() as patch:
-        for service in ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN", "TRIGGERS"):
-            patch.setenv(f"PREFECT_SERVER_SERVICES_{service}_ENABLED", "false")  # no test of this server needs them
+        for name, value in BARE.items():
+            patch.setenv(name, value)
         with prefect_test_harness(server_startup_timeout=120):
             yield
 

@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from sscl.cli import app
 from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
-from tests.conftest import EASY, ROOT, environment, free_port, shell
+from tests.conftest import BARE, EASY, ROOT, environment, free_port, shell
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 PROGRAMS = ("sscl", "python", "dvc", "make", "prefect", "git", "source", "export")
@@ -107,7 +107,7 @@ def servers(released: Path) -> Iterator[Servers]:
     """Prefect's server, an API with a guilty model behind it, and room for an S3 server that the README starts."""
     ports = Servers(free_port(), free_port(), free_port())
     given = environment(
-        PREFECT_HOME=str(released / "prefect"), PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1"
+        PREFECT_HOME=str(released / "prefect"), PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1", **BARE
     )
     given["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{given['PATH']}"
     suspect = ["python", "-m", "examples.suspect_server", "out/models/malicious/model.safetensors"]

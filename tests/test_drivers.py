@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo, lock_repo
 from prefect.client.orchestration import get_client
 
 from flows.audit import audit
@@ -149,10 +150,9 @@ def test_a_failing_stage_says_why(workspace: Path, server: None) -> None:
     protect(root=str(workspace))
 
 
-def test_a_taken_lock_is_worth_another_try(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.pipeline.LOCK_SECONDS", 0.1)
-    with Pipeline(workspace)._locked(), pytest.raises(BusyError, match="DVC's lock is taken"):
-        Pipeline(workspace).key("prepare")
+def test_a_taken_lock_is_worth_another_try(workspace: Path) -> None:
+    with Repo(str(workspace)) as repo, lock_repo(repo), pytest.raises(BusyError, match="DVC's lock is taken"):
+        Pipeline(workspace).reproduce("prepare", 60.0)
 
 
 def test_parameters_keep_their_comments_and_go_where_they_count(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -42,12 +43,13 @@ class NeuralCleanse(TriggerInversion):
     """The anomaly index of each class's smallest mask."""
 
     suspicious = SUSPICIOUS
+    steps: ClassVar[int] = 200  # for each class
 
     def score(self, model: Classifier, attacker: Attacker) -> np.ndarray:
-        return invert(model, attacker).anomaly
+        return invert(model, attacker, self.steps).anomaly
 
 
-def invert(model: Classifier, attacker: Attacker, steps: int = 200, weight: float = 8.0) -> Inversion:
+def invert(model: Classifier, attacker: Attacker, steps: int = NeuralCleanse.steps, weight: float = 8.0) -> Inversion:
     """Find a mask and pattern for every class on clean images by Adam.
 
     Args:

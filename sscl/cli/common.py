@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from sscl import progress
-from sscl.errors import SSCLError, printable
+from sscl.errors import InputError, SSCLError, printable
 
 out_console = Console(emoji=False)
 err_console = Console(stderr=True, soft_wrap=True, emoji=False)
@@ -51,6 +51,7 @@ def reporting(debug: bool) -> Iterator[None]:
         if debug:
             traceback.print_exc()
         err_console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        progress.failed(str(error), isinstance(error, InputError))
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         err_console.print("stopped; run the same command again to go on")
@@ -61,6 +62,7 @@ def reporting(debug: bool) -> Iterator[None]:
         err_console.print(
             f"[bold red]error:[/] {type(error).__name__}: {escape(str(error))} (--debug shows where)", highlight=False
         )
+        progress.failed(f"{type(error).__name__}: {error}", bad_input=False)
         raise typer.Exit(1) from None
 
 

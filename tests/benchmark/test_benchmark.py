@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from sscl.artifacts import digest
 from sscl.attacks import INVERSIONS, REMOVALS
+from sscl.attacks.neural_cleanse import NeuralCleanse
 from sscl.benchmark import tables
 from sscl.benchmark.measure import recall_at
 from sscl.benchmark.plan import NONE, STRANGER, Block, load_plan, registered
@@ -85,7 +86,8 @@ def test_a_cell_that_fails_does_not_stop_the_others(place: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_new_method_goes_through_everything_and_is_cached(place: Path) -> None:
+def test_a_new_method_goes_through_everything_and_is_cached(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NeuralCleanse, "steps", 20)
     before = json.loads(run(place, "--dry-run"))
     assert (before["cells"], before["cached"]) == (6, 0)
     rows = json.loads(run(place))
