@@ -12,6 +12,7 @@ lists them. It ends after ``IDLE_SECONDS`` without work. A caller that is killed
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import importlib
 import json
@@ -189,6 +190,8 @@ def serve(place: Path, preload: str) -> None:
             return  # another is there, or is starting
         environment = dict(os.environ)  # some libraries add to it
         importlib.import_module(preload)
+        gc.collect()
+        gc.freeze()  # what is loaded stays: a fork's garbage collector does not go through it, nor copy its pages
         if address(preload, environment) != place:
             raise RuntimeError("what was imported may be the code of before or of after a change")
         place.unlink(missing_ok=True)  # left by a server that was killed

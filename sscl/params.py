@@ -13,6 +13,7 @@ from sscl.errors import ConfigError
 from sscl.parsing import parse
 
 Raw = dict[str, Any]
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C: 20 times faster
 BESIDE = ("profile", "profiles", "release")  # keys of the file that no stage depends on
 
 
@@ -28,7 +29,7 @@ def default_params() -> Path:
 def read(path: Path) -> Raw:
     """The file as a mapping; raises ``ConfigError`` if it is missing, not YAML, or not a mapping."""
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.load(path.read_text(), LOADER)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; name one with --params, or run where params.yaml is") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -4,8 +4,10 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import lpips  # noqa: F401
+import pydantic  # noqa: F401 - typer imports it when it reads a command line
 import torchvision.models  # noqa: F401
 
+import sscl.cli
 import sscl.stages
 from sscl.attacks import REMOVALS
 from sscl.data.formats import FORMATS

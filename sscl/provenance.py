@@ -33,15 +33,13 @@ def modules_of(module: str) -> frozenset[Path]:
     A registry's package counts with all of its modules, because it finds its members by listing them.
     """
     seen: set[Path] = set()
-    waiting = _files(module)
+    waiting = list(_files(module))
     while waiting:
         path = waiting.pop()
         if path in seen:
             continue
         seen.add(path)
-        for name in _imports(path):
-            waiting += _files(name)
-        waiting += _discovered(path)
+        waiting += _needs(path)
     return frozenset(seen)
 
 
@@ -88,38 +86,29 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _files(name: str) -> list[Path]:
+@cache
+def _files(name: str) -> tuple[Path, ...]:
     """The file of a module of ours (or of the one that holds the name) and those of the packages above it."""
     parts = name.split(".")
     if parts[0] != "sscl":
-        return []
+        return ()
     stems = [PACKAGE.joinpath(*parts[1:end]) for end in range(2, len(parts) + 1)]
     candidates = [c for stem in stems for c in (stem.with_suffix(".py"), stem / "__init__.py")]
-    return [c for c in candidates if c.is_file()]
+    return tuple(c for c in candidates if c.is_file())
 
 
 @cache
-def _imports(path: Path) -> frozenset[str]:
+def _needs(path: Path) -> frozenset[Path]:
+    """Files of ours that a file imports, and those that a registry in it finds by listing its package."""
     names: set[str] = set()
+    found: set[Path] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(names)
-
-
-def _discovered(path: Path) -> list[Path]:
-    """Modules that a registry in this file finds by listing its package."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id == "Registry"
-            and len(node.args) == 2
-        ):
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) == "Registry" and len(node.args) == 2:
             package = ast.literal_eval(node.args[1])
-            found += sorted(PACKAGE.joinpath(*package.split(".")[1:]).glob("*.py"))
-    return found
+            found.update(PACKAGE.joinpath(*package.split(".")[1:]).glob("*.py"))
+    return frozenset(found.union(*(_files(name) for name in names)))

@@ -23,9 +23,9 @@ import yaml
 
 from sscl import forkserver
 from sscl.__main__ import PRELOAD
-from sscl.artifacts import STATE, digest, key_of, read_json, write_json
+from sscl.artifacts import STATE, Slot, digest, key_of, read_json, write_json
 from sscl.errors import InputError, SSCLError
-from sscl.params import load
+from sscl.params import LOADER, load
 from sscl.progress import WATCH
 from sscl.runner import slot_of
 from sscl.stages.table import STAGES
@@ -65,14 +65,20 @@ class Pipeline:
         Raises:
             InputError: an input is missing: run the stages before it first.
         """
-        return slot_of(STAGES[name], load(self.root / "params.yaml"), self.root / OUT).key
+        return self._slot(name).key
+
+    def _slot(self, name: str) -> Slot:
+        return slot_of(STAGES[name], load(self.root / "params.yaml"), self.root / OUT)
 
     def is_current(self, name: str) -> bool:
         """Whether DVC would skip the stage: its outputs are there, unchanged, and what ``dvc.lock`` has was made
         from what is here now."""
         with suppress(InputError):
             now = self._state(name)
-            return now == self._noted(name) or self._agrees(name)
+            if now == self._noted(name):
+                return True
+            made = self._slot(name).manifest() or {}
+            return made.get("key") == now["key"] and self._agrees(name)
         return False
 
     def _state(self, name: str) -> dict[str, Any]:
@@ -121,7 +127,7 @@ class Pipeline:
         """
         path = self.root / "dvc.lock"
         try:
-            found: dict[str, Any] = yaml.load(path.read_bytes(), yaml.CSafeLoader)["stages"][name]
+            found: dict[str, Any] = yaml.load(path.read_bytes(), LOADER)["stages"][name]
         except (OSError, yaml.YAMLError, TypeError, KeyError):
             raise InputError(f"{path}: says nothing about stage {name!r}; run it first") from None
         return found
