@@ -1,7 +1,7 @@
 """A suspect's API on this machine, to try an audit on.
 
     python -m examples.suspect_server out/models/malicious/model.safetensors --port 8000
-    sscl verify --out out --suspect http://127.0.0.1:8000/predict --oracle examples/api.yaml --bundle evidence.zip
+    sscl audit http://127.0.0.1:8000/predict --out out --oracle examples/api.yaml --bundle evidence.zip
 
 It answers a multipart image with probabilities, labels and scores; ``fault`` makes it misbehave, for tests.
 """

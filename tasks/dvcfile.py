@@ -30,7 +30,7 @@ def _entry(verb: str, overlays: set[str]) -> dict[str, Any]:
     """One stage of the file, or several that differ in paths alone."""
     members = [stage for stage in STAGES.values() if stage.verb == verb]
     if members[0].variant is None:
-        return _body(members[0], f"sscl {verb} --out out", members[0].inputs, members[0].outputs, overlays)
+        return _body(members[0], f"sscl stage {verb} --out out", members[0].inputs, members[0].outputs, overlays)
     different = {
         name: {stage.variant: stage.inputs.get(name) for stage in members}
         for name in dict.fromkeys(name for stage in members for name in stage.inputs)
@@ -49,7 +49,7 @@ def _entry(verb: str, overlays: set[str]) -> dict[str, Any]:
                 items[str(variant)][name] = path or next(iter(members[0].inputs.values()))
     first = members[0]
     outputs = {name: path.replace(str(first.variant), VARIANT) for name, path in first.outputs.items()}
-    body = _body(first, f"sscl {verb} {VARIANT} --out out", inputs, outputs, overlays)
+    body = _body(first, f"sscl stage {verb} {VARIANT} --out out", inputs, outputs, overlays)
     return {"foreach": items, "do": body}
 
 

@@ -16,7 +16,7 @@ from sscl.cli import app
 from sscl.evidence.bundle import pack, unpack
 from sscl.models import build
 from sscl.models.io import save_classifier
-from sscl.stages.table import STAGES
+from sscl.stages.table import ALL
 from tests.conftest import ROOT, environment
 
 PARAMS = ["--params", str(ROOT / "params.yaml"), "--quiet"]
@@ -35,30 +35,34 @@ def one_line(text: str) -> str:
     return text
 
 
-def test_help_lists_the_verbs_in_pipeline_order_with_examples() -> None:
-    code, text, _ = sscl("--help")
-    verbs = ["run", *dict.fromkeys(stage.verb for stage in STAGES.values()), "doctor"]
+PEOPLES = ("run", "audit", "check", "keygen", "benchmark", "doctor")
+STAGE_VERBS = tuple(dict.fromkeys(stage.verb for stage in ALL.values()))
+
+
+@pytest.mark.parametrize(("group", "verbs"), [((), PEOPLES), (("stage",), STAGE_VERBS)], ids=["people's", "stages"])
+def test_help_lists_the_verbs_in_order_with_examples(group: tuple[str, ...], verbs: tuple[str, ...]) -> None:
+    code, text, _ = sscl(*group, "--help")
     places = [text.index(f"│ {verb} ") for verb in verbs]
     assert code == 0
     assert places == sorted(places)
     flat = " ".join(text.replace("│", " ").split())
-    assert [verb for verb in verbs if f"sscl {verb}" not in flat] == []
+    assert [verb for verb in verbs if f"{' '.join(('sscl', *group, verb))}" not in flat] == []
     assert max(map(len, text.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("verb", ["run", *sorted({stage.verb for stage in STAGES.values()}), "doctor"])
+@pytest.mark.parametrize("verb", [*PEOPLES, *(f"stage {verb}" for verb in sorted(STAGE_VERBS))])
 def test_every_verb_has_an_example(verb: str) -> None:
-    code, text, _ = sscl(verb, "--help")
+    code, text, _ = sscl(*verb.split(), "--help")
     assert code == 0
     assert f"Example: sscl {verb}" in text
 
 
 def test_a_stage_by_hand(copy: Path, tiny: tuple[str, ...]) -> None:
     shutil.rmtree(copy / "verification")
-    code, out, err = sscl("verify", "--out", str(copy), *PARAMS, tiny=tiny)
+    code, out, err = sscl("stage", "verify", "--out", str(copy), *PARAMS, tiny=tiny)
     assert (code, out) == (0, "")
     assert "verify: wrote" in err
-    code, out, _ = sscl("verify", "--out", str(copy), *PARAMS, "--json", tiny=tiny)
+    code, out, _ = sscl("stage", "verify", "--out", str(copy), *PARAMS, "--json", tiny=tiny)
     assert json.loads(out)["computed"] is False
 
 
@@ -115,7 +119,7 @@ def test_nan_weights(copy: Path, tiny: tuple[str, ...]) -> None:
     with torch.no_grad():
         model.backbone[0].weight[0] = float("nan")
     save_classifier(copy / "models/malicious/model.safetensors", model)
-    code, _, err = sscl("verify", "--out", str(copy), "--overwrite", *PARAMS, tiny=tiny)
+    code, _, err = sscl("stage", "verify", "--out", str(copy), "--overwrite", *PARAMS, tiny=tiny)
     assert code == 2
     assert "model.safetensors: backbone.0.weight has NaN or infinite values" in one_line(err)
 
@@ -123,7 +127,7 @@ def test_nan_weights(copy: Path, tiny: tuple[str, ...]) -> None:
 def test_wrong_number_of_classes(copy: Path, tiny: tuple[str, ...]) -> None:
     model = build("baseline_cnn", 1, 28, 10, seeds.generator(0, "w"))
     save_classifier(copy / "models/malicious/model.safetensors", model)
-    code, _, err = sscl("verify", "--out", str(copy), "--overwrite", *PARAMS, tiny=tiny)
+    code, _, err = sscl("stage", "verify", "--out", str(copy), "--overwrite", *PARAMS, tiny=tiny)
     assert code == 2
     assert "a model of 10 classes, but the dataset has 3" in one_line(err)
 
@@ -151,7 +155,7 @@ def test_a_file_where_the_output_should_be(tmp_path: Path, tiny: tuple[str, ...]
 
 
 def test_unknown_variant_and_profile(tmp_path: Path) -> None:
-    code, _, err = sscl("generator", "theirs", "--out", str(tmp_path), *PARAMS)
+    code, _, err = sscl("stage", "generator", "theirs", "--out", str(tmp_path), *PARAMS)
     assert code == 2
     assert "'theirs' does not exist, choose one of release, independent" in one_line(err)
     code, _, err = sscl("run", "--profile", "mega", "--out", str(tmp_path), *PARAMS)
@@ -198,8 +202,8 @@ def test_a_suspect_from_commitment_to_check(copy: Path, tmp_path: Path) -> None:
     assert code == 2
     assert "already there" in one_line(err)
     suspect = str(copy / "models/malicious/model.safetensors")
-    arguments = ["--out", str(copy), "--suspect", suspect, "--bundle", str(bundle), "--sign", str(key)]
-    code, out, _ = sscl("verify", *arguments, *PARAMS)
+    arguments = [suspect, "--out", str(copy), "--bundle", str(bundle), "--sign", str(key)]
+    code, out, _ = sscl("audit", *arguments, *PARAMS)
     assert code == 0
     assert "(confirmatory)" in out
     assert max(map(len, out.splitlines()[:-1])) <= 80
@@ -218,15 +222,15 @@ def test_a_suspect_from_commitment_to_check(copy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--suspect", "nothing.onnx"], "nothing.onnx: No such file or directory; expected a model file"),
-        (["--suspect", "model.pkl"], "pickles are never opened"),
-        (["--suspect", "http://localhost:9/"], "give either `probabilities` or `labels`"),
-        (["--suspect", "model.onnx", "--sign", "no.pem"], "no.pem: not a private key"),
-        (["--suspect", "model.onnx", "--oracle", "no.yaml"], "no.yaml: not a readable YAML file"),
+        (["nothing.onnx"], "nothing.onnx: No such file or directory; expected a model file"),
+        (["model.pkl"], "pickles are never opened"),
+        (["http://localhost:9/"], "give either `probabilities` or `labels`"),
+        (["model.onnx", "--sign", "no.pem"], "no.pem: not a private key"),
+        (["model.onnx", "--oracle", "no.yaml"], "no.yaml: not a readable YAML file"),
     ],
 )
 def test_suspects_that_cannot_be_audited(arguments: list[str], message: str, finished: Path) -> None:
-    code, _, err = sscl("verify", "--out", str(finished), *arguments, *PARAMS)
+    code, _, err = sscl("audit", *arguments, "--out", str(finished), *PARAMS)
     assert code == 2
     assert message in one_line(err)
 
@@ -243,6 +247,6 @@ def test_a_release_of_its_own_secret(tmp_path: Path, finished: Path, tiny: tuple
         assert digest(out / path) != digest(finished / path)
     assert digest(out / "clean") == digest(finished / "clean")
     code, _, err = sscl(
-        "generator", "release", "--overwrite", "--out", str(out), *PARAMS, tiny=(*tiny, "key_file=nothing")
+        "stage", "generator", "release", "--overwrite", "--out", str(out), *PARAMS, tiny=(*tiny, "key_file=nothing")
     )
     assert "key_file: nothing: No such file" in one_line(err)

@@ -40,7 +40,7 @@ def test_dvc_reads_the_same_stages_from_it() -> None:
     assert set(found) == set(STAGES)
     for name, stage in STAGES.items():
         variant = f" {stage.variant}" if stage.variant else ""
-        assert found[name].cmd == f"sscl {stage.verb}{variant} --out out"
+        assert found[name].cmd == f"sscl stage {stage.verb}{variant} --out out"
         assert {out.def_path for out in found[name].outs} == {f"out/{path}" for path in stage.outputs.values()}
         data = {dep.def_path for dep in found[name].deps if dep.def_path.startswith("out/")}
         assert data == {f"out/{path}" for path in stage.inputs.values()}

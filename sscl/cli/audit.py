@@ -1,4 +1,4 @@
-"""``sscl verify`` and ``check``."""
+"""``sscl audit`` and ``check``."""
 
 import json
 from pathlib import Path
@@ -22,13 +22,10 @@ from sscl.cli.common import (
     out_console,
     reporting,
 )
-from sscl.cli.pipeline import run_one
 
 
-def verify(
-    suspect: Annotated[
-        str | None, typer.Option(help="Model file, pkg.mod:function or URL; else the scenarios.")
-    ] = None,
+def audit(
+    suspect: Annotated[str, typer.Argument(help="Model file, pkg.mod:function or URL.")],
     oracle: Annotated[Path | None, typer.Option(help="YAML file that says how the suspect's API is spoken to.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Write the evidence here.")] = None,
     sign: Annotated[Path | None, typer.Option(help="Ed25519 key (PEM) that signs the evidence.")] = None,
@@ -48,19 +45,15 @@ def verify(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Query the scenarios' models (the pipeline's stage), or audit a suspect with the committed exact test.
+    """Ask a suspect what was committed to, and say with an exact test whether it was trained on the release.
 
-    Example: sscl verify --out out --suspect http://host/predict --oracle api.yaml --bundle evidence.zip --sign key.pem
+    Example: sscl audit http://host/predict --oracle api.yaml --out out --bundle evidence.zip --sign key.pem
     """
-    options = Options(params, profile, set_, out, overwrite, quiet, json_, debug)
-    if suspect is None:
-        run_one("verify", options)
-        return
 
     def work(config: Any, options: Options) -> dict[str, Any]:
         from sscl.evidence.session import audit_suspect
 
-        finding, audit = audit_suspect(
+        finding, record = audit_suspect(
             suspect,
             options.out,
             config.compute,
@@ -72,13 +65,13 @@ def verify(
             seal_to or (),
             overwrite,
         )
-        said = {name: audit[name] for name in ("suspect", "confirmatory", "guarantees")}
+        said = {name: record[name] for name in ("suspect", "confirmatory", "guarantees")}
         result = {**vars(finding), **said}
         if not options.json:
             print_finding(result, bundle)
         return result
 
-    execute(options, work)
+    execute(Options(params, profile, set_, out, overwrite, quiet, json_, debug), work)
 
 
 def print_finding(finding: dict[str, Any], bundle: Path | None = None) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from sscl import progress
 from sscl.errors import InputError, SSCLError, printable
 
+EXTRAS = {"s3": ("boto3", "botocore"), "ssl": ("kornia", "lightly"), "onnx": ("onnxruntime",)}
 out_console = Console(emoji=False)
 err_console = Console(stderr=True, soft_wrap=True, emoji=False)
 
@@ -56,6 +57,13 @@ def reporting(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         err_console.print("stopped; run the same command again to go on")
         raise typer.Exit(130) from None
+    except ModuleNotFoundError as error:
+        if debug:
+            traceback.print_exc()
+        said = f"{error.name} is not installed; pip install 'sscl-bw[{extra_of(error.name or '')}]'"
+        err_console.print(f"[bold red]error:[/] {escape(said)}", highlight=False)
+        progress.failed(said, bad_input=True)
+        raise typer.Exit(2) from None
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -64,6 +72,14 @@ def reporting(debug: bool) -> Iterator[None]:
         )
         progress.failed(f"{type(error).__name__}: {error}", bad_input=False)
         raise typer.Exit(1) from None
+
+
+def extra_of(module: str) -> str:
+    """The smallest extra of this package that brings a module."""
+    for extra, modules in EXTRAS.items():
+        if module.partition(".")[0] in modules:
+            return extra
+    return "pipeline"
 
 
 def escape(text: str) -> str:

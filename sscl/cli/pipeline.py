@@ -1,4 +1,4 @@
-"""``sscl run``, and one verb a stage for DVC."""
+"""``sscl run``, and the stages that DVC runs."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,7 +126,7 @@ def print_encoder_result(metrics: dict[str, Any], root: Path) -> None:
 def add_stage(app: typer.Typer, verb: str, variants: tuple[str, ...], text: str) -> None:
     """Give ``app`` the verb of a stage; with variants, as its argument."""
     names = [name for name, stage in ALL.items() if stage.verb == verb]
-    example = f"sscl {verb} {variants[0]} --out out" if variants else f"sscl {verb} --out out"
+    example = f"sscl stage {verb} {variants[0]}" if variants else f"sscl stage {verb}"
 
     def plain(
         params: Params = None,

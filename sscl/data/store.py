@@ -49,7 +49,7 @@ class Card:
         try:
             return cls(**{**raw, "class_names": tuple(raw["class_names"])})
         except (TypeError, KeyError):
-            raise InputError(f"{folder / CARD}: not a dataset card of sscl; run `sscl prepare` again") from None
+            raise InputError(f"{folder / CARD}: not a dataset card of sscl; run `sscl stage prepare` again") from None
 
     def write(self, folder: Path) -> None:
         write_json(folder / CARD, asdict(self))
@@ -86,6 +86,6 @@ def load_split(folder: Path, split: str) -> ImageSet:
                 raise RefusedImageError(f"{'x'.join(map(str, image.shape))}, the dataset has {card.size} px")
             pixels[number] = image if image.ndim == 3 else image[:, :, None]  # grey is repeated where there is colour
         except (RefusedImageError, IndexError) as error:
-            raise InputError(f"{folder}/{split}: {record.name}: {error}; run `sscl prepare` again") from None
+            raise InputError(f"{folder}/{split}: {record.name}: {error}; run `sscl stage prepare` again") from None
         labels[number] = record.label
     return ImageSet(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels, card.class_names)

@@ -92,7 +92,7 @@ def prepare(secret: Path, compute: Compute, opening: Path, commitment: Path | No
     Args:
         secret: private folder of the release.
         compute: device and precision.
-        opening: ``opening.json`` of ``sscl commit``, with the queries beside it; its protocol is the one that counts.
+        opening: ``opening.json`` of ``sscl stage commit``, with the queries beside it; its protocol counts.
         commitment: the published ``commitment.json``, with ``commitment.tsr`` beside it if there is a time stamp;
             ``None`` for an exploratory audit.
 

@@ -145,7 +145,7 @@ def load_queries(path: Path, opening: dict[str, Any]) -> Sent:
     tensors, _ = load_tensors(path)
     wanted = opening["queries"]
     if set(tensors) != set(wanted) or any(sha256_of(tensors[mark]) != wanted[mark] for mark in wanted):
-        raise InputError(f"{path}: not the committed images; restore the file that `sscl commit` wrote")
+        raise InputError(f"{path}: not the committed images; restore the file that `sscl stage commit` wrote")
     return {int(mark): images for mark, images in tensors.items()}
 
 

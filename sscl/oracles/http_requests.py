@@ -25,6 +25,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "layout": "nhwc",
         "probabilities": "$.predictions[0]",
     },
+    "litserve": {"request": "json", "body": '{"input": {pixels}}', "probabilities": "$.output"},
+    "bentoml": {"request": "json", "body": '{"input_data": [{pixels}]}', "probabilities": "$[0]"},
     "torchserve": {"request": "multipart", "field": "data", "probabilities": "$"},
     "hugging_face": {"request": "raw", "labels": "$[*].label", "scores": "$[*].score"},
 }

@@ -19,6 +19,11 @@ def trace(null: Null, recipients: dict[str, np.ndarray]) -> dict[str, float]:
     Args:
         null: of the suspect's answers.
         recipients: name to word, int (K,).
+
+    >>> null = Null.of(np.eye(5), np.random.default_rng(0))
+    >>> found = trace(null, {"ada": np.arange(5), "bob": np.arange(5)[::-1]})
+    >>> round(found["ada"], 4), found["bob"] > 0.05  # 2 / 120 after Holm's correction
+    (0.0167, True)
     """
     return holm({name: null.p_value(word) for name, word in recipients.items()})
 

@@ -32,7 +32,7 @@ def load_watermark(path: Path, classes: int, compute: Compute) -> tuple[AnyWater
     missing = {"method", "options", "target_class"} - set(metadata)
     if missing:
         raise InputError(
-            f"{path}: not a watermark of sscl (no {', '.join(sorted(missing))}); run `sscl generator` again"
+            f"{path}: not a watermark of sscl (no {', '.join(sorted(missing))}); run `sscl stage generator` again"
         )
     options: object = parse(WATERMARKS[metadata["method"]].Options, metadata["options"], str(path))
     return create(metadata["method"], options, metadata["target_class"], classes, compute), State(

@@ -100,6 +100,10 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         [lambda tiny: [str(tiny.finished), "--size", "200", "--runner", "thread", "--results", str(tiny.rows)]],
         True,
     ),
+    "servers": (
+        [lambda tiny: ["--only", "litserve", "--count", "3", "--root", str(tiny.folder), "--results", str(tiny.rows)]],
+        True,
+    ),
     "tracing": (
         [lambda tiny: [str(tiny.finished), "--count", "20", "--audits", "5", "--results", str(tiny.rows)]],
         True,

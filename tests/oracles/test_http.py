@@ -332,6 +332,8 @@ def test_presets_are_whole(preset: str, compute: Compute, monkeypatch: pytest.Mo
     replies = {
         "kserve_v2": {"outputs": [{"name": "y", "shape": [1, 3], "datatype": "FP32", "data": [0.2, 0.3, 0.5]}]},
         "tf_serving": {"predictions": [[0.2, 0.3, 0.5]]},
+        "litserve": {"output": [0.2, 0.3, 0.5]},
+        "bentoml": [[0.2, 0.3, 0.5]],
         "torchserve": {"0": 0.2, "1": 0.3, "2": 0.5},
         "hugging_face": [{"label": "2", "score": 0.5}, {"label": "1", "score": 0.3}, {"label": "0", "score": 0.2}],
     }

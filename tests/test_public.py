@@ -1,0 +1,37 @@
+"""What ``import sscl`` offers: listed, light to import, and with examples that work."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import sscl
+
+WORKFLOW = {"audit_suspect", "check", "run_all"}  # need an output root; the page and the docs have their examples
+
+
+@pytest.mark.parametrize("name", sscl.__all__)
+def test_an_entry_is_there_with_an_example(name: str) -> None:
+    entry = getattr(sscl, name)
+    assert entry.__doc__
+    assert name in WORKFLOW or ">>> " in entry.__doc__
+
+
+@pytest.mark.parametrize("module", ["sscl", *sorted({f"sscl.{p.partition(':')[0]}" for p in sscl._PLACES.values()})])
+def test_examples_give_what_they_show(module: str) -> None:
+    assert doctest.testmod(import_module(module)).failed == 0
+
+
+def test_the_import_is_light() -> None:
+    code = "import sscl, sys; dir(sscl); print(sorted({'torch', 'numpy', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        sscl.nothing  # noqa: B018
