@@ -74,7 +74,7 @@ STAND_INS = {
     "--rev v1.0.0": "--rev v1.0.0 -o consumed",
 }
 RUN_BY_CI = {("README.md", 0)}  # make demo, make test
-WALK_THROUGH = ("README.md", 2)
+WALK_THROUGH = ("docs/release.md", 0)
 ALSO = {  # what another clone sees of the release of the walk-through
     WALK_THROUGH: """
 mkdir stranger; cp -r .venv params.yaml stranger; cd stranger
