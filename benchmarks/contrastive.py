@@ -25,6 +25,7 @@ from torch import Tensor
 from benchmarks.ownership import Root, Sets, study_of, write
 from sscl import seeds
 from sscl.artifacts import load_tensors
+from sscl.audit.commitment import Case, reference_effects
 from sscl.audit.protocol import Record, ask
 from sscl.audit.trial import References
 from sscl.audit.verdict import decide
@@ -33,20 +34,19 @@ from sscl.config import DataConfig, TrainConfig
 from sscl.data.store import load_split
 from sscl.encoders.imprint import Code, imprint
 from sscl.encoders.removals import REMOVALS, Thief
-from sscl.evidence.commitment import Case, reference_effects
 from sscl.keystream import Keystream
+from sscl.layout import INDICES
 from sscl.learning import LEARNERS
 from sscl.learning.downstream import Downstream, downstream
 from sscl.learning.neighbours import knn_accuracy
 from sscl.learning.train import train_encoder
 from sscl.models import Classifier
 from sscl.models.io import save_classifier
-from sscl.oracles import Context
-from sscl.oracles.classifier import InMemory, Options
-from sscl.ownership import words
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
-from sscl.stages.names import INDICES
+from sscl.statistics import words
+from sscl.suspects import Context
+from sscl.suspects.classifier import InMemory, Options
 from sscl.train import benign_accuracy
 from sscl.types import ImageSet
 from sscl.watermarks.base import FitContext

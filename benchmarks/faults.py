@@ -34,6 +34,7 @@ import typer
 
 from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.errors import SSCLError
+from sscl.layout import METRICS, PACKED, WATERMARK
 from sscl.params import load
 from sscl.provenance import machine
 from sscl.release import objects, reader
@@ -42,7 +43,6 @@ from sscl.release.create import create
 from sscl.release.errors import TakenError
 from sscl.release.gate import figures
 from sscl.release.objects import Objects
-from sscl.release.places import METRICS, PACKED, SECRET
 from sscl.release.sealed import new_identity
 from sscl.runner import run_all
 from tests.conftest import EASY, TINY, mounted, shapes, store
@@ -201,7 +201,7 @@ def killed_release(seed: int, place: Place, upstream: str) -> bool:
         subprocess.run(command, stdout=file, stderr=file, check=True)
     secrets = [
         tensor.numpy().tobytes()
-        for path in (root / SECRET).glob("*.safetensors")
+        for path in (root / WATERMARK).glob("*.safetensors")
         for tensor in load_tensors(path)[0].values()
         if tensor.numel() > 4
     ]

@@ -36,18 +36,19 @@ from sscl.attacks import DETECTORS, REMOVALS, Attacker
 from sscl.attacks.robust_training import AdversarialTraining
 from sscl.audit.trial import Trial, null_of
 from sscl.audit.verdict import decide
-from sscl.benchmark.measure import detector_scores, suspect_scores
+from sscl.benchmark.measure import suspect_scores
 from sscl.benchmark.plan import NONE
 from sscl.benchmark.run import Bench
 from sscl.benchmark.study import Study
 from sscl.config import TrainConfig
 from sscl.data.store import load_split
+from sscl.detection import detector_scores
+from sscl.layout import INDICES
 from sscl.models import Classifier
 from sscl.models.io import save_classifier
-from sscl.ownership import words
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
-from sscl.stages.names import INDICES
+from sscl.statistics import words
 from sscl.train import train_classifier
 from sscl.types import ImageSet
 from sscl.watermarks.ownership_code import with_word

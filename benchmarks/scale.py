@@ -31,8 +31,8 @@ from sscl.artifacts import read_json, write_json
 from sscl.data.base import Record
 from sscl.data.codec import encode_png
 from sscl.data.store import Card, load_split, writing
+from sscl.layout import CLEAN, COMMITTED, METRICS, OPENED, REHEARSAL, RELEASED, WATERMARK
 from sscl.provenance import machine
-from sscl.release.places import CLEAN, COMMITTED, METRICS, OPENED, REHEARSAL, RELEASED, SECRET
 from sscl.release.sealed import new_identity
 
 RESULTS = Path("docs/results/scale.json")
@@ -44,7 +44,7 @@ WORKERS = 2
 def checkout(demo: Path, images: int, place: str | None, folder: Path) -> Path:
     """A folder in which ``demo`` was the pipeline's run on a sample of a dataset with ``images`` training images."""
     root = folder / "checkout"
-    for part in (CLEAN, RELEASED, REHEARSAL, SECRET, COMMITTED, OPENED):
+    for part in (CLEAN, RELEASED, REHEARSAL, WATERMARK, COMMITTED, OPENED):
         shutil.copytree(demo / part, root / "out" / part)
     (folder / "release.key").write_bytes(os.urandom(32))
     metrics = read_json(demo / METRICS)

@@ -7,7 +7,7 @@ Each server answers for the same small function of the image. It is started from
 environment of its own under ``--root`` unless the package is installed here, and asked with its preset. Rows go to
 ``docs/results/servers.json``. TorchServe needs Java, and TensorFlow Serving and Hugging Face's server are not on PyPI:
 ``tf_serving`` is tried on KServe's version of that protocol, and the replies of the other two are the documented ones
-(``tests/oracles/test_http.py``).
+(``tests/suspects/test_http.py``).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ import typer
 from sscl.artifacts import write_json
 from sscl.compute import Compute
 from sscl.config import ComputeConfig
-from sscl.oracles import Context, open_oracle
 from sscl.provenance import machine
+from sscl.suspects import Context, open_oracle
 
 RESULTS, ROOT = Path("docs/results/servers.json"), Path("runs/servers")
 NAMES = ("0", "1", "2")

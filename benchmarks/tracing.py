@@ -18,20 +18,19 @@ import typer
 
 from sscl import seeds
 from sscl.artifacts import read_json, write_json
+from sscl.audit.commitment import copy_for, draw_word
+from sscl.audit.examine import prepare
 from sscl.compute import Compute
 from sscl.data.store import Card, load_split
-from sscl.evidence.audit import prepare
-from sscl.evidence.commitment import copy_for, draw_word
+from sscl.layout import CLEAN, COMMITMENT, COMMITTED, METRICS, MODEL, OPENED, OPENING, RELEASED, WATERMARK
 from sscl.models.io import save_classifier
-from sscl.oracles import Context, open_oracle
-from sscl.ownership import words
-from sscl.ownership.exact import Null
-from sscl.ownership.tracing import trace
 from sscl.params import build
 from sscl.provenance import machine
 from sscl.release import recipients
-from sscl.release.places import CLEAN, COMMITTED, METRICS, OPENED, RELEASED, SECRET
-from sscl.stages.names import COMMITMENT, MODEL, OPENING
+from sscl.statistics import words
+from sscl.statistics.exact import Null
+from sscl.statistics.tracing import trace
+from sscl.suspects import Context, open_oracle
 from sscl.train import train_classifier
 from sscl.types import ImageSet
 
@@ -55,7 +54,7 @@ def main(
     both = ImageSet(images, labels, names_of(root))
     suspects = {GUILTY: sets[GUILTY], f"{GUILTY} and {ACCOMPLICE}, merged": both}
     key = seeds.secret(config.seed, config.key_file)
-    case = prepare(root / SECRET, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
+    case = prepare(root / WATERMARK, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
     names = [f"licensee-{number:04d}" for number in range(1, count + 1)]
     words_of = {name: draw_word(copy_for(case.opening, name, key), None) for name in names}
     rows: list[dict[str, Any]] = []

@@ -21,7 +21,7 @@ from sscl.compute import Compute
 from sscl.config import ComputeConfig
 from sscl.data.codec import RefusedImageError, decode
 from sscl.models.io import load_classifier
-from sscl.oracles import Context, open_oracle
+from sscl.suspects import Context, open_oracle
 
 Predict = Callable[[np.ndarray], np.ndarray]
 Fault = Callable[[int, dict[str, Any]], Response | dict[str, Any] | None]

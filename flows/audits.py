@@ -11,13 +11,10 @@ from prefect import flow
 
 from sscl.artifacts import key_of, read_json
 from sscl.cli.common import Debug, reporting
-from sscl.ownership.correction import holm
-from sscl.release.places import COMMITTED
-from sscl.stages.names import COMMITMENT
+from sscl.layout import AUDITS, COMMITMENT, COMMITTED
+from sscl.statistics.correction import holm
 from tasks.audit import UnansweredError, announce_verdict, read_suspects, run_audit
 from tasks.results import OUT
-
-AUDITS = "private/audits"
 
 
 @flow(name="audits", validate_parameters=True)

@@ -7,8 +7,8 @@ The whole pipeline from Python, as ``sscl run``, ``sscl audit`` and ``sscl check
 
     config = sscl.load_config(profile="demo")
     sscl.run_all(config, Path("runs/first"))
-    finding, record = sscl.audit_suspect("model.onnx", Path("runs/first"), config.compute, bundle=Path("evidence.zip"))
-    assert sscl.check(Path("evidence.zip")) == []
+    finding, record = sscl.audit_suspect("model.onnx", Path("runs/first"), config.compute, bundle=Path("audit.zip"))
+    assert sscl.check(Path("audit.zip")) == []
 
 The test by itself, from a model's answers to images without a mark and under each mark:
 
@@ -33,15 +33,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sscl.evidence.check import check
-    from sscl.evidence.session import audit_suspect
-    from sscl.ownership.effects import attractions, effects, less_reference
-    from sscl.ownership.exact import p_value
-    from sscl.ownership.tracing import trace
-    from sscl.ownership.words import floor as smallest_p
-    from sscl.ownership.words import marks_needed
+    from sscl.audit.check import check
+    from sscl.audit.session import audit_suspect
     from sscl.params import load as load_config
     from sscl.runner import run_all
+    from sscl.statistics.effects import attractions, effects, less_reference
+    from sscl.statistics.exact import p_value
+    from sscl.statistics.tracing import trace
+    from sscl.statistics.words import floor as smallest_p
+    from sscl.statistics.words import marks_needed
     from sscl.types import ImageSet, Responses
 
 __version__ = "0.1.0"
@@ -63,17 +63,17 @@ __all__ = [
 _PLACES = {
     "ImageSet": "types:ImageSet",
     "Responses": "types:Responses",
-    "attractions": "ownership.effects:attractions",
-    "audit_suspect": "evidence.session:audit_suspect",
-    "check": "evidence.check:check",
-    "effects": "ownership.effects:effects",
-    "less_reference": "ownership.effects:less_reference",
+    "attractions": "statistics.effects:attractions",
+    "audit_suspect": "audit.session:audit_suspect",
+    "check": "audit.check:check",
+    "effects": "statistics.effects:effects",
+    "less_reference": "statistics.effects:less_reference",
     "load_config": "params:load",
-    "marks_needed": "ownership.words:marks_needed",
-    "p_value": "ownership.exact:p_value",
+    "marks_needed": "statistics.words:marks_needed",
+    "p_value": "statistics.exact:p_value",
     "run_all": "runner:run_all",
-    "smallest_p": "ownership.words:floor",
-    "trace": "ownership.tracing:trace",
+    "smallest_p": "statistics.words:floor",
+    "trace": "statistics.tracing:trace",
 }
 
 

@@ -15,13 +15,13 @@ from sscl.data.sources import SOURCES
 from sscl.encoders.removals import REMOVALS as ENCODER_REMOVALS
 from sscl.learning import LEARNERS
 from sscl.models.base import CLASSIFIERS
-from sscl.oracles import ORACLES
-from sscl.ownership.effects import STATISTICS
-from sscl.ownership.marks import FAMILIES
 from sscl.provenance import code_digest
 from sscl.stages.table import ALL
-from sscl.verify import TESTS
+from sscl.statistics.effects import STATISTICS
+from sscl.statistics.paired import TESTS
+from sscl.suspects import ORACLES
 from sscl.watermarks import WATERMARKS
+from sscl.watermarks.marks import FAMILIES
 
 for _module in iter_modules(sscl.stages.__path__):
     import_module(f"sscl.stages.{_module.name}")

@@ -11,8 +11,8 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
+from sscl.audit.session import audit_suspect
 from sscl.errors import InputError, SSCLError
-from sscl.evidence.session import audit_suspect
 from sscl.params import load
 from tasks.results import OUT
 from tasks.retries import PATIENT

@@ -7,12 +7,13 @@ from typing import Any
 
 import yaml
 
+from sscl.layout import COMMITTED, PACKED
 from sscl.params import read
 from sscl.provenance import PACKAGE, modules_of
 from sscl.stages.table import ABOUT, STAGES, Stage
 
 HEAD = "# Generated from sscl/stages/table.py by `make pipeline`; what is after `plots:` is written by hand.\n"
-PUBLIC = {"public/commitment", "public/package"}  # outputs that strangers may see
+PUBLIC = {COMMITTED, PACKED}  # outputs that strangers may see
 KINDS = {"metrics": "metrics", "plots": "plots"}  # names of outputs that DVC has sections of their own for
 VARIANT = "${item.variant}"
 

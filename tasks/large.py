@@ -12,13 +12,13 @@ from prefect import task, unmapped
 from sscl.artifacts import read_json
 from sscl.config import Config
 from sscl.errors import InputError
+from sscl.layout import METRICS
 from sscl.package.files import File
 from sscl.params import build
 from sscl.release import large
 from sscl.release.config import load_release
 from sscl.release.create import passed, send
 from sscl.release.objects import Objects
-from sscl.release.places import METRICS
 from tasks.release import show_gate
 from tasks.results import OUT
 from tasks.retries import PATIENT

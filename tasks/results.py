@@ -9,9 +9,9 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from sscl.artifacts import read_json
+from sscl.layout import GRID
 from sscl.report.figures import data_uri
 from sscl.report.tables import scenario_rows
-from sscl.stages.names import GRID
 from sscl.stages.table import STAGES
 
 OUT = "out"

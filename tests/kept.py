@@ -12,8 +12,7 @@ from pathlib import Path
 from prefect.settings import get_current_settings
 
 from sscl.artifacts import load_tensors
-from sscl.release.places import OPENED, SECRET
-from sscl.stages.names import OPENING
+from sscl.layout import OPENED, OPENING, WATERMARK
 
 LONGEST = 240  # bytes of a tensor that are searched for
 
@@ -37,7 +36,7 @@ def forms(content: bytes) -> Iterator[str]:
 
 def secrets_of(root: Path) -> Iterator[str]:
     """Key, generator and marked images of the release under an output root, and what opens its commitment."""
-    for path in (root / SECRET).glob("*.safetensors"):
+    for path in (root / WATERMARK).glob("*.safetensors"):
         for tensor in load_tensors(path)[0].values():
             if tensor.numel() > 4 and tensor.any():
                 yield from forms(tensor.numpy().tobytes()[:LONGEST])

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from sscl import seeds
 from sscl.artifacts import digest
+from sscl.audit.bundle import pack, unpack
 from sscl.cli import app
-from sscl.evidence.bundle import pack, unpack
 from sscl.models import build
 from sscl.models.io import save_classifier
 from sscl.stages.table import ALL

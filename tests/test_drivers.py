@@ -21,8 +21,8 @@ from flows.protect import STAGES as PROTECT
 from flows.protect import protect
 from flows.release import release
 from sscl.artifacts import digest
+from sscl.audit.check import check
 from sscl.errors import ConfigError, InputError
-from sscl.evidence.check import check
 from sscl.package.pack import files_of
 from sscl.release import reader
 from sscl.release.config import load_release

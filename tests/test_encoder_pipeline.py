@@ -10,9 +10,9 @@ import yaml
 
 from flows.encoder import encoder
 from sscl.artifacts import digest, load_tensors, read_json
+from sscl.audit.check import check
+from sscl.audit.session import audit_suspect
 from sscl.config import Config
-from sscl.evidence.check import check
-from sscl.evidence.session import audit_suspect
 from sscl.params import load
 from sscl.runner import run_all
 from sscl.stages.table import DOWNSTREAM, ENCODER, STAGES

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sscl.artifacts import read_json
+from sscl.audit.check import check
 from sscl.data.sources.known import local
-from sscl.evidence.check import check
 from sscl.params import load
 from sscl.runner import run_all
 from tests.conftest import ROOT, SHARED

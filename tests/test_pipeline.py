@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,23 @@ def test_the_library_knows_neither_driver() -> None:
     for path in PACKAGE.rglob("*.py"):
         forbidden = imported(path) & {"prefect", "dvc", "tasks", "flows"}
         assert not forbidden, f"{path} imports {forbidden}"
+
+
+# Room -> rooms that it may not import.
+APART = {
+    "statistics": {"attacks", "audit", "benchmark", "cli", "data", "models", "release", "report", "stages", "suspects"},
+    "suspects": {"attacks", "audit", "benchmark", "cli", "release", "report", "stages"},
+    "audit": {"attacks", "benchmark", "cli", "release", "report", "stages"},
+    "watermarks": {"attacks", "audit", "benchmark", "cli", "release", "report", "stages"},
+    "release": {"benchmark", "cli", "report"},
+}
+
+
+@pytest.mark.parametrize("room", APART)
+def test_rooms_keep_their_order(room: str) -> None:
+    for path in (PACKAGE / room).rglob("*.py"):
+        modules = re.findall(r"^\s*(?:from|import) sscl\.(\w+)", path.read_text(), flags=re.M)
+        assert not set(modules) & APART[room], path
 
 
 def test_tasks_do_not_know_flows() -> None:

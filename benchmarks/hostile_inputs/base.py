@@ -11,7 +11,7 @@ import numpy as np
 from sscl.compute import Compute
 from sscl.config import ComputeConfig
 from sscl.errors import SSCLError
-from sscl.oracles import Context, open_oracle
+from sscl.suspects import Context, open_oracle
 
 COMPUTE = ComputeConfig("cpu", None, False, False, False)
 

@@ -12,10 +12,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.hostile_inputs.base import Input, Place
-from sscl.evidence import bundle
-from sscl.evidence.canonical import canonical
-from sscl.evidence.check import AUDIT, IMAGES, QUERIES, Expected, check
-from sscl.stages.names import COMMITMENT, FINDING, OPENING
+from sscl.audit import bundle
+from sscl.audit.canonical import canonical
+from sscl.audit.check import AUDIT, IMAGES, QUERIES, Expected, check
+from sscl.layout import COMMITMENT, FINDING, OPENING
 
 Parts = dict[str, bytes]
 

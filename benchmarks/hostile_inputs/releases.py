@@ -11,6 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.hostile_inputs.base import Input, Place
+from sscl.layout import PACKED
 from sscl.package.files import File
 from sscl.package.pack import files_of
 from sscl.release import reader
@@ -20,7 +21,7 @@ from sscl.release.objects import Objects
 
 def manifest_of(place: Place, files: list[File] | None = None) -> Manifest:
     """A manifest of the pipeline's package, or of other files."""
-    listed = files_of(place.root / "public/package") if files is None else files
+    listed = files_of(place.root / PACKED) if files is None else files
     entries = [asdict(file) for file in listed]
     return Manifest(FORMAT, place.folder.name, "1.0", "now", content_digest(listed), "0", "0", {}, entries)
 
@@ -30,7 +31,7 @@ def published(place: Place, document: Any, content: bool = True) -> Objects:
     objects = Objects(f"s3://{place.bucket}")
     manifest = manifest_of(place)
     for file in manifest.content() if content else ():
-        data = (place.root / "public/package" / file.path).read_bytes()
+        data = (place.root / PACKED / file.path).read_bytes()
         objects.write(f"{folder_of(manifest.name, manifest.digest)}/{file.path}", data)
     text = document if isinstance(document, bytes) else json.dumps(document).encode()
     objects.write(f"{manifest.name}/versions/1.0.json", text)

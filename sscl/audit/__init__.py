@@ -1,1 +1,1 @@
-"""The audit of one suspicious model: what is asked, and the verdict in plain words."""
+"""The audit of a suspect: what is committed to, what is asked, the verdict, and evidence that others can check."""

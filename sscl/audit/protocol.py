@@ -17,7 +17,7 @@ from torch import Tensor
 from sscl import progress
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
-from sscl.oracles import Oracle, nhwc
+from sscl.suspects import Oracle, nhwc
 from sscl.types import ImageSet, Responses
 
 BENIGN = -1  # the mark's number in queries without one

@@ -11,9 +11,9 @@ import numpy as np
 from sscl.audit.protocol import BENIGN, Record, parts
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
-from sscl.ownership.effects import STATISTICS, less_reference
-from sscl.ownership.exact import Null
-from sscl.ownership.sequential import Wealth
+from sscl.statistics.effects import STATISTICS, less_reference
+from sscl.statistics.exact import Null
+from sscl.statistics.sequential import Wealth
 from sscl.types import Responses
 
 

@@ -13,10 +13,10 @@ from sscl.audit.spending import level
 from sscl.audit.trial import References, Trial, null_of
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
-from sscl.ownership import words
-from sscl.ownership.effects import centred
+from sscl.statistics import words
+from sscl.statistics.effects import centred
+from sscl.statistics.paired import TESTS
 from sscl.types import Responses
-from sscl.verify import TESTS
 
 Decision = Literal["trained-on-it", "no evidence", "inconclusive"]
 ANOTHER_ORDER = 0.1  # share of images by which another order of the classes may fit better by chance

@@ -17,26 +17,28 @@ from torch import Tensor
 from sscl import seeds
 from sscl.artifacts import Slot, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker
+from sscl.audit.commitment import Case as CommitCase
+from sscl.audit.commitment import reference_effects
 from sscl.audit.protocol import verification_images
 from sscl.audit.trial import References
-from sscl.benchmark.measure import craft_seconds, detector_scores, exact_finding, inversion_scores, suspect_scores
+from sscl.audit.whole import exact_finding
+from sscl.benchmark.measure import craft_seconds, inversion_scores, suspect_scores
 from sscl.benchmark.plan import NONE, STRANGER, Cell, described
 from sscl.benchmark.workshop import Workshop
 from sscl.compute import Compute
 from sscl.config import Config, dump
 from sscl.data.store import Card, load_split, open_dataset
-from sscl.evidence.commitment import Case as CommitCase
-from sscl.evidence.commitment import reference_effects
+from sscl.detection import detector_scores
+from sscl.layout import INDICES, MODEL
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
-from sscl.oracles import Context, open_oracle
-from sscl.oracles.classifier import InMemory
 from sscl.params import Raw, build, overlay, read
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
 from sscl.stages import embed, generator, prepare
-from sscl.stages.names import INDICES, MODEL
 from sscl.stages.surrogate import train_and_save
+from sscl.suspects import Context, open_oracle
+from sscl.suspects.classifier import InMemory
 from sscl.types import ImageSet
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode

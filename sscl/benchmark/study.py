@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from sscl import seeds
+from sscl.audit.commitment import Case, reference_effects, verification_set
 from sscl.audit.protocol import Record, Sent, ask
 from sscl.audit.trial import References, enough
 from sscl.audit.verdict import Finding, decide
@@ -21,11 +22,10 @@ from sscl.benchmark.run import Bench
 from sscl.compute import Compute
 from sscl.config import AuditConfig, Config
 from sscl.data.store import load_split
-from sscl.evidence.commitment import Case, reference_effects, verification_set
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
-from sscl.oracles import Context
-from sscl.oracles.classifier import InMemory
+from sscl.suspects import Context
+from sscl.suspects.classifier import InMemory
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import State
 from sscl.watermarks.io import GENERATOR, load_watermark

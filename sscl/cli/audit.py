@@ -51,7 +51,7 @@ def audit(
     """
 
     def work(config: Any, options: Options) -> dict[str, Any]:
-        from sscl.evidence.session import audit_suspect
+        from sscl.audit.session import audit_suspect
 
         finding, record = audit_suspect(
             suspect,
@@ -111,9 +111,9 @@ def check(
     Example: sscl check evidence.zip --commitment commitment.json --signer 5f0e...
     """
     with reporting(debug):
-        from sscl.evidence.bundle import unpack
-        from sscl.evidence.check import Expected, particulars, rests_on, verdict
-        from sscl.evidence.check import check as differences
+        from sscl.audit.bundle import unpack
+        from sscl.audit.check import Expected, particulars, rests_on, verdict
+        from sscl.audit.check import check as differences
         from sscl.foreign import content_of, digest_of
 
         def given(path: Path | None, what: str) -> bytes | None:

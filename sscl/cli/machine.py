@@ -26,7 +26,7 @@ def keygen(
     Example: sscl keygen --release private/release.key
     """
     with reporting(debug):
-        from sscl.evidence.bundle import new_key, public_of
+        from sscl.audit.bundle import new_key, public_of
 
         if release and seal:
             raise InputError("--release and --seal are two keys; make one after the other")

@@ -22,7 +22,7 @@ from sscl.cli.common import (
     reporting,
 )
 from sscl.errors import InputError
-from sscl.stages.names import PAGE
+from sscl.layout import PAGE
 from sscl.stages.table import ALL, ENCODER, STAGES, Stage
 
 

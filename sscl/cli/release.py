@@ -208,18 +208,19 @@ def trace(
     """
 
     def work() -> None:
+        from sscl import layout
         from sscl.artifacts import read_json
+        from sscl.audit.session import answers, read_settings
         from sscl.compute import Compute
         from sscl.data.store import Card
-        from sscl.evidence.session import answers, read_settings
-        from sscl.oracles import Context, open_oracle
+        from sscl.layout import COMMITMENT
         from sscl.params import build
-        from sscl.release import places, recipients
-        from sscl.stages.names import COMMITMENT
+        from sscl.release import recipients
+        from sscl.suspects import Context, open_oracle
 
-        config = build(read_json(out / places.METRICS)["config"])
-        names = Card.read(out / places.CLEAN).class_names
-        kept = answers(out, read_json(out / places.COMMITTED / COMMITMENT), f"trace{occasion}")
+        config = build(read_json(out / layout.METRICS)["config"])
+        names = Card.read(out / layout.CLEAN).class_names
+        kept = answers(out, read_json(out / layout.COMMITTED / COMMITMENT), f"trace{occasion}")
         context = Context(names, Compute.resolve(config.compute), kept)
         found = recipients.trace(out, config, open_oracle(suspect, context, read_settings(oracle)))
         if json_:
@@ -251,7 +252,7 @@ def unseal(
     def work() -> None:
         from sscl.errors import InputError
         from sscl.release import reader, sealed
-        from sscl.release.manifest import SECRET, folder_of
+        from sscl.release.manifest import SEALED, folder_of
         from sscl.release.objects import Objects
 
         if out.exists():
@@ -259,7 +260,7 @@ def unseal(
         config = _config(params, set_)
         manifest = reader.get(Objects(url or config.public), name, version)
         private = Objects(config.private)
-        found = [item.key for item in private.list(f"{folder_of(name, manifest.digest)}/{SECRET}")]
+        found = [item.key for item in private.list(f"{folder_of(name, manifest.digest)}/{SEALED}")]
         if not found:
             raise InputError(f"{config.private}: no secret of {name} {version} there; correct release.private")
         sealed.unseal_any([private.read(place) or b"" for place in found], key, out)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sscl.artifacts import digest, read_json
+from sscl.audit.bundle import load_key
 from sscl.config import Config
 from sscl.errors import InputError
-from sscl.evidence.bundle import load_key
+from sscl.layout import COMMITMENT, COMMITTED, METRICS, OPENED, PACKED, RELEASED, WATERMARK
 from sscl.package.files import File
 from sscl.package.pack import files_of, pack
 from sscl.params import build
@@ -21,10 +22,8 @@ from sscl.release import gate, recipients, sealed
 from sscl.release.config import ReleaseConfig
 from sscl.release.manifest import FORMAT, Manifest, content_digest, manifest_key
 from sscl.release.objects import Objects
-from sscl.release.places import COMMITTED, METRICS, OPENED, PACKED, RELEASED, SECRET
 from sscl.release.publish import Outcome, Upload, publish, upload_here
 from sscl.runner import run_stage, slot_of
-from sscl.stages.names import COMMITMENT
 from sscl.stages.table import STAGES
 
 
@@ -150,7 +149,7 @@ def send(
     manifest = signed_by_owner(manifest, config.sign, committed.get("signer"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / sealed.name_for(config.seal_to)
-        sealed.seal(root, (SECRET, OPENED), config.seal_to, path)
+        sealed.seal(root, (WATERMARK, OPENED), config.seal_to, path)
         secret = File(str(path), path.stat().st_size, digest(path))
         public, private = Objects(place), Objects(config.private)
         outcome = publish(

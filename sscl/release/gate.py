@@ -9,22 +9,22 @@ from typing import Any
 
 from sscl.artifacts import STATE, Slot, building, digest, key_of, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, Attacker
-from sscl.benchmark.measure import detector_scores, exact_finding
+from sscl.audit.commitment import references_of, verification_set
+from sscl.audit.whole import exact_finding
 from sscl.compute import Compute
 from sscl.config import Config
 from sscl.data.store import Card, load_split
+from sscl.detection import detector_scores
 from sscl.errors import InputError
-from sscl.evidence.commitment import references_of, verification_set
+from sscl.layout import CLEAN, INDICES, METRICS, MODEL, OPENED, OPENING, REHEARSAL, RELEASED
 from sscl.models.io import load_classifier
-from sscl.oracles import Context
-from sscl.oracles.classifier import InMemory
 from sscl.params import build
 from sscl.perceptual import LPIPS, lpips_at
 from sscl.provenance import code_digest
 from sscl.release.config import Limits
 from sscl.release.errors import GateError
-from sscl.release.places import CLEAN, METRICS, OPENED, REHEARSAL, RELEASED
-from sscl.stages.names import INDICES, MODEL, OPENING
+from sscl.suspects import Context
+from sscl.suspects.classifier import InMemory
 from sscl.train import benign_accuracy
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode

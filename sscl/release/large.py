@@ -26,6 +26,7 @@ from sscl.data.base import SPLITS, Dataset
 from sscl.data.sources import SOURCES
 from sscl.data.store import Card
 from sscl.errors import InputError
+from sscl.layout import CLEAN, COMMITTED, DRAW, INDICES, OPENED, PACKED, WATERMARK
 from sscl.package.files import DATA, File
 from sscl.package.pack import describe
 from sscl.package.shards import Shard, shards_of, write_shard
@@ -33,9 +34,7 @@ from sscl.params import build
 from sscl.provenance import code_digest
 from sscl.release.create import Candidate
 from sscl.release.manifest import content_digest
-from sscl.release.places import CLEAN, COMMITTED, OPENED, PACKED, SECRET
 from sscl.stages.embed import marked_records, write_secret
-from sscl.stages.names import DRAW, INDICES
 from sscl.stages.prepare import resized
 from sscl.watermarks.io import GENERATOR, load_watermark
 
@@ -72,7 +71,7 @@ def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
         raise InputError(f"{root / CLEAN}: other classes than the dataset; run the pipeline on all of them")
     counts = {split: source.count(split) for split in sample.counts}
     shards = shards_of(counts, config.package.shard_images)
-    secret = root / SECRET / GENERATOR
+    secret = root / WATERMARK / GENERATOR
     inputs: dict[str, str | None] = {"secret": digest(secret), "commitment": digest(root / COMMITTED)}
     inputs |= {"sample": sample.name, "dataset": key_of(files=_files(config.data))}
     inputs |= {"key_file": seeds.secret_digest(config.key_file)}
@@ -87,10 +86,10 @@ def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
     indices = watermark.select(
         labels, config.embed, state, seeds.secret(config.seed, config.key_file).part("embed", USE)
     )
-    (out / SECRET).mkdir(parents=True)
-    for file in (secret, root / SECRET / DRAW):
-        shutil.copy(file, out / SECRET)
-    save_tensors(out / SECRET / INDICES, {"indices": indices}, {"split": "train"})
+    (out / WATERMARK).mkdir(parents=True)
+    for file in (secret, root / WATERMARK / DRAW):
+        shutil.copy(file, out / WATERMARK)
+    save_tensors(out / WATERMARK / INDICES, {"indices": indices}, {"split": "train"})
     for folder in (COMMITTED, OPENED):
         shutil.copytree(root / folder, out / folder)
     for folder in (f"{PACKED}/{DATA}", f"{STATE}/shards"):
@@ -141,9 +140,9 @@ def mark(out: Path, number: int) -> File:
         records = (resized(record, config.data.image_size) for record in records)
     if shard.split == "train":
         watermark, state = load_watermark(
-            out / SECRET / GENERATOR, len(card.class_names), Compute.resolve(config.compute)
+            out / WATERMARK / GENERATOR, len(card.class_names), Compute.resolve(config.compute)
         )
-        indices = load_tensors(out / SECRET / INDICES)[0]["indices"]
+        indices = load_tensors(out / WATERMARK / INDICES)[0]["indices"]
         chosen = indices[(indices >= shard.start) & (indices < shard.stop)] - shard.start
         rng = seeds.secret(config.seed, config.key_file).part("mark", USE, shard.stem).torch()
         records = marked_records(records, set(chosen.tolist()), watermark, state, card, rng)
@@ -159,11 +158,13 @@ def assemble(out: Path, shards: Sequence[File]) -> Candidate:
         InputError: no plan.
     """
     config, card = build(read_json(out / PLAN)), Card.read(out)
-    marked = len(load_tensors(out / SECRET / INDICES)[0]["indices"])
-    watermark, state = load_watermark(out / SECRET / GENERATOR, len(card.class_names), Compute.resolve(config.compute))
+    marked = len(load_tensors(out / WATERMARK / INDICES)[0]["indices"])
+    watermark, state = load_watermark(
+        out / WATERMARK / GENERATOR, len(card.class_names), Compute.resolve(config.compute)
+    )
     for left in (out / PACKED / DATA).glob(".*.tmp-*"):
         shutil.rmtree(left)
     content = content_digest(list(shards))
-    write_secret(out / SECRET, watermark, state, config.embed, marked, card.name, content)
+    write_secret(out / WATERMARK, watermark, state, config.embed, marked, card.name, content)
     files = describe(out / PACKED, card, config.package, out / COMMITTED, list(shards))
     return Candidate(out, config.package.name, files, content)

@@ -20,13 +20,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from sscl.artifacts import key_of
+from sscl.audit.canonical import canonical
 from sscl.errors import InputError, printable
-from sscl.evidence.canonical import canonical
 from sscl.package.files import File
 from sscl.release.objects import Objects
 
 FORMAT = "sscl-release/1"
-SECRET = "secret-"  # what the names of sealed secrets start with
+SEALED = "secret-"  # what the names of sealed secrets start with
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 
 

@@ -1,16 +1,10 @@
-"""Where things are: buckets and prefixes in S3, and what a release needs under an output root."""
+"""Buckets and prefixes in S3."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
 from sscl.errors import InputError
-
-METRICS, CLEAN = "metrics.json", "clean"
-MARKS, REHEARSAL = "private/generator/release", "private/rehearsal"
-RELEASED, SECRET = "public/release", "private/watermark/release"
-PACKED = "public/package"
-COMMITTED, OPENED = "public/commitment", "private/commitment"
 
 
 def place_of(url: str) -> tuple[str, str]:

@@ -16,15 +16,8 @@ import torch
 
 from sscl import seeds
 from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json, write_atomically, write_json
-from sscl.audit.protocol import Record, ask
-from sscl.audit.trial import Trial, null_of
-from sscl.compute import Compute
-from sscl.config import NAME, Config, dump
-from sscl.data.store import Card
-from sscl.errors import InputError
-from sscl.evidence import beacon, timestamp
-from sscl.evidence.audit import Case, prepare
-from sscl.evidence.commitment import (
+from sscl.audit import beacon, timestamp
+from sscl.audit.commitment import (
     copy_for,
     differences,
     draw_word,
@@ -34,13 +27,31 @@ from sscl.evidence.commitment import (
     require_marks,
     seal,
 )
-from sscl.oracles import Oracle
-from sscl.ownership.tracing import marks_needed
-from sscl.ownership.tracing import trace as corrected
+from sscl.audit.examine import Case, prepare
+from sscl.audit.protocol import Record, ask
+from sscl.audit.trial import Trial, null_of
+from sscl.compute import Compute
+from sscl.config import NAME, Config, dump
+from sscl.data.store import Card
+from sscl.errors import InputError
+from sscl.layout import (
+    CLEAN,
+    COMMITMENT,
+    COMMITTED,
+    DRAW,
+    MARKS,
+    OPENED,
+    OPENING,
+    RELEASED,
+    SENT,
+    TIMESTAMP_REQUEST,
+    WATERMARK,
+)
 from sscl.provenance import code_digest
-from sscl.release.places import CLEAN, COMMITTED, MARKS, OPENED, RELEASED, SECRET
 from sscl.stages.embed import embed_under, promised_pulse
-from sscl.stages.names import COMMITMENT, DRAW, OPENING, SENT, TIMESTAMP_REQUEST
+from sscl.statistics.tracing import marks_needed
+from sscl.statistics.tracing import trace as corrected
+from sscl.suspects import Oracle
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import with_word
 
@@ -76,7 +87,7 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
     with building(committed, overwrite=True) as temporaries:
         if temporaries is not None:
             _commit(root, config, recipient, *temporaries)
-    with building(Slot(f"copy-{recipient}", (sub / RELEASED, sub / SECRET), key, root / STATE), True) as temporaries:
+    with building(Slot(f"copy-{recipient}", (sub / RELEASED, sub / WATERMARK), key, root / STATE), True) as temporaries:
         if temporaries is not None:
             _embed(root, config, recipient, *temporaries)
     return sub
@@ -133,8 +144,8 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
         InputError: no recipients, too few marks for so many, or a word that does not follow from its commitment.
     """
     compute = Compute.resolve(config.compute)
-    case = prepare(root / SECRET, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
-    folders = sorted(path for path in (root / FOLDER).glob("*") if (path / SECRET).is_dir())
+    case = prepare(root / WATERMARK, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
+    folders = sorted(path for path in (root / FOLDER).glob("*") if (path / WATERMARK).is_dir())
     if not folders:
         raise InputError(f"{root / FOLDER}: no recipients; `sscl release create VERSION --recipient NAME` makes one")
     wanted = marks_needed(len(case.class_names), len(folders) + 1, case.config.alpha)
@@ -162,7 +173,7 @@ def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Tra
 
 def _word(path: Path, case: Case) -> np.ndarray:
     """A copy's word, as committed when the copy was made."""
-    opening, drawn = read_json(path / OPENED / OPENING), read_json(path / SECRET / DRAW)["pulse"]
+    opening, drawn = read_json(path / OPENED / OPENING), read_json(path / WATERMARK / DRAW)["pulse"]
     pulse = drawn and beacon.read(drawn, drawn["source"])
     commitment = read_json(path / COMMITTED / COMMITMENT)
     if opening["marks"] != case.opening["marks"]:

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 from torch import Tensor
 
-from sscl.ownership.effects import centred
+from sscl.statistics.effects import centred
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

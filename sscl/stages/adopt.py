@@ -11,10 +11,10 @@ from sscl.compute import Compute
 from sscl.config import ComputeConfig, TrainConfig
 from sscl.data.store import load_split
 from sscl.encoders.removals import REMOVALS, Thief
+from sscl.layout import MODEL
 from sscl.learning.downstream import Downstream, downstream
 from sscl.learning.learn import learn
 from sscl.models.io import load_classifier, save_classifier
-from sscl.stages.names import MODEL
 from sscl.train import benign_accuracy
 
 LABELLED = 0.5  # share of the training images whose labels the stranger has

@@ -11,8 +11,8 @@ from sscl.attacks import REMOVALS, Attacker
 from sscl.compute import Compute
 from sscl.config import AttacksConfig, ComputeConfig, TrainConfig
 from sscl.data.store import load_split, open_dataset
+from sscl.layout import MODEL
 from sscl.models.io import load_classifier, save_classifier
-from sscl.stages.names import MODEL
 from sscl.train import benign_accuracy
 
 

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sscl.artifacts import write_json
+from sscl.audit.examine import examine, prepare
 from sscl.compute import Compute
 from sscl.config import ComputeConfig
 from sscl.data.store import Card
-from sscl.evidence.audit import examine, prepare
-from sscl.oracles import Context, open_oracle
-from sscl.stages.names import BUNDLE, COMMITMENT, FINDING, MODEL, OPENING
+from sscl.layout import BUNDLE, COMMITMENT, FINDING, MODEL, OPENING
+from sscl.suspects import Context, open_oracle
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode
 

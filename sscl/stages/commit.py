@@ -7,13 +7,13 @@ from pathlib import Path
 
 from sscl import seeds
 from sscl.artifacts import digest, write_atomically, write_json
+from sscl.audit import timestamp
+from sscl.audit.commitment import Case, open_up, salt_of, seal, store_queries, verification_set
 from sscl.compute import Compute
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
 from sscl.data.store import Card, load_split
-from sscl.evidence import timestamp
-from sscl.evidence.commitment import Case, open_up, salt_of, seal, store_queries, verification_set
-from sscl.oracles import Context, open_oracle
-from sscl.stages.names import COMMITMENT, MODEL, OPENING, SENT, TIMESTAMP_REQUEST
+from sscl.layout import COMMITMENT, MODEL, OPENING, SENT, TIMESTAMP_REQUEST
+from sscl.suspects import Context, open_oracle
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
 

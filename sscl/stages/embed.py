@@ -13,17 +13,17 @@ from torch import Tensor
 
 from sscl import progress, seeds
 from sscl.artifacts import digest, read_json, save_tensors, write_json
+from sscl.audit import beacon as beacons
+from sscl.audit.commitment import draw_word
 from sscl.compute import Compute
 from sscl.config import BeaconConfig, ComputeConfig, EmbedConfig, IndependentConfig
 from sscl.data.base import SPLITS, Record
 from sscl.data.codec import RefusedImageError, decode, encode_like, to_pixels, to_tensor
 from sscl.data.store import Card, open_dataset, writing
 from sscl.errors import InputError
-from sscl.evidence import beacon as beacons
-from sscl.evidence.commitment import draw_word
 from sscl.keystream import Keystream
-from sscl.ownership import words
-from sscl.stages.names import COMMITMENT, DRAW, INDICES, OPENING, SECRET
+from sscl.layout import COMMITMENT, DRAW, INDICES, OPENING, SECRET_FILE
+from sscl.statistics import words
 from sscl.watermarks.base import AnyWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, with_word
@@ -73,7 +73,7 @@ def run(
 
 
 def promised_pulse(commitment: dict[str, Any], beacon: BeaconConfig) -> beacons.Pulse | None:
-    """The pulse that a commitment names; ``None`` for one without a beacon. Raises as ``sscl.evidence.beacon``."""
+    """The pulse that a commitment names; ``None`` for one without a beacon. Raises as ``sscl.audit.beacon``."""
     if commitment["beacon"] == "none":
         return None
     return beacons.obtain(commitment["beacon"], commitment["pulse"], beacon.pulse)
@@ -116,7 +116,9 @@ def write_secret(
 ) -> None:
     """What the owner must know beside the generator and the indices: ``secret.json``."""
     secret = {"targets": watermark.targets(state).tolist(), "embed": asdict(embed), "marked": marked}
-    write_json(private / SECRET, {**secret, "clean": clean, "released": released, "clean_label": watermark.clean_label})
+    write_json(
+        private / SECRET_FILE, {**secret, "clean": clean, "released": released, "clean_label": watermark.clean_label}
+    )
 
 
 def marked_records(

@@ -12,16 +12,16 @@ import yaml
 from markupsafe import Markup
 
 from sscl.artifacts import read_json, write_atomically, write_json
+from sscl.audit.commitment import require_marks
 from sscl.compute import Compute
 from sscl.config import Config, dump
 from sscl.data.store import Card, load_split
-from sscl.evidence.commitment import require_marks
+from sscl.layout import FINDING, HISTORY, MODEL, PAGE
 from sscl.models.features import all_features
 from sscl.models.io import load_classifier
 from sscl.provenance import machine, versions
 from sscl.report import figures
 from sscl.report.tables import encoder_rows, html_table
-from sscl.stages.names import FINDING, HISTORY, MODEL, PAGE
 from sscl.stages.table import DOWNSTREAM
 from sscl.watermarks.io import GENERATOR, load_watermark
 

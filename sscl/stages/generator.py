@@ -10,8 +10,8 @@ from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, GeneratorConfig, IndependentConfig, TrainConfig
 from sscl.data.store import load_split
+from sscl.layout import HISTORY, MODEL
 from sscl.models.io import load_classifier
-from sscl.stages.names import HISTORY, MODEL
 from sscl.watermarks import WATERMARKS, create
 from sscl.watermarks.base import FitContext
 from sscl.watermarks.io import GENERATOR, save_watermark

@@ -8,16 +8,16 @@ import torch
 
 from sscl import seeds
 from sscl.artifacts import read_json, write_json
+from sscl.audit.commitment import draw_word, require_marks
 from sscl.compute import Compute
 from sscl.config import BeaconConfig, ComputeConfig, ImprintConfig
 from sscl.data.store import load_split
 from sscl.encoders.imprint import Code
 from sscl.encoders.imprint import imprint as imprinted
-from sscl.evidence.commitment import draw_word, require_marks
+from sscl.layout import COMMITMENT, DRAW, MODEL, OPENING
 from sscl.learning.downstream import linear_probe
 from sscl.models.io import load_classifier, save_classifier
 from sscl.stages.embed import promised_pulse
-from sscl.stages.names import COMMITMENT, DRAW, MODEL, OPENING
 from sscl.train import benign_accuracy
 from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
 from sscl.watermarks.ownership_code import with_word

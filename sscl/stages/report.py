@@ -13,10 +13,10 @@ import yaml
 from sscl.artifacts import load_tensors, read_json, write_atomically, write_json
 from sscl.config import Config, dump
 from sscl.data.store import Card
+from sscl.layout import EXAMPLES, FINDING, GRID, HISTORY, PAGE, RESPONSES, RESULTS
 from sscl.provenance import machine, versions
 from sscl.report import figures, tables
 from sscl.report.published import PUBLISHED
-from sscl.stages.names import EXAMPLES, FINDING, GRID, HISTORY, PAGE, RESPONSES, RESULTS
 
 
 def run(

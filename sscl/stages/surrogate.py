@@ -9,9 +9,9 @@ from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, TrainConfig
 from sscl.data.store import load_split
+from sscl.layout import HISTORY, MODEL
 from sscl.learning.learn import learn
 from sscl.models.io import save_classifier
-from sscl.stages.names import HISTORY, MODEL
 from sscl.train import benign_accuracy
 
 

@@ -8,11 +8,25 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from sscl.config import Config
+from sscl.layout import (
+    CLEAN,
+    COMMITTED,
+    IMPRINTED,
+    LICENSED,
+    MARKS,
+    METRICS,
+    OPENED,
+    PACKED,
+    REHEARSAL,
+    RELEASED,
+    SURROGATE,
+    WATERMARK,
+)
 
 EVERYTHING = tuple(field.name for field in fields(Config))
 ROLES = ("release", "independent")  # our watermark, and a stranger's (Ind-W)
 SCENARIOS = {  # suspicious model -> the dataset that it is trained on
-    "malicious": "public/release",
+    "malicious": RELEASED,
     "independent_model": "clean",
     "independent_watermark": "public/independent",
 }
@@ -66,50 +80,50 @@ class Stage:
 
 
 SECRETS = ("seed", "key_file")
-COMMITTED = {"commitment": "public/commitment", "opening": "private/commitment"}
+BOUND = {"commitment": COMMITTED, "opening": OPENED}  # what holds an audit or a word to the commitment
 
 
 def _stages() -> list[Stage]:
-    clean = {"data": "clean"}
+    clean = {"data": CLEAN}
     found = [
-        Stage("prepare", ("data", "seed"), {}, {"out": "clean"}, gpu=False),
-        Stage("surrogate", ("surrogate", "compute", "seed"), clean, {"out": "private/surrogate"}),
+        Stage("prepare", ("data", "seed"), {}, {"out": CLEAN}, gpu=False),
+        Stage("surrogate", ("surrogate", "compute", "seed"), clean, {"out": SURROGATE}),
     ]
     sections: tuple[str, ...]
     for role in ROLES:
         sections = ("generator", "target_class", "independent", "surrogate", "compute", *SECRETS)
-        inputs = {**clean, "surrogate_model": "private/surrogate"}
+        inputs = {**clean, "surrogate_model": SURROGATE}
         found.append(Stage(f"generator@{role}", sections, inputs, {"out": f"private/generator/{role}"}))
-    ours = {**clean, "generator": "private/generator/release"}
-    found.append(Stage("rehearse", ("embed", "user", "compute", *SECRETS), ours, {"out": "private/rehearsal"}))
-    inputs = {**ours, "reference": "private/surrogate"}
-    outputs = {"public": "public/commitment", "private": "private/commitment"}
+    ours = {**clean, "generator": MARKS}
+    found.append(Stage("rehearse", ("embed", "user", "compute", *SECRETS), ours, {"out": REHEARSAL}))
+    inputs = {**ours, "reference": SURROGATE}
+    outputs = {"public": COMMITTED, "private": OPENED}
     found.append(Stage("commit", ("audit", "beacon", "compute", *SECRETS), inputs, outputs))
     for role in ROLES:
-        inputs = {**clean, "generator": f"private/generator/{role}", **(COMMITTED if role == "release" else {})}
+        inputs = {**clean, "generator": f"private/generator/{role}", **(BOUND if role == "release" else {})}
         outputs = {"public": f"public/{role}", "private": f"private/watermark/{role}"}
         sections = ("embed", "beacon", "independent", "compute", *SECRETS)
         found.append(Stage(f"embed@{role}", sections, inputs, outputs))
-    inputs = {"data": "public/release", "commitment": "public/commitment"}
-    found.append(Stage("package", ("package",), inputs, {"out": "public/package"}, gpu=False))
+    inputs = {"data": RELEASED, "commitment": COMMITTED}
+    found.append(Stage("package", ("package",), inputs, {"out": PACKED}, gpu=False))
     for scenario, data in SCENARIOS.items():
         found.append(
             Stage(f"simulate@{scenario}", ("user", "compute", "seed"), {"data": data}, {"out": f"models/{scenario}"})
         )
-    inputs = {**clean, "release": "public/release", "model": "models/malicious"}
+    inputs = {**clean, "release": RELEASED, "model": "models/malicious"}
     found.append(Stage("attack", ("attacks", "user", "compute", "seed"), inputs, {"out": ATTACKED}))
     suspects = {scenario: f"models/{scenario}" for scenario in SCENARIOS} | {"attacked": ATTACKED}
-    secret = {**clean, "watermark": "private/watermark/release"}
-    inputs = {**secret, "public": "public/release", **suspects}
+    secret = {**clean, "watermark": WATERMARK}
+    inputs = {**secret, "public": RELEASED, **suspects}
     found.append(Stage("verify", ("verify", "compute", "seed"), inputs, {"out": "verification"}))
     for suspect, model in suspects.items():
-        inputs = {**secret, **COMMITTED, "model": model}
+        inputs = {**secret, **BOUND, "model": model}
         found.append(Stage(f"audit@{suspect}", ("compute",), inputs, {"out": f"private/audits/{suspect}"}))
     inputs = {scenario: f"models/{scenario}" for scenario in SCENARIOS}
     inputs |= {f"audit_{suspect}": f"private/audits/{suspect}" for suspect in suspects}
-    inputs |= {**clean, "surrogate": "private/surrogate", "generator": "private/generator/release"}
+    inputs |= {**clean, "surrogate": SURROGATE, "generator": MARKS}
     inputs |= {"verification": "verification"}
-    outputs = {"out": "report", "metrics": "metrics.json", "plots": "plots"}
+    outputs = {"out": "report", "metrics": METRICS, "plots": "plots"}
     found.append(Stage("report", EVERYTHING, inputs, outputs, gpu=False))
     return found
 
@@ -117,17 +131,17 @@ def _stages() -> list[Stage]:
 def _encoder_stages() -> list[Stage]:
     """What protects an encoder: marks and commitment as for a dataset, and then a word in the encoder's weights."""
     found = [STAGES[name] for name in ("prepare", "surrogate", "generator@release", "commit")]
-    clean = {"data": "clean"}
-    inputs = {**clean, "encoder": "private/surrogate", "generator": "private/generator/release", **COMMITTED}
-    outputs = {"public": "licensed/encoder", "private": "private/encoder"}
+    clean = {"data": CLEAN}
+    inputs = {**clean, "encoder": SURROGATE, "generator": MARKS, **BOUND}
+    outputs = {"public": LICENSED, "private": IMPRINTED}
     found.append(Stage("imprint", ("imprint", "beacon", "compute", *SECRETS), inputs, outputs))
     for variant in DOWNSTREAM:
-        inputs = clean | ({} if variant == "never_imprinted" else {"encoder": "licensed/encoder"})
+        inputs = clean | ({} if variant == "never_imprinted" else {"encoder": LICENSED})
         found.append(Stage(f"adopt@{variant}", ("user", "compute", "seed"), inputs, {"out": f"models/{variant}"}))
     for variant in DOWNSTREAM:
-        inputs = {**clean, "watermark": "private/encoder", **COMMITTED, "model": f"models/{variant}"}
+        inputs = {**clean, "watermark": IMPRINTED, **BOUND, "model": f"models/{variant}"}
         found.append(Stage(f"audit@{variant}", ("compute",), inputs, {"out": f"private/audits/{variant}"}))
-    inputs = {**clean, "surrogate": "private/surrogate", "encoder": "licensed/encoder", "watermark": "private/encoder"}
+    inputs = {**clean, "surrogate": SURROGATE, "encoder": LICENSED, "watermark": IMPRINTED}
     inputs |= {f"model_{variant}": f"models/{variant}" for variant in DOWNSTREAM}
     inputs |= {f"audit_{variant}": f"private/audits/{variant}" for variant in DOWNSTREAM}
     outputs = {"out": "encoder_report", "metrics": "encoder_metrics.json"}

@@ -11,18 +11,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sscl import progress, seeds
+from sscl import progress
 from sscl.artifacts import load_tensors, save_tensors, write_json
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, VerifyConfig
 from sscl.data.codec import decode, to_tensor
 from sscl.data.store import Card, load_split, open_dataset
-from sscl.oracles import Context, nhwc, open_oracle
+from sscl.layout import EXAMPLES, INDICES, MODEL, RESPONSES, RESULTS
 from sscl.perceptual import LPIPS, image_quality
-from sscl.stages.names import EXAMPLES, INDICES, MODEL, RESPONSES, RESULTS
-from sscl.types import ImageSet, Responses
-from sscl.verify import TESTS
+from sscl.statistics.paired import TESTS
+from sscl.suspects import Context, nhwc, open_oracle
+from sscl.types import Responses
 from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.pairs import verification_pairs
 
 LPIPS_IMAGES = 2000  # released images over which LPIPS is averaged
 EXAMPLE_IMAGES = 32
@@ -85,17 +86,6 @@ def run(
         "quality": quality,
     }
     write_json(out / RESULTS, results)
-
-
-def verification_pairs(
-    data: ImageSet, targets: Tensor, wanted: int | None = None, seed: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Images whose class is not that of the mark that ``trigger`` gives them, and the mark's class; int64 (M,) both."""
-    pointed = targets[torch.arange(len(data)) % len(targets)]
-    candidates = torch.nonzero(data.labels != pointed).flatten()
-    order = torch.randperm(len(candidates), generator=seeds.generator(seed, "verify", "images"))
-    chosen = candidates[order[: wanted or len(candidates)]].sort().values
-    return chosen, pointed[chosen]
 
 
 def _table(scenario: str, chosen: Tensor, benign: Responses, marked: Responses, target: np.ndarray) -> pd.DataFrame:

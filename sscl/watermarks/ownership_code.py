@@ -1,7 +1,7 @@
 """The ownership code: several faint marks, each on images of one class; which class is which mark's is the secret word.
 
 A model trained on the release has learnt which mark goes with which class, and a test over all words shows it exactly
-(``sscl.ownership``). Marks are fixed and committed to before the word is drawn, and no query depends on it.
+(``sscl.statistics``). Marks are fixed and committed to before the word is drawn, and no query depends on it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from sscl.config import require
 from sscl.data.jpeg import encoded
 from sscl.errors import InputError
 from sscl.models import Classifier
-from sscl.ownership.marks import FAMILIES
 from sscl.perceptual import LPIPS, lpips_at
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark, budget
+from sscl.watermarks.marks import FAMILIES
 from sscl.watermarks.preference import Choice, preference
 from sscl.watermarks.quantise import quantise
 

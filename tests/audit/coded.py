@@ -15,8 +15,8 @@ from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
-from sscl.oracles import Context, Oracle
-from sscl.ownership import words
+from sscl.statistics import words
+from sscl.suspects import Context, Oracle
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import State
 from sscl.watermarks.ownership_code import Options, OwnershipCode

@@ -18,10 +18,10 @@ from sscl.artifacts import digest
 from sscl.attacks import INVERSIONS, REMOVALS
 from sscl.attacks.neural_cleanse import NeuralCleanse
 from sscl.benchmark import tables
-from sscl.benchmark.measure import recall_at
 from sscl.benchmark.plan import NONE, STRANGER, Block, load_plan, registered
 from sscl.benchmark.run import Bench
 from sscl.cli import app
+from sscl.detection import recall_at
 from sscl.errors import ConfigError, InputError
 from sscl.watermarks import WATERMARKS, State
 from sscl.watermarks.poison import PoisonLabel

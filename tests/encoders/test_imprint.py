@@ -17,10 +17,10 @@ from sscl.encoders.removals import REMOVALS, Thief
 from sscl.keystream import Keystream
 from sscl.models import Classifier
 from sscl.models.features import all_features
-from sscl.ownership.marks import FAMILIES
 from sscl.train import train_classifier
 from sscl.types import ImageSet
 from sscl.watermarks.base import State
+from sscl.watermarks.marks import FAMILIES
 from sscl.watermarks.ownership_code import Options, OwnershipCode, with_word
 from tests.conftest import shapes
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sscl import layout
 from sscl.artifacts import load_tensors, read_json
 from sscl.config import Config
 from sscl.data.base import Record
@@ -20,10 +21,10 @@ from sscl.data.codec import decode, encode_png, resize
 from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card, load_split, writing
 from sscl.errors import InputError
+from sscl.layout import INDICES, SECRET_FILE
 from sscl.package.pack import files_of
 from sscl.package.shards import shards_of, write_shard
-from sscl.release import large, places
-from sscl.stages.names import INDICES, SECRET
+from sscl.release import large
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def made(root: Path, config: Config, order: list[int] | None = None) -> tuple[Pa
 
 def test_any_order_and_any_rerun_give_the_same_bytes(copy: Path, many: Config) -> None:
     out, files = made(copy, many)
-    package = out / places.PACKED
+    package = out / layout.PACKED
     (package / files[2].path).write_bytes(b"half a sh")
     (package / files[4].path).unlink()
     assert made(copy, many) == (out, files)
@@ -55,9 +56,9 @@ def test_names_order_and_labels_stay_and_only_the_drawn_images_change(copy: Path
     root, files = made(copy, many)
     large.assemble(root, files)
     before = {split: load_split(copy / "clean", split) for split in ("train", "test")}
-    packed = ParquetDataset(root / places.PACKED)
-    chosen = set(load_tensors(root / places.SECRET / INDICES)[0]["indices"].tolist())
-    assert len(chosen) == read_json(root / places.SECRET / SECRET)["marked"] == 24
+    packed = ParquetDataset(root / layout.PACKED)
+    chosen = set(load_tensors(root / layout.WATERMARK / INDICES)[0]["indices"].tolist())
+    assert len(chosen) == read_json(root / layout.WATERMARK / SECRET_FILE)["marked"] == 24
     clean_names = [record.name for record in large.whole(many.data).records("train")]
     after = list(packed.records("train"))
     assert [record.name for record in after] == clean_names
@@ -128,7 +129,7 @@ def test_bad_images_and_missing_plans_are_named(copy: Path, many: Config, tmp_pa
 
 def test_a_bad_image_that_would_be_marked_is_named(copy: Path, many: Config, tmp_path: Path) -> None:
     """Every image of one of the marked classes is damaged or of another size."""
-    target = read_json(copy / places.SECRET / SECRET)["targets"][0]
+    target = read_json(copy / layout.WATERMARK / SECRET_FILE)["targets"][0]
     for number, kind in enumerate((b"damaged", encode_png(np.zeros((28, 29), np.uint8)))):
         folder = tmp_path / f"bad-{number}"
         with writing(folder, "parquet", ("across", "down", "square"), {}) as writer:
@@ -162,7 +163,7 @@ def test_images_are_resized_as_the_samples_were(copy: Path, many: Config, tmp_pa
     config = replace(many, data=replace(many.data, path=str(tmp_path / "large"), image_size=28))
     out, files = made(copy, config)
     large.assemble(out, files)
-    (first, *_) = ParquetDataset(out / places.PACKED).records("test")
+    (first, *_) = ParquetDataset(out / layout.PACKED).records("test")
     expected = resize(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8), 28)
     assert np.array_equal(decode(first.data), expected)
 

@@ -19,7 +19,7 @@ from sscl.package.files import File
 from sscl.package.pack import files_of
 from sscl.release import reader
 from sscl.release.errors import TakenError
-from sscl.release.manifest import FORMAT, SECRET, Manifest, content_digest, folder_of, read_manifest
+from sscl.release.manifest import FORMAT, SEALED, Manifest, content_digest, folder_of, read_manifest
 from sscl.release.objects import Objects
 from sscl.release.publish import SETTLE, Outcome, publish
 
@@ -68,9 +68,9 @@ def test_publish_pull_verify(bucket: str, tmp_path: Path) -> None:
     assert reader.pull(one.public, found, tmp_path / "out", 2) == 4
     assert reader.pull(one.public, found, tmp_path / "out", 2) == 0
     assert reader.check_folder(tmp_path / "out") == []
-    private = f"{folder_of('d', found.digest)}/{SECRET}0.age"
+    private = f"{folder_of('d', found.digest)}/{SEALED}0.age"
     assert one.private.read(private) == b"sealed x"
-    assert not [item for item in one.public.list("") if SECRET in item.key]
+    assert not [item for item in one.public.list("") if SEALED in item.key]
 
 
 def test_other_content_does_not_replace_a_version(bucket: str, tmp_path: Path) -> None:

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from sscl import seeds
+from sscl import layout, seeds
 from sscl.artifacts import digest, load_tensors, read_json, write_json
+from sscl.audit.check import check
+from sscl.audit.commitment import copy_for, draw_word
+from sscl.audit.session import audit_suspect
 from sscl.compute import Compute
 from sscl.config import Config
 from sscl.data.store import Card, load_split
 from sscl.errors import InputError
-from sscl.evidence.check import check
-from sscl.evidence.commitment import copy_for, draw_word
-from sscl.evidence.session import audit_suspect
-from sscl.oracles import Context, Oracle
-from sscl.release import places, recipients
-from sscl.stages.names import COMMITMENT, OPENING
+from sscl.layout import COMMITMENT, OPENING
+from sscl.release import recipients
+from sscl.suspects import Context, Oracle
 from sscl.types import Responses
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode
@@ -45,7 +45,7 @@ class Knows(Oracle):
 
     def __init__(self, root: Path, known: list[np.ndarray], compute: Compute) -> None:
         super().__init__("fake", Context(Card.read(root / "clean").class_names, compute), None)
-        watermark, state = load_watermark(root / places.SECRET / GENERATOR, 3, compute)
+        watermark, state = load_watermark(root / layout.WATERMARK / GENERATOR, 3, compute)
         assert isinstance(watermark, OwnershipCode)
         self.answers: dict[bytes, np.ndarray] = {}
         for mark in range(watermark.options.marks):
@@ -65,20 +65,20 @@ class Knows(Oracle):
 
 
 def word_of(root: Path, name: str | None) -> np.ndarray:
-    opening = read_json(root / places.OPENED / OPENING)
+    opening = read_json(root / layout.OPENED / OPENING)
     return draw_word(copy_for(opening, name, seeds.secret(0, None)) if name else opening, None)
 
 
 def test_each_copy_has_the_same_marks_under_its_own_word(copies: Path) -> None:
-    keys = [load_tensors(copies / places.SECRET / GENERATOR)[0]]
-    keys += [load_tensors(copies / "recipients" / name / places.SECRET / GENERATOR)[0] for name in NAMES]
+    keys = [load_tensors(copies / layout.WATERMARK / GENERATOR)[0]]
+    keys += [load_tensors(copies / "recipients" / name / layout.WATERMARK / GENERATOR)[0] for name in NAMES]
     assert len({tuple(key["word"].tolist()) for key in keys}) == 4
     assert all(torch.equal(keys[0][name], key[name]) for key in keys for name in key if name != "word")
     clean = load_split(copies / "clean", "train")
     chosen = set()
     for name in NAMES:
         released = load_split(copies / "recipients" / name / "public/release", "train")
-        marked = load_tensors(copies / "recipients" / name / places.SECRET / "indices.safetensors")[0]["indices"]
+        marked = load_tensors(copies / "recipients" / name / layout.WATERMARK / "indices.safetensors")[0]["indices"]
         assert torch.equal(released.labels, clean.labels)
         changed = (released.images != clean.images).flatten(1).any(dim=1)
         assert set(torch.nonzero(changed).flatten().tolist()) <= set(marked.tolist())
@@ -97,7 +97,7 @@ def test_a_copy_is_made_once_and_the_same_again(copies: Path, config: Config, tm
 
 
 def test_a_copy_that_was_handed_out_is_not_replaced(copies: Path, config: Config) -> None:
-    released = copies / "recipients/ada" / places.RELEASED
+    released = copies / "recipients/ada" / layout.RELEASED
     before = digest(released)
     with pytest.raises(InputError, match=r"ada: made from another release, configuration .* move the folder away"):
         recipients.protect(copies, replace(config, embed=replace(config.embed, rate=0.2)), "ada")
@@ -149,8 +149,8 @@ def test_what_cannot_be_traced(copies: Path, finished: Path, config: Config, tmp
     with pytest.raises(InputError, match=r"recipient: .* is not possible"):
         recipients.protect(copies, config, "../x")
     other = Path(shutil.copytree(copies, tmp_path / "other", symlinks=True))
-    secret = other / places.SECRET / GENERATOR
-    shutil.copy(other / "recipients/ada" / places.SECRET / GENERATOR, secret)
+    secret = other / layout.WATERMARK / GENERATOR
+    shutil.copy(other / "recipients/ada" / layout.WATERMARK / GENERATOR, secret)
     with pytest.raises(InputError, match="its word does not follow from commitment and beacon"):
         recipients.trace(other, config, oracle)
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_traced(copies: Path, finished: Path, config: Config, tmp
 def test_a_copy_whose_commitment_was_changed_names_nobody(copies: Path, config: Config, tmp_path: Path) -> None:
     """Whoever could choose a recipient's word afterwards could accuse anybody of handing the copy on."""
     other = Path(shutil.copytree(copies, tmp_path / "other", symlinks=True))
-    opening = other / "recipients/ada" / places.OPENED / OPENING
+    opening = other / "recipients/ada" / layout.OPENED / OPENING
     write_json(opening, read_json(opening) | {"secret": "00" * 32})
     with pytest.raises(InputError, match="ada: commitment: its SHA-256 is not the opening's; restore the copy"):
         recipients.trace(other, config, Knows(copies, [], Compute.resolve(config.compute)))
@@ -168,4 +168,4 @@ def test_names_are_in_no_public_file(copies: Path) -> None:
     for path in (copies / "recipients/ada/public").rglob("*"):
         if path.is_file():
             assert not re.search(rb"\bada\b", path.read_bytes())  # as a word: a digest may well have those digits
-    assert read_json(copies / "recipients/ada" / places.COMMITTED / COMMITMENT)["attempt"] == 1
+    assert read_json(copies / "recipients/ada" / layout.COMMITTED / COMMITMENT)["attempt"] == 1

@@ -10,9 +10,9 @@ import boto3
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sscl.audit.bundle import new_key, public_of
 from sscl.doctor import examine
 from sscl.errors import ConfigError, InputError
-from sscl.evidence.bundle import new_key, public_of
 from sscl.params import load
 from sscl.release import reader
 from sscl.release.create import signed_by_owner

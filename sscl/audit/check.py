@@ -1,0 +1,291 @@
+"""Derive every figure of a bundle again, offline, without the model or the secret."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load
+
+from sscl.audit import beacon, bundle, timestamp
+from sscl.audit.canonical import canonical
+from sscl.audit.commitment import (
+    differences,
+    draw_word,
+    guarantees,
+    null_key,
+    out_of_order,
+    references_for,
+    sha256_of,
+)
+from sscl.audit.protocol import Query, Record
+from sscl.audit.verdict import decide
+from sscl.config import AuditConfig
+from sscl.errors import InputError, printable
+from sscl.layout import COMMITMENT, FINDING, OPENING
+from sscl.parsing import parse
+from sscl.suspects.base import distributions
+from sscl.suspects.http import REFUSALS
+from sscl.suspects.http_answers import Reader, Reading
+
+AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
+PULSE, TOKEN = "pulse.json", "commitment.tsr"
+IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeated by who checks, or sealed for him
+MOST_MARKS, MOST_IMAGES, MOST_CELLS = 64, 10_000, 20_000  # of an audit; cells: marks times classes
+LARGEST_ALPHA = 0.05
+REQUIRED = (AUDIT, QUERIES, FINDING)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What who checks knows from elsewhere; ``None`` where he does not.
+
+    Attributes:
+        commitment: the published ``commitment.json``.
+        signer: the owner's Ed25519 key in hexadecimal.
+        token: the time-stamp token. authority: root certificates (PEM) of who issued it.
+        suspect: SHA-256 of the suspect's file.
+    """
+
+    commitment: bytes | None = None
+    signer: str | None = None
+    token: bytes | None = None
+    authority: bytes | None = None
+    suspect: str | None = None
+
+
+def check(path: Path, expected: Expected | None = None) -> list[str]:
+    """What differs; empty if the bundle is valid.
+
+    Raises:
+        InputError: not a zip file.
+    """
+    parts, wrong = bundle.unpack(path)
+    missing = [name for name in REQUIRED if name not in parts]
+    known = {*REQUIRED, RAW, COMMITMENT, OPENING, PULSE, TOKEN, IMAGES, SEALED, bundle.ATTESTATION}
+    wrong += [f"{name}: missing" for name in missing] + [
+        f"{name}: not a part of a bundle" for name in set(parts) - known
+    ]
+    if missing:
+        return wrong
+    if unclear := [name for name in parts if not _plain(name, parts[name])]:
+        return [*wrong, *(f"{name}: not canonical JSON, which has one reading only" for name in unclear)]
+    try:
+        return wrong + _derive(parts) + _unexpected(parts, expected or Expected())
+    except Exception as error:  # whatever a hostile bundle leads to, it is not valid
+        return [*wrong, f"contents: cannot be derived again ({type(error).__name__}: {error})"]
+
+
+def _plain(name: str, content: bytes) -> bool:
+    """Whether JSON is as this program writes it: no key twice, no spaces, sorted."""
+    if not name.endswith((".json", ".jsonl")):
+        return True
+    lines = content.split(b"\n")[:-1] if name.endswith(".jsonl") else [content]
+    try:
+        return all(canonical(json.loads(line)) == line for line in lines) and (
+            not name.endswith(".jsonl") or content == b"" or content.endswith(b"\n")
+        )
+    except (ValueError, RecursionError):
+        return False
+
+
+def _unexpected(parts: dict[str, bytes], expected: Expected) -> list[str]:
+    wrong = []
+    if expected.signer is not None and bundle.signer(parts) != expected.signer.lower():
+        wrong.append(f"signer: {bundle.signer(parts) or 'nobody'}, expected {printable(expected.signer)}")
+    committed = json.loads(parts[COMMITMENT]) if COMMITMENT in parts else None
+    if expected.commitment is not None and committed != json.loads(expected.commitment):
+        wrong.append(f"{COMMITMENT}: not the one that was published")
+    if expected.token is not None and parts.get(TOKEN) != expected.token:
+        wrong.append(f"{TOKEN}: not the token that you have")
+    if expected.authority is not None:
+        if TOKEN not in parts or committed is None:
+            wrong.append(f"{TOKEN}: missing")
+        else:
+            try:
+                timestamp.verify(parts[TOKEN], committed, expected.authority)
+            except InputError as error:
+                wrong.append(str(error))
+    found = json.loads(parts[AUDIT])["suspect"].get("sha256")
+    if expected.suspect is not None and found != expected.suspect:
+        wrong.append(f"{AUDIT}: another suspect than this file")
+    return wrong
+
+
+def particulars(parts: dict[str, bytes]) -> dict[str, str]:
+    """Whom and what a bundle is about, as it says itself."""
+    audit, finding = json.loads(parts[AUDIT]), json.loads(parts[FINDING])
+    suspect = audit["suspect"]
+    said = " ".join(str(suspect[name]) for name in ("kind", "url", "function", "sha256") if name in suspect)
+    found = {"suspect": said, "asked": f"{audit['started']} to {audit['finished']}"}
+    if COMMITMENT in parts:
+        committed = json.loads(parts[COMMITMENT])
+        found["commitment"] = f"{committed['sha256']}, made {committed['created']}"
+        found["release"] = f"{committed['dataset']} {committed['version']}, attempt {committed['attempt']}"
+        stamped = timestamp.read(parts[TOKEN], committed) if TOKEN in parts else None
+        found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
+    spoken = {**audit["interface"], **(audit["reader"] or {})}
+    found["spoken to"] = "; ".join(f"{name} {value}" for name, value in sorted(spoken.items()) if value) or "as usual"
+    found["alpha"] = f"{finding['alpha']:.3g}"
+    found["signer"] = bundle.signer(parts) or "nobody: anybody could have made it"
+    if COMMITMENT in parts and bundle.signer(parts):
+        known = json.loads(parts[COMMITMENT]).get("signer") == bundle.signer(parts)
+        found["signer"] += ", the committed key" if known else ", a key that the commitment does not name"
+    return {name: printable(value) for name, value in found.items()}
+
+
+def verdict(parts: dict[str, bytes]) -> str:
+    """What a valid bundle says, and whether that is confirmatory."""
+    finding, audit = json.loads(parts[FINDING]), json.loads(parts[AUDIT])
+    kind = "confirmatory" if audit["confirmatory"] else "exploratory: without a commitment it proves nothing"
+    result = f"p = {finding['p_value']:.4g} by {finding['test']}, alpha {finding['alpha']:.3g}"
+    return f"{finding['decision']} ({kind}), {result}"
+
+
+def rests_on(parts: dict[str, bytes]) -> list[str]:
+    """What a valid bundle's verdict rests on, what is missing, and what no check can see; a sentence each."""
+    found: list[str] = json.loads(parts[AUDIT])["guarantees"]
+    repeat = "repeat some: the bundle has the images" if IMAGES in parts else "ask for the images, and repeat some"
+    return [
+        *found,
+        f"Not visible here: that the suspect gave these answers ({repeat}), and that no other commitment was made for "
+        "this dataset (see where and when this one was published).",
+    ]
+
+
+def config_names(opening: dict[str, Any]) -> list[Any]:
+    """Version and attempt that the committed protocol names."""
+    protocol = opening.get("protocol", {})
+    return [protocol.get("version"), protocol.get("attempt")]
+
+
+def _pulse(parts: dict[str, bytes]) -> beacon.Pulse | None:
+    drawn = json.loads(parts[PULSE]) if PULSE in parts else None
+    return beacon.read(drawn, drawn["source"]) if drawn else None
+
+
+def pack_record(record: Record) -> bytes:
+    """The queries as JSON lines, in order."""
+    return b"".join(canonical(asdict(query)) + b"\n" for query in record.queries)
+
+
+def unpack_record(content: bytes, audit: dict[str, Any]) -> Record:
+    """Inverse of ``pack_record``; ``audit`` is what the bundle says of the audit."""
+    queries = [Query(**json.loads(line)) for line in content.splitlines()]
+    return Record(len(audit["class_names"]), audit["groups"], audit["labels"], audit["access"], queries)
+
+
+def _derive(parts: dict[str, bytes]) -> list[str]:
+    audit, stated = json.loads(parts[AUDIT]), json.loads(parts[FINDING])
+    record = unpack_record(parts[QUERIES], audit)
+    config = parse(AuditConfig, audit["protocol"], "protocol")
+    opening = json.loads(parts[OPENING]) if OPENING in parts else None
+    marks, most = len(audit["word"]), max(record.groups, record.classes)
+    if marks > MOST_MARKS or len(record.labels) > MOST_IMAGES or marks * most > MOST_CELLS:
+        return [f"{AUDIT}: more marks, images or classes than any audit has"]
+    shown = [query.answer for query in record.queries if query.answer is not None]
+    if record.access == "features" and shown and distributions(np.array(shown)):
+        return [f"{AUDIT}: says that answers are features, and they are probabilities"]
+    if config.alpha > LARGEST_ALPHA:
+        return [f"{AUDIT}: alpha {config.alpha:g}; above {LARGEST_ALPHA:g} a verdict accuses too many innocents"]
+    references = references_for(opening, record) if opening else None
+    null = null_key(opening, _pulse(parts)) if opening else None
+    found = asdict(decide(record, config, np.array(audit["word"]), references, audit["occasion"], null))
+    derived = json.loads(canonical(found))
+    wrong = [
+        f"{FINDING}: {name} is {json.dumps(stated.get(name))[:60]}, derived {json.dumps(derived.get(name))[:60]}"
+        for name in sorted(set(stated) | set(derived))
+        if stated.get(name) != derived.get(name)
+    ]
+    wrong += _dated(parts, audit)
+    if IMAGES in parts:
+        wrong += _images(parts[IMAGES], record)
+    if RAW in parts:
+        wrong += _raw(parts[RAW], record, audit)
+    elif audit["reader"] or audit["suspect"].get("kind") == "http":
+        wrong.append(f"{RAW}: missing, and the suspect is an API")
+    if "sha256" in audit["suspect"] and any(query.answer is None for query in record.queries):
+        wrong.append(f"{QUERIES}: a file that answers when it is asked has left images unanswered")
+    if audit["confirmatory"] or COMMITMENT in parts:
+        wrong += _committed(parts, audit, record)
+    elif audit["guarantees"] != guarantees(None, None, None, None):
+        wrong.append(f"{AUDIT}: claims guarantees without a commitment")
+    return wrong
+
+
+def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
+    """The API's own words against the answers that were read from them."""
+    lines = [json.loads(line) for line in content.splitlines()]
+    if len(lines) != len(record.queries):
+        return [f"{RAW}: {len(lines)} answers to {len(record.queries)} queries"]
+    reader = Reader(audit["class_names"], parse(Reading, audit["reader"], "reader"))
+    wrong = []
+    for number, (line, query) in enumerate(zip(lines, record.queries, strict=True)):
+        row = None if line["status"] in REFUSALS else reader.read(line["body"])
+        same = query.answer is None if row is None else np.array_equal(row, np.array(query.answer or [], dtype=float))
+        if not same:
+            wrong.append(f"{RAW}: answer {number + 1} does not read as what {QUERIES} says")
+    return wrong
+
+
+def _dated(parts: dict[str, bytes], audit: dict[str, Any]) -> list[str]:
+    """Replies outside of the audit, or an audit in the future."""
+    started, finished = (datetime.fromisoformat(audit[name]) for name in ("started", "finished"))
+    said = [json.loads(line)["at"] for line in parts.get(RAW, b"").splitlines()]
+    replied = [datetime.fromisoformat(at) for at in said]
+    if not started <= finished <= datetime.now(UTC) + timedelta(days=1):
+        return [f"{AUDIT}: started {started}, finished {finished}: not in this order, or in the future"]
+    if any(not started <= at <= finished for at in replied):
+        return [f"{RAW}: a reply is dated outside of the audit"]
+    return []
+
+
+def _images(content: bytes, record: Record) -> list[str]:
+    """Whether the images to repeat the queries with are those that were sent."""
+    tensors = load(content)
+    sent = {mark: sha256_of(images) for mark, images in ((int(name), tensors[name]) for name in tensors)}
+    wrong = any(query.sha256 != sent[query.mark][query.image] for query in record.queries)
+    return [f"{IMAGES}: not the images that were sent"] if wrong else []
+
+
+def _asked(opening: dict[str, Any], record: Record) -> list[str]:
+    """Whether the images that were sent are the committed ones under each mark."""
+    sent: dict[int, list[str]] = {}
+    for query in record.queries:
+        sent.setdefault(query.mark, []).append(query.sha256)
+    return [
+        f"{QUERIES}: other images were sent under mark {mark} than were committed to"
+        for mark, digests in sent.items()
+        if digests != opening["queries"][str(mark)][: len(digests)]
+    ]
+
+
+def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -> list[str]:
+    if COMMITMENT not in parts or OPENING not in parts:
+        return [f"{COMMITMENT}: missing, and the audit is called confirmatory"]
+    commitment, opening = json.loads(parts[COMMITMENT]), json.loads(parts[OPENING])
+    wrong = differences(commitment, opening)
+    if opening.get("protocol") != audit["protocol"] or opening.get("labels") != record.labels:
+        wrong.append(f"{OPENING}: another protocol or other images than the audit's")
+    if config_names(opening) != [commitment.get("version"), commitment.get("attempt")]:
+        wrong.append(f"{COMMITMENT}: another version or attempt than its opening's")
+    if audit["protocol"]["statistic"] == "effect" and audit["class_names"] != opening.get("group_names"):
+        wrong.append(f"{AUDIT}: the suspect's classes are not the committed ones in their order")
+    if opening.get("groups") != record.groups or opening.get("mark_count") != len(audit["word"]):
+        wrong.append(f"{OPENING}: other marks or groups than the audit's")
+    by = bundle.signer(parts)
+    if commitment.get("signer") and by not in (None, commitment["signer"]):
+        wrong.append(f"{bundle.ATTESTATION}: signed by another key than the committed one")
+    wrong += _asked(opening, record)
+    pulse = _pulse(parts)
+    stamped = timestamp.read(parts[TOKEN], commitment) if TOKEN in parts else None
+    if draw_word(opening, pulse).tolist() != audit["word"]:
+        wrong.append(f"{AUDIT}: its word does not follow from the committed secret and the beacon")
+    wrong += out_of_order(commitment, pulse, stamped, datetime.fromisoformat(audit["started"]))
+    if audit["guarantees"] != guarantees(commitment, opening, pulse, stamped):
+        wrong.append(f"{AUDIT}: its guarantees are not those of the commitment")
+    return wrong

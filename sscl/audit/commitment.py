@@ -1,0 +1,278 @@
+"""A commitment before the word is drawn: marks, groups, images, references and test are fixed, and none is revealed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sscl.artifacts import load_tensors, save_tensors
+from sscl.audit import beacon
+from sscl.audit.canonical import canonical
+from sscl.audit.protocol import Record, Sent, ask, parts, verification_images
+from sscl.audit.trial import References, Trial
+from sscl.config import AuditConfig, BeaconConfig
+from sscl.errors import ConfigError, InputError
+from sscl.keystream import Keystream
+from sscl.statistics import words
+from sscl.suspects import Oracle, nhwc
+from sscl.types import ImageSet
+from sscl.watermarks.ownership_code import OwnershipCode
+
+FORMAT = "sscl-commitment/5"
+STAMP_MARGIN = timedelta(seconds=60)  # between time stamp and pulse: clocks differ, and tokens are cut to seconds
+MARGIN = 10  # a commitment whose smallest p-value is not this many times below alpha is refused
+
+
+@dataclass(frozen=True)
+class Case:
+    """What an owner commits with.
+
+    Attributes:
+        marks: SHA-256 of the marks, under no word.
+        images: the verification images.
+        sent: what a suspect will be sent, see ``sscl.audit.protocol.ask``.
+        config: the protocol.
+        reference: a clean model of the owner's.
+        encoder: the same asked for features, where those are compared; ``None`` where they are not.
+    """
+
+    marks: str
+    images: ImageSet
+    sent: Sent
+    config: AuditConfig
+    reference: Oracle
+    encoder: Oracle | None = None
+
+
+def open_up(case: Case, key: Keystream) -> dict[str, Any]:
+    """What is committed to.
+
+    Args:
+        case: marks, images, protocol, reference.
+        key: what the salt and the secret of the word are drawn from.
+
+    Raises:
+        ConfigError: so few marks that no answer could be evidence enough.
+    """
+    check_floor(len(case.sent) - 1, case.images.classes, case.config)
+    return {
+        "format": FORMAT,
+        "salt": salt_of(key).hex(),
+        "secret": key.part("secret").take(32).hex(),
+        "marks": case.marks,
+        "mark_count": len(case.sent) - 1,
+        "groups": case.images.classes,
+        "group_names": list(case.images.class_names),
+        "protocol": asdict(case.config),
+        "labels": case.images.labels.tolist(),
+        "queries": {str(mark): sha256_of(images) for mark, images in case.sent.items()},
+        "references": reference_effects(case),
+    }
+
+
+def verification_set(test: ImageSet, config: AuditConfig, salt: bytes) -> ImageSet:
+    """The committed verification images: drawn by the salt, so that nobody knows them before the opening."""
+    return verification_images(test, config.images, Keystream(salt).part("images"))
+
+
+def salt_of(key: Keystream) -> bytes:
+    """32 bytes that keep the commitment from being opened by trying, and draw the verification images."""
+    return key.part("salt").take(32)
+
+
+def check_floor(marks: int, groups: int, config: AuditConfig) -> None:
+    """Raises ``ConfigError`` with the number of marks that would do, if so many cannot be evidence enough."""
+    lowest = words.floor(marks, groups)
+    if lowest > config.alpha / MARGIN:
+        wanted = words.marks_needed(groups, config.alpha / MARGIN)
+        raise ConfigError(
+            f"generator.ownership_code.marks: {marks} marks and {groups} classes give no p below {lowest:.3g}, which "
+            f"is not {MARGIN} times below audit.alpha {config.alpha:g}; use {wanted} marks or more"
+        )
+
+
+def reference_effects(case: Case) -> dict[str, dict[str, list[list[float]]]]:
+    """The effects on the owner's clean model, for suspects that give probabilities, labels or features."""
+    config, marks = replace(case.config, test="exact"), len(case.sent) - 1
+    record = Record(0, case.images.classes, case.images.labels.tolist())
+    ask(case.reference, case.sent, config, record)
+    seen = {"probabilities": record, "labels": record.labels_only()}
+    if case.encoder:
+        seen["features"] = Record(0, case.images.classes, case.images.labels.tolist())
+        ask(case.encoder, case.sent, config, seen["features"])
+    spans = {"first": parts(case.config, len(case.images))[0][1], "all": len(case.images)}
+    return {
+        access: {
+            name: np.round(Trial(answers, config, marks).effects_over(span), 6).tolist() for name, span in spans.items()
+        }
+        for access, answers in seen.items()
+    }
+
+
+def references_for(opening: dict[str, Any], record: Record) -> References:
+    """The committed reference effects for a suspect that tells so much as its answers do, whatever they are called."""
+    if record.access == "features":
+        return references_of(opening, "features")
+    told = [query.answer for query in record.queries if query.answer is not None]
+    return references_of(opening, "labels" if all(max(row) == sum(row) == 1 for row in told) else "probabilities")
+
+
+def references_of(opening: dict[str, Any], access: str) -> References:
+    """The committed reference effects for ``probabilities``, ``labels`` or ``features``.
+
+    Raises:
+        InputError: the commitment has none for this access.
+    """
+    found = opening["references"].get(access)
+    if found is None:
+        raise InputError(f"references: none for {access}; commit with audit.statistic attraction to compare these")
+    return References(np.array(found["first"]), np.array(found["all"]))
+
+
+def store_queries(path: Path, sent: Sent) -> None:
+    """Keep the images that will be sent: another kind of machine may round marks differently, and digests would too."""
+    save_tensors(path, {str(mark): images for mark, images in sent.items()}, {})
+
+
+def load_queries(path: Path, opening: dict[str, Any]) -> Sent:
+    """The committed images; raises ``InputError`` if they are others than the opening's."""
+    tensors, _ = load_tensors(path)
+    wanted = opening["queries"]
+    if set(tensors) != set(wanted) or any(sha256_of(tensors[mark]) != wanted[mark] for mark in wanted):
+        raise InputError(f"{path}: not the committed images; restore the file that `sscl stage commit` wrote")
+    return {int(mark): images for mark, images in tensors.items()}
+
+
+def sha256_of(images: Tensor) -> list[str]:
+    """Each image's digest as it is recorded when it is sent."""
+    return [hashlib.sha256(image.tobytes()).hexdigest() for image in nhwc(images)]
+
+
+def seal(opening: dict[str, Any], dataset: str, config: AuditConfig, source: BeaconConfig) -> dict[str, Any]:
+    """The commitment to publish, with this machine's time; a time-stamp token says it with authority.
+
+    It names the dataset, the version and the attempt, so that an owner who commits several times and keeps the attempt
+    that he likes best shows it; and the beacon's pulse that the word will be drawn with, so that none can be chosen.
+    """
+    created = datetime.now(UTC).replace(microsecond=0)
+    return {
+        "format": FORMAT,
+        "sha256": hashlib.sha256(canonical(opening)).hexdigest(),
+        "dataset": dataset,
+        "version": config.version,
+        "attempt": config.attempt,
+        "signer": config.signer,
+        "created": created.isoformat(),
+        "beacon": source.source,
+        "pulse": beacon.promised(source.source, created, source.delay_seconds),
+    }
+
+
+def copy_for(opening: dict[str, Any], recipient: str, key: Keystream) -> dict[str, Any]:
+    """What is committed to for one recipient's copy: the same marks and images, and a secret of its own.
+
+    The secret comes from the release's key, so that who has one opening knows no other word. A copy has a commitment of
+    its own: if the name alone decided the word, an owner could try names until one fits.
+    """
+    return {**opening, "recipient": recipient, "secret": key.part("copy", recipient).take(32).hex()}
+
+
+def null_key(opening: dict[str, Any], pulse: beacon.Pulse | None) -> Keystream:
+    """What the words of the null distribution are drawn with, where they are too many to list.
+
+    It follows from the pulse, as the word does: references that are committed to before cannot be fitted to it.
+    """
+    return Keystream(beacon.mixed(bytes.fromhex(opening["secret"]), pulse)).part("null words")
+
+
+def draw_word(opening: dict[str, Any], pulse: beacon.Pulse | None) -> np.ndarray:
+    """The word, int64 (K,): it follows from the committed secret and the beacon's pulse, and from nothing else."""
+    stream = Keystream(beacon.mixed(bytes.fromhex(opening["secret"]), pulse))
+    drawn: np.ndarray = words.draw(opening["mark_count"], opening["groups"], stream)[0]
+    return drawn
+
+
+def differences(commitment: dict[str, Any], opening: dict[str, Any]) -> list[str]:
+    """Why the opening is not the commitment's; empty if it is."""
+    if commitment.get("format") != FORMAT or opening.get("format") != FORMAT:
+        return [f"commitment: format {commitment.get('format')!r}, expected {FORMAT}"]
+    found = hashlib.sha256(canonical(opening)).hexdigest()
+    return [] if found == commitment.get("sha256") else ["commitment: its SHA-256 is not the opening's"]
+
+
+def guarantees(
+    commitment: dict[str, Any] | None,
+    opening: dict[str, Any] | None,
+    pulse: beacon.Pulse | None,
+    stamped: datetime | None,
+) -> list[str]:
+    """What a verdict rests on, and what is missing, one sentence each; for reports, verdicts and bundles."""
+    if commitment is None or opening is None:
+        return ["MISSING: a commitment. Everything may have been chosen after seeing answers; this proves nothing."]
+    found = [
+        f"Commitment {commitment['sha256'][:16]}, attempt {commitment['attempt']} for version {commitment['version']} "
+        f"of {commitment['dataset']}, fixed the marks, the images and the test before the assignment was drawn."
+    ]
+    if stamped:
+        found.append(
+            f"A time-stamp token says that an authority saw the commitment at {stamped:%Y-%m-%d %H:%M:%S} UTC. Its "
+            "signature is verified where `check --authority` names the authority's root certificate."
+        )
+    else:
+        found.append("MISSING: a time stamp. That the commitment is as old as it says rests on the owner's word.")
+    if "recipient" in opening:
+        found.append(
+            f"This is the copy for {opening['recipient']}. With m copies, p counts m times; how many there are is the "
+            "owner's word."
+        )
+    if pulse is None:
+        found.append(
+            "MISSING: a public beacon. The assignment follows from a secret that the owner chose; an owner who tries "
+            "many secrets on models of his own can make innocents look guilty."
+        )
+    elif pulse.source == "drand":
+        found.append(
+            f"The assignment follows from drand round {pulse.number}, published {pulse.time:%Y-%m-%d %H:%M:%S} UTC, "
+            "whose signature was verified: the owner could not choose it."
+        )
+    else:
+        found.append(
+            f"The assignment follows from NIST's pulse of {pulse.time:%Y-%m-%d %H:%M:%S} UTC. Compare it with the "
+            "archive at beacon.nist.gov: its signature was not verified here."
+        )
+    return found
+
+
+def out_of_order(
+    commitment: dict[str, Any], pulse: beacon.Pulse | None, stamped: datetime | None, started: datetime
+) -> list[str]:
+    """What is dated wrongly; empty if commitment, time stamp, pulse and first query follow each other."""
+    created, wrong = datetime.fromisoformat(commitment["created"]), []
+    if (commitment["beacon"] == "none") != (pulse is None):
+        wrong.append("commitment: its beacon is not the one that the word was drawn with")
+    if pulse and (commitment["beacon"], commitment["pulse"]) != (pulse.source, pulse.number):
+        wrong.append(f"commitment: names pulse {commitment['pulse']}, and the word was drawn with {pulse.number}")
+    if pulse and created > pulse.time:
+        wrong.append("commitment: made after the pulse was published, so the word could be chosen")
+    if pulse and stamped and stamped + STAMP_MARGIN > pulse.time:
+        wrong.append(f"time stamp: not {STAMP_MARGIN.seconds} s before the pulse, so the word could be chosen")
+    if created > started:
+        wrong.append("commitment: made after the first query, so the result is not confirmatory")
+    if any(moment and moment > started for moment in (stamped, pulse and pulse.time)):
+        wrong.append("time stamp or pulse: after the first query, so the result is not confirmatory")
+    return wrong
+
+
+def require_marks(watermark: object) -> OwnershipCode:
+    """The watermark, if it can be tested exactly; raises ``ConfigError``."""
+    if not isinstance(watermark, OwnershipCode):
+        raise ConfigError(
+            "generator.method: this method has no exact test; release with ownership_code to commit and audit"
+        )
+    return watermark

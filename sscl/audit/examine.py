@@ -1,0 +1,191 @@
+"""An audit from the suspect's address to a bundle of evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from safetensors.torch import save
+
+from sscl.artifacts import read_json
+from sscl.audit import beacon, bundle, timestamp
+from sscl.audit.canonical import canonical
+from sscl.audit.check import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, pack_record
+from sscl.audit.commitment import (
+    differences,
+    draw_word,
+    guarantees,
+    load_queries,
+    null_key,
+    out_of_order,
+    references_for,
+    require_marks,
+)
+from sscl.audit.protocol import Record, Sent, ask, parts
+from sscl.audit.spending import level
+from sscl.audit.trial import enough
+from sscl.audit.verdict import Finding, decide
+from sscl.compute import Compute
+from sscl.config import AuditConfig
+from sscl.errors import InputError
+from sscl.layout import COMMITMENT, DRAW, FINDING, OPENING, SENT
+from sscl.parsing import parse
+from sscl.provenance import versions
+from sscl.suspects import Oracle
+from sscl.suspects.http import BudgetError
+from sscl.watermarks.base import State
+from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the owner brings to an audit.
+
+    Attributes:
+        watermark, state: the marks, under the released word.
+        opening: what was committed to.
+        commitment: as published; ``None`` for an exploratory audit.
+        pulse: the beacon's, with which the word was drawn; ``None`` without a beacon.
+        token: the RFC 3161 response of a time-stamp authority; ``None`` without one.
+        sent: the committed queries.
+        config: the protocol.
+    """
+
+    watermark: OwnershipCode
+    state: State
+    opening: dict[str, Any]
+    commitment: dict[str, Any] | None
+    pulse: beacon.Pulse | None
+    token: bytes | None
+    sent: Sent
+    config: AuditConfig
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.opening["group_names"])
+
+    @property
+    def suspects_classes(self) -> tuple[str, ...] | None:
+        """The classes that a suspect must answer with; ``None`` where they may be its own."""
+        return self.class_names if self.config.statistic == "effect" else None
+
+    @property
+    def labels(self) -> list[int]:
+        """The verification images' own classes."""
+        return list(self.opening["labels"])
+
+    @property
+    def stamped(self) -> datetime | None:
+        """When a time-stamp authority saw the commitment; raises ``InputError`` if the token is of something else."""
+        return timestamp.read(self.token, self.commitment) if self.token and self.commitment else None
+
+
+def prepare(secret: Path, compute: Compute, opening: Path, commitment: Path | None) -> Case:
+    """Load the secret and hold it against the commitment.
+
+    Args:
+        secret: private folder of the release.
+        compute: device and precision.
+        opening: ``opening.json`` of ``sscl stage commit``, with the queries beside it; its protocol counts.
+        commitment: the published ``commitment.json``, with ``commitment.tsr`` beside it if there is a time stamp;
+            ``None`` for an exploratory audit.
+
+    Raises:
+        ConfigError: a method without an exact test. InputError: files that are not the committed ones.
+    """
+    opened = read_json(opening)
+    loaded, state = load_watermark(secret / GENERATOR, opened.get("groups"), compute)
+    watermark = require_marks(loaded)
+    config = parse(AuditConfig, opened.get("protocol", {}), f"{opening}: protocol")
+    drawn = read_json(secret / DRAW)["pulse"]
+    pulse = drawn and beacon.read(drawn, drawn["source"])
+    published = read_json(commitment) if commitment else None
+    if published is not None and (wrong := differences(published, opened)):
+        raise InputError(f"{commitment}: {wrong[0]}; without the matching commitment no result is confirmatory")
+    sent = load_queries(opening.with_name(SENT), opened)
+    if marks_digest(state) != opened["marks"]:
+        raise InputError(f"{secret / GENERATOR}: the marks are not the committed ones; use the committed files")
+    if draw_word(opened, pulse).tolist() != watermark.targets(state).tolist():
+        raise InputError(
+            f"{secret / GENERATOR}: its word does not follow from commitment and beacon; use the release's"
+        )
+    token = commitment.with_suffix(".tsr") if commitment else None
+    stamp = token.read_bytes() if token and token.is_file() else None
+    return Case(watermark, state, opened, published, pulse, stamp, sent, config)
+
+
+def examine(
+    case: Case,
+    oracle: Oracle,
+    target: Path | None = None,
+    key: Ed25519PrivateKey | None = None,
+    occasion: int | None = None,
+    seal_to: Sequence[str] = (),
+) -> tuple[Finding, dict[str, Any]]:
+    """Audit one suspect and write the bundle to ``target``; the finding, and what else the evidence says of the audit.
+
+    A suspect that stops answering leaves an inconclusive finding; answers that are none are an error.
+
+    Args:
+        occasion: which audit of this suspect under this commitment it is, if there may be several: they share alpha.
+        seal_to: age public keys of who may see the queries; without any, everybody who has the bundle does.
+
+    Raises:
+        InputError: commitment, time stamp, beacon and audit do not follow each other.
+        SuspectError, SSCLError: it cannot be queried at all.
+    """
+    started = datetime.now(UTC)
+    if case.commitment and (wrong := out_of_order(case.commitment, case.pulse, case.stamped, started)):
+        raise InputError(f"{wrong[0]}; such a result is not confirmatory")
+    record = Record(0, len(case.class_names), case.labels)
+    word, interruption = case.watermark.targets(case.state).numpy(), None
+    alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
+    try:
+        stop = enough(case.config, word, alpha, partial(references_for, case.opening))
+        ask(oracle, case.sent, case.config, record, stop)
+    except BudgetError as error:
+        interruption = str(error)
+        if len(record.queries) < 2 * parts(case.config, len(case.labels))[0][1]:
+            raise
+    references = references_for(case.opening, record)
+    null = null_key(case.opening, case.pulse)
+    finding = decide(record, case.config, word, references, occasion, null)
+    answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
+    audit = {
+        "suspect": oracle.identity(),
+        "class_names": list(oracle.class_names),
+        "groups": len(case.class_names),
+        "labels": record.labels,
+        "word": word.tolist(),
+        "protocol": asdict(case.config),
+        "occasion": occasion,
+        "access": record.access,
+        "confirmatory": case.commitment is not None,
+        "guarantees": guarantees(case.commitment, case.opening, case.pulse, case.stamped),
+        "reader": oracle.reading,
+        "interface": oracle.interface,
+        "started": min([started, *answered_at]).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "interruption": interruption,
+        "versions": versions(),
+    }
+    if target:
+        found = {AUDIT: canonical(audit), QUERIES: pack_record(record), FINDING: canonical(asdict(finding))}
+        queries = save({str(mark): images for mark, images in case.sent.items()})
+        if case.commitment:
+            found |= {COMMITMENT: canonical(case.commitment), OPENING: canonical(case.opening)}
+        if case.pulse:
+            found[PULSE] = canonical(case.pulse.as_json())
+        if case.token:
+            found[TOKEN] = case.token
+        found |= {SEALED: bundle.sealed(queries, seal_to)} if seal_to else {IMAGES: queries}
+        if oracle.transcript:
+            found[RAW] = b"".join(canonical(line) + b"\n" for line in oracle.transcript[: len(record.queries)])
+        bundle.write(target, found, key)
+    return finding, audit

@@ -1,0 +1,165 @@
+"""The matrix of effects: how much each mark moves a model's answers toward each group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.special import logit, logsumexp
+
+from sscl.registry import Registry
+from sscl.types import Responses
+
+Statistic = Callable[[Responses, Sequence[Responses], np.ndarray, int], np.ndarray]
+STATISTICS: Registry[Statistic] = Registry("statistic", "sscl.statistics")
+
+# Odds are taken of probabilities within this of 0 and 1: what an API that rounds to two decimals can tell.
+LEAST = 0.005
+TEMPERATURE = 0.1  # of attraction: answers count as near where 1 minus their cosine is about this
+
+
+def scores(responses: Responses) -> np.ndarray:
+    """``p + log(p / (1 - p))`` of every class, float64 (N, C).
+
+    The log-odds tell marks apart when the model is sure, the probability when it is sure of something else. A class
+    that a top-k answer does not list has probability 0; a label has probability 1 and every other class 0.
+    """
+    p = responses.values
+    found: np.ndarray = p + logit(np.clip(p, LEAST, 1 - LEAST))
+    return found
+
+
+@STATISTICS.register("effect")
+def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
+    """Effects on a suspect whose classes are the groups.
+
+    Args:
+        benign: answers to ``N`` images without a mark, over ``C`` classes.
+        marked: for each of ``K`` marks the answers to the same images with it.
+        groups: int (N,), each image's own group.
+        count: ``C``, how many groups there are.
+
+    Returns:
+        float64 (K, C). ``A[k, c]`` is the mean change of the score of class ``c`` under mark ``k``, over the images of
+        other groups that were answered both ways; 0 where there are none.
+
+    Raises:
+        ValueError: the answers are not to the same images, or over other classes, or features.
+
+    >>> groups = np.array([0, 1])
+    >>> benign, marked = Responses.of_labels(groups, 2), Responses.of_labels(np.array([0, 0]), 2)
+    >>> effects(benign, [marked], groups, 2).round(2)  # the mark turns the image of group 1 into group 0
+    array([[11.59,  0.  ]])
+    """
+    if benign.access == "features":
+        raise ValueError("features are of no class; attraction compares these")
+    before = scores(benign)
+    _same(benign, marked, groups)
+    if before.shape[1] != count:
+        raise ValueError(f"answers over {before.shape[1]} classes for {count} groups; attraction compares these")
+    rows = []
+    for answers in marked:
+        counted = (benign.valid & answers.valid)[:, None] & (groups[:, None] != np.arange(count))
+        rows.append(_mean(scores(answers) - before, counted))
+    return np.stack(rows)
+
+
+@STATISTICS.register("attraction")
+def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
+    """Effects on a suspect of any kind: a mark draws answers toward those to clean images of a group.
+
+    Answers are compared by cosine: features less their mean over the images without a mark, probabilities and labels as
+    their square roots. The suspect's classes are never matched to the groups: any number, names and order will do.
+
+    Args:
+        benign, marked, groups: as in ``effects``.
+        count: ``C``, how many groups there are.
+
+    Returns:
+        float64 (K, C). ``A[k, c]`` is the mean, over the images of other groups, of the change of
+        ``log mean_j exp((cos(answer, answer_j) - 1) / TEMPERATURE)``, ``j`` over clean images of group ``c``.
+
+    >>> groups = np.array([0, 1, 1])
+    >>> benign = Responses(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), "features")
+    >>> marked = Responses(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), "features")
+    >>> attractions(benign, [marked], groups, 2).round(2)
+    array([[20.,  0.]])
+    """
+    _same(benign, marked, groups)
+    before = _attraction(benign, benign, groups, count)
+    rows = []
+    for answers in marked:
+        counted = (benign.valid & answers.valid)[:, None] & (groups[:, None] != np.arange(count))
+        rows.append(_mean(_attraction(answers, benign, groups, count) - before, counted))
+    return np.stack(rows)
+
+
+def less_reference(effects: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Effects without what a clean model shares: ``A - b R``, ``b >= 0`` by least squares between the centred matrices.
+
+    ``b`` follows from the answers alone, so every word is tested on the same matrix. A suspect that softens its answers
+    shrinks ``A`` and ``b`` alike, and does not hide behind a reference that is too large for it.
+
+    Args:
+        effects: ``A``, float64 (K, C). reference: ``R``, the same marks on a model that never saw them.
+
+    >>> clean = np.array([[1.0, 0.0], [0.0, 0.0]])
+    >>> less_reference(3 * clean, clean)
+    array([[0., 0.],
+           [0., 0.]])
+    """
+    along = centred if len(effects) > 1 else _row_centred
+    a, r = along(effects), along(reference)
+    length = float((r * r).sum())
+    scale = max(0.0, float((a * r).sum()) / length) if length else 0.0
+    found: np.ndarray = effects - scale * reference
+    return found
+
+
+def centred(effects: np.ndarray) -> np.ndarray:
+    """Double-centred effects: what a mark does to all groups, and what draws all marks to a group, drop out."""
+    found: np.ndarray = _row_centred(effects) - effects.mean(axis=0, keepdims=True) + effects.mean()
+    return found
+
+
+def _row_centred(effects: np.ndarray) -> np.ndarray:
+    found: np.ndarray = effects - effects.mean(axis=1, keepdims=True)
+    return found
+
+
+def _attraction(answers: Responses, benign: Responses, groups: np.ndarray, count: int) -> np.ndarray:
+    """float64 (N, C): how near each answer is to the clean ones of each group; 0 for a group without any."""
+    one, other = (directions(responses, benign) for responses in (answers, benign))
+    near = (one @ other.T - 1) / TEMPERATURE
+    found = np.zeros((len(answers), count))
+    for group in range(count):
+        members = (groups == group) & benign.valid
+        if members.any():
+            found[:, group] = logsumexp(near[:, members], axis=1) - np.log(members.sum())
+    return found
+
+
+def directions(answers: Responses, benign: Responses) -> np.ndarray:
+    """Answers as unit vectors, float64 (N, K): what their similarity is the cosine of."""
+    if answers.access == "features":
+        valid = benign.valid
+        return _unit(answers.values - benign.values[valid].mean(axis=0) if valid.any() else answers.values)
+    return _unit(np.sqrt(answers.values))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    found: np.ndarray = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return found
+
+
+def _mean(change: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    total = np.where(counted, change, 0.0).sum(axis=0)
+    found: np.ndarray = total / np.maximum(counted.sum(axis=0), 1)
+    return found
+
+
+def _same(benign: Responses, marked: Sequence[Responses], groups: np.ndarray) -> None:
+    shapes = {benign.values.shape, *(answers.values.shape for answers in marked)}
+    if len(shapes) != 1 or groups.shape != (len(benign),) or not marked:
+        raise ValueError(f"answers of shapes {sorted(shapes)} for {len(groups)} images must be to the same images")

@@ -1,0 +1,117 @@
+"""The exact test: how many words fit the answers at least as well as the released one does.
+
+Null hypothesis: the answers do not depend on the word. The word was drawn uniformly, so given the answers, whatever
+they are, every word is as likely to be the released one. With any statistic ``T`` of answers and word,
+
+    p = #{words w': T(w') >= T(w)} / #{words}
+
+then satisfies ``P(p <= a) <= a`` for every ``a`` (a randomisation test: Fisher 1935; Lehmann and Romano 2005, 15.2).
+Where the words are too many to list, ``DRAWN`` of them are drawn and the released one is counted with them (Phipson and
+Smyth 2010). Ties count against the owner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sscl.statistics import words
+from sscl.statistics.effects import centred
+
+RESOLUTION = 1 << 40  # of the largest entry; sums of integers tie exactly, in whatever order they are added
+
+
+def integers(effects: np.ndarray) -> np.ndarray:
+    """The centred effects in units of the largest one, int64 (K, C); all 0 if the marks do nothing.
+
+    Raises:
+        ValueError: not a finite matrix.
+    """
+    if effects.ndim != 2 or not effects.size or not np.isfinite(effects).all():
+        raise ValueError(f"effects must be a finite matrix (marks, groups), got shape {effects.shape}")
+    z = centred(effects)
+    largest, least = np.abs(z).max(), 1e-12 * np.abs(effects).max()
+    if largest <= least:  # what is left is rounding
+        return np.zeros(z.shape, dtype=np.int64)
+    found: np.ndarray = np.rint(z / largest * RESOLUTION).astype(np.int64)
+    return found
+
+
+@dataclass(frozen=True)
+class Null:
+    """The statistics of all words, or of many drawn ones, on one suspect's answers.
+
+    Attributes:
+        table: int64 (K, C), the centred effects.
+        statistics: int64 (M,), sorted.
+        listed: whether these are all words.
+    """
+
+    table: np.ndarray
+    statistics: np.ndarray
+    listed: bool
+
+    @classmethod
+    def of(cls, effects: np.ndarray, rng: words.Random) -> Null:
+        """List the words, or draw them with ``rng``, which must not depend on the answers."""
+        table = integers(effects)
+        marks, groups = table.shape
+        if words.count(marks, groups) <= words.ENUMERATED:
+            return cls(table, np.sort(_all(table)), True)
+        total = np.zeros(words.DRAWN, dtype=np.int64)
+        for start in range(0, words.DRAWN, 100_000):  # fixed, so that a stream gives the same words everywhere
+            drawn = words.draw(marks, groups, rng, min(100_000, words.DRAWN - start))
+            total[start : start + len(drawn)] = table[np.arange(marks), drawn].sum(axis=1)
+        return cls(table, np.sort(total), False)
+
+    def statistic(self, word: np.ndarray) -> int:
+        """``T``, the sum of the centred effects of each mark on its group.
+
+        Raises:
+            ValueError: not a word for this matrix.
+        """
+        marks, groups = self.table.shape
+        if word.shape != (marks,) or not words.is_word(word, groups):
+            raise ValueError(f"{word.tolist()} is not a word of {marks} marks and {groups} groups")
+        return int(self.table[np.arange(marks), word].sum())
+
+    def at_least(self, word: np.ndarray) -> int:
+        """How many of the statistics are as large as this word's."""
+        return len(self.statistics) - int(np.searchsorted(self.statistics, self.statistic(word), side="left"))
+
+    def p_value(self, word: np.ndarray) -> float:
+        """In ``[floor, 1]``."""
+        at_least = self.at_least(word)
+        return at_least / len(self.statistics) if self.listed else (1 + at_least) / (1 + len(self.statistics))
+
+
+def p_value(effects: np.ndarray, word: np.ndarray, rng: words.Random) -> float:
+    """The exact p-value of one word.
+
+    Args:
+        effects: float64 (K, C); reference effects that were fixed with the commitment may be subtracted before.
+        word: int (K,), the released one.
+        rng: for the words where they are too many to list; fixed by the commitment.
+
+    >>> p_value(np.eye(5), np.arange(5), np.random.default_rng(0)) == 1 / 120  # the best of 5! words
+    True
+    """
+    return Null.of(effects, rng).p_value(word)
+
+
+def _all(table: np.ndarray) -> np.ndarray:
+    """The statistic of every word, mark by mark."""
+    marks, groups = table.shape
+    few, more = divmod(marks, groups)
+    sums, uses = np.zeros(1, dtype=np.int64), np.zeros((1, groups), dtype=np.int8)
+    for row in table:
+        extended = []
+        for group in range(groups):
+            extra_left = (uses == few + 1).sum(axis=1) < more
+            allowed = (uses[:, group] < few) | ((uses[:, group] == few) & extra_left)
+            taken = uses[allowed].copy()
+            taken[:, group] += 1
+            extended.append((sums[allowed] + row[group], taken))
+        sums, uses = (np.concatenate(parts) for parts in zip(*extended, strict=True))
+    return sums

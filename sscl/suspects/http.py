@@ -1,0 +1,307 @@
+"""An HTTP endpoint: one image a request, retried, paced, within a budget, and every answer kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+import httpx
+import numpy as np
+import tenacity
+
+from sscl.config import require
+from sscl.errors import ConfigError, InputError, SSCLError, printable
+from sscl.suspects.base import ORACLES, Context, Oracle, SuspectError, shown
+from sscl.suspects.http_answers import Reader, Reading
+from sscl.suspects.http_cache import ResponseCache
+from sscl.suspects.http_requests import PRESETS, Asking
+from sscl.types import Responses
+
+T = TypeVar("T")
+REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
+LONGEST_WAIT = 60.0
+LARGEST_REPLY = 1 << 20  # bytes
+FIRST_DECLINED = 3  # images without a mark that are declined before anything is answered: the request is wrong
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the API is spoken to, and how fast; ``asking`` and ``reading`` have their keys beside these in the file.
+
+    Attributes:
+        auth_env, auth_header: environment variable with the header's whole value, and the header.
+        per_second, budget: pace, and the most requests that may be sent.
+        timeout: seconds for a reply, from the first byte sent to the last received. retries: of what passes by itself.
+    """
+
+    reading: Reading
+    asking: Asking = field(default_factory=Asking)
+    auth_header: str = "Authorization"
+    auth_env: str | None = None
+    per_second: float | None = None
+    budget: int | None = None
+    timeout: float = 30.0
+    retries: int = 5
+
+    def __post_init__(self) -> None:
+        require(self.per_second is None or self.per_second > 0, "per_second", self.per_second, "a positive rate")
+        require(self.budget is None or self.budget >= 1, "budget", self.budget, "1 or more queries")
+        require(self.timeout > 0, "timeout", self.timeout, "seconds")
+        require(self.retries >= 0, "retries", self.retries, "0 or more")
+
+
+class BudgetError(SSCLError):
+    """The query budget is spent; what was answered is kept."""
+
+
+class _TransientError(Exception):
+    """Worth another try, after ``wait`` seconds if the server said so."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+@ORACLES.register("http")
+class HttpEndpoint(Oracle):
+    """``http(s)://``. Retries 429, 5xx, timeouts, broken connections and truncated bodies with exponential back-off.
+
+    Raises:
+        ConfigError: the settings do not say where the answer is.
+        InputError: the credential's environment variable is not set.
+    """
+
+    Options = Options
+    example = "https://host/predict"
+
+    def __init__(self, address: str, context: Context, options: Any) -> None:
+        try:
+            url = httpx.URL(address)
+        except httpx.InvalidURL as error:
+            raise InputError(f"{shown(address)}: not a URL ({error})") from None
+        if context.class_names is None:
+            raise ConfigError("oracle.columns: missing; say how many numbers an answer has, or list the API's classes")
+        if url.userinfo:
+            raise InputError(
+                f"{shown(address)}: the address has a password in it; put the whole header into an environment "
+                "variable and name that in oracle.auth_env"
+            )
+        super().__init__(shown(address), context, options)
+        self._url = address  # may hold a key after the question mark; `address` is what messages and evidence show
+        self._reader = Reader(self.class_names, options.reading)
+        self.reading = asdict(options.reading)
+        self._headers = {"Accept-Encoding": "identity"} | _credential(options)
+        value = self._headers.get(options.auth_header, "")
+        self._secrets = [part for part in (value, value.rpartition(" ")[2]) if len(part) > 3]
+        asked = json.dumps([str(url), asdict(options.asking)])
+        name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
+        self._cache = ResponseCache(context.state / name if context.state else None)
+        self._last = 0.0
+        self._declined: int | None = 0  # replies that declined an image before the first answer
+        self.paid = len(self._cache)  # the budget is the audit's, however often it is taken up again
+
+    @classmethod
+    def accepts(cls, address: str) -> bool:
+        return address.lower().startswith(("http://", "https://"))
+
+    @classmethod
+    def settings(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The keys of ``asking`` and ``reading`` moved to their places, a preset filled in."""
+        flat = dict(given)
+        preset = flat.pop("preset", None)
+        if preset is not None:
+            if preset not in PRESETS:
+                raise ConfigError(f"oracle.preset: {preset!r} is not one of {', '.join(PRESETS)}")
+            flat = PRESETS[preset] | flat
+        found: dict[str, Any] = {"asking": {}, "reading": {}}
+        for part, kind in (("asking", Asking), ("reading", Reading)):
+            names = {entry.name for entry in fields(kind)}
+            found[part] = {name: flat.pop(name) for name in list(flat) if name in names}
+        return found | flat
+
+    @property
+    def interface(self) -> dict[str, str]:
+        return {name: str(value) for name, value in asdict(self.options.asking).items()}
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": "http", "url": self.address}
+
+    def answer(self, images: np.ndarray) -> Responses:
+        rows = np.zeros((len(images), len(self.class_names)))
+        answered = np.zeros(len(images), dtype=bool)
+        with httpx.Client(timeout=self.options.timeout, headers=self._headers) as client:
+            for number, image in enumerate(images):
+                row = self._one(client, image)
+                if row is not None:
+                    rows[number], answered[number] = row, True
+        return Responses(rows, self._reader.access, answered)
+
+    def _one(self, client: httpx.Client, image: np.ndarray) -> np.ndarray | None:
+        content = self.options.asking.file(image)
+        key = hashlib.sha256(content).hexdigest()
+        kept = self._cache.get(key)
+        row = None
+        if kept is not None and kept["status"] not in REFUSALS:
+            try:
+                row = self._reader.read(kept["body"])
+            except ValueError:  # of a run with other settings
+                kept = None
+        if kept is None:
+            status, body, row = self._ask(client, image, content)
+            early = row is None and self._declined is not None  # perhaps because of a wrong credential or request
+            kept = self._cache.row(key, status, body) if early else self._cache.put(key, status, body)
+        if row is None and self._declined is not None:
+            self._declined += 1
+            if self._declined == FIRST_DECLINED:
+                raise SuspectError(
+                    f"{self.address}: declines the first {FIRST_DECLINED} images, which have no mark (HTTP "
+                    f"{kept['status']}: {printable(kept['body'], 100)}); correct request, field or body"
+                )
+        elif row is not None:
+            self._declined = None
+        self.transcript.append(kept)
+        return row
+
+    def _ask(self, client: httpx.Client, image: np.ndarray, content: bytes) -> tuple[int, str, np.ndarray | None]:
+        """Status and body of a reply, and the answer in it; ``None`` if the server declined the image.
+
+        Raises:
+            SSCLError: it keeps failing; the audit goes on from here when it is run again.
+            BudgetError: no query is left.
+            SuspectError: it replies with what is no answer.
+        """
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(1 + self.options.retries),
+            wait=_wait,
+            retry=tenacity.retry_if_exception_type(_TransientError),
+            reraise=True,
+        )
+        try:
+            return retrying(self._attempt, client, self.options.asking.of(image, content))
+        except _TransientError as error:
+            raise SSCLError(
+                f"{self.address}: {error} after {1 + self.options.retries} attempts; run the same command again to go "
+                "on, answers so far are kept"
+            ) from None
+
+    def _attempt(self, client: httpx.Client, request: dict[str, Any]) -> tuple[int, str, np.ndarray | None]:
+        if self.options.budget is not None and self.paid >= self.options.budget:
+            raise BudgetError(f"{self.address}: the budget of {self.options.budget} queries is spent")
+        if self.options.per_second:
+            time.sleep(max(0.0, self._last + 1 / self.options.per_second - time.monotonic()))
+        self._last = time.monotonic()
+        self.paid += 1
+        try:
+            response, body = in_time(self.options.timeout, lambda: self._exchange(client, request))
+        except httpx.TransportError as error:
+            raise _TransientError(f"{type(error).__name__} ({printable(str(error), 100)})") from None
+        status = response.status_code
+        if status == 429 or status >= 500:
+            raise _TransientError(f"HTTP {status}", _retry_after(response))
+        if status in (401, 403):
+            raise InputError(f"{self.address}: HTTP {status}; set oracle.auth_env to the variable with the credential")
+        if status in REFUSALS:
+            return status, body, None
+        if response.is_redirect:
+            target = shown(response.headers.get("Location", "?"))
+            raise InputError(
+                f"{self.address}: HTTP {status}, it has moved to {target}; use that address if you trust it"
+            )
+        if not response.is_success:
+            raise InputError(f"{self.address}: HTTP {status}; is the URL right?")
+        if status == 202:
+            raise _TransientError(f"HTTP 202, no answer yet ({printable(body, 80)})")
+        try:
+            return status, body, self._reader.read(body)
+        except ValueError as error:
+            if _passing(body):
+                raise _TransientError(f"an error instead of an answer ({printable(body, 100)})") from None
+            raise SuspectError(f"{self.address}: {error}") from None
+
+    def _exchange(self, client: httpx.Client, request: dict[str, Any]) -> tuple[httpx.Response, str]:
+        with client.stream("POST", self._url, **request) as response:
+            return response, self._body(response)
+
+    def _body(self, response: httpx.Response) -> str:
+        """The reply, bounded in size and time; compressed ones are refused, they can be far larger than they look."""
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise SuspectError(f"{self.address}: the reply is compressed although it must not be")
+        content, end = b"", self._last + self.options.timeout
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > LARGEST_REPLY:
+                raise SuspectError(f"{self.address}: a reply of more than {LARGEST_REPLY >> 20} MiB; is the URL right?")
+            if time.monotonic() > end:
+                raise httpx.ReadTimeout("the reply did not end in time")
+        text = content.decode("utf-8", errors="replace")
+        for secret in self._secrets:  # some servers repeat what they were sent
+            text = text.replace(secret, "***")
+        return text
+
+
+def in_time(seconds: float, work: Callable[[], T]) -> T:
+    """What ``work`` returns or raises, if it ends in time; headers that never end are bounded by nothing else.
+
+    Raises:
+        httpx.ReadTimeout: it does not. Its thread is left alone.
+    """
+    found: list[T | Exception] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except Exception as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not found:
+        raise httpx.ReadTimeout("the reply did not end in time")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
+
+
+def _credential(options: Options) -> dict[str, str]:
+    """The header with the credential, whose value is never shown."""
+    if not options.auth_env:
+        return {}
+    value = os.environ.get(options.auth_env, "").strip()
+    if not value:
+        raise InputError(f"oracle.auth_env: ${options.auth_env} is not set; put the API's credential there")
+    if not (value.isascii() and value.isprintable()):
+        raise InputError(f"oracle.auth_env: ${options.auth_env} has characters that no header can have; remove them")
+    return {options.auth_header: value}
+
+
+def _passing(body: str) -> bool:
+    """Whether a reply with status 200 is cut off, or says that something failed: worth another try."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return True
+    return isinstance(document, dict) and bool({"error", "errors", "detail", "message"} & set(document))
+
+
+_backoff = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, _TransientError) and error.wait is not None:
+        return min(error.wait, LONGEST_WAIT)
+    return _backoff(state)
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    try:
+        return max(0.0, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return None

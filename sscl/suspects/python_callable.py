@@ -1,0 +1,71 @@
+"""A Python function of the auditor's own, ``pkg.mod:function``: any client library fits behind it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from sscl.errors import InputError
+from sscl.suspects.base import ORACLES, Context, Oracle
+from sscl.types import Responses
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a function's float rows are; integers are labels."""
+
+    output: Literal["probabilities", "features"] = "probabilities"
+
+
+@ORACLES.register("callable")
+class PythonCallable(Oracle):
+    """The function takes uint8 (N, H, W, C) and returns rows, float (N, K), or labels, int (N,), -1 for none.
+
+    Raises:
+        InputError: no such module or function.
+    """
+
+    Options = Options
+    example = "pkg.mod:function"
+
+    def __init__(self, address: str, context: Context, options: Any) -> None:
+        super().__init__(address, context, options)
+        module, _, name = address.partition(":")
+        try:
+            with _from_here():
+                self._function = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"{address}: {error}; expected pkg.mod:function, importable from here") from None
+
+    @classmethod
+    def accepts(cls, address: str) -> bool:
+        return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", address) is not None
+
+    def answer(self, images: np.ndarray) -> Responses:
+        given = np.asarray(self._function(images))
+        if given.ndim == 1 and np.issubdtype(given.dtype, np.integer):
+            if self.width is None:
+                raise InputError(f"{self.address}: answers labels; set columns, their number, in the --oracle file")
+            return Responses.of_labels(given, self.width)
+        return Responses(given.astype(np.float64), self.options.output)
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": "callable", "function": self.address}
+
+
+@contextmanager
+def _from_here() -> Iterator[None]:
+    """The current folder is where modules are looked for first, as with ``python -m``."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path.remove(os.getcwd())

@@ -1,0 +1,382 @@
+"""Commitment, time stamp, bundle and check on the finished tiny pipeline."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyrage import x25519
+from safetensors.torch import load, save
+
+from sscl.artifacts import digest, load_tensors, read_json, save_tensors, write_json
+from sscl.audit import bundle, timestamp
+from sscl.audit.bundle import load_key, new_key
+from sscl.audit.canonical import canonical
+from sscl.audit.check import AUDIT, IMAGES, QUERIES, SEALED, Expected, check, particulars
+from sscl.audit.commitment import seal
+from sscl.audit.session import audit_suspect
+from sscl.config import BeaconConfig, ComputeConfig, Config
+from sscl.errors import InputError
+from sscl.layout import COMMITMENT, FINDING, OPENING
+from sscl.models.io import load_classifier
+from sscl.release.sealed import new_identity
+
+COMPUTE = ComputeConfig("cpu", None, "auto", "auto", "auto")
+NONE = BeaconConfig("none", 600, None)
+
+
+@pytest.fixture(scope="module")
+def signed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evidence")
+    (folder / "key.pem").write_bytes(new_key())
+    path = folder / "bundle.zip"
+    suspect = str(finished / "models/malicious/model.safetensors")
+    audit_suspect(suspect, finished, COMPUTE, bundle=path, sign=folder / "key.pem")
+    return path
+
+
+def test_a_bundle_is_valid(signed: Path, finished: Path) -> None:
+    assert check(signed) == []
+    assert bundle.signer(bundle.unpack(signed)[0]) is not None
+    for scenario in ("malicious", "independent_model", "independent_watermark"):
+        assert check(finished / f"private/audits/{scenario}/bundle.zip") == []
+
+
+def differs(path: Path) -> bool:
+    """Whether the check finds anything, an unreadable file included."""
+    try:
+        return check(path) != []
+    except InputError:
+        return True
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+def test_any_altered_byte_is_caught(signed: Path, tmp_path: Path, where: float, flip: int) -> None:
+    content = bytearray(signed.read_bytes())
+    content[int(where * len(content))] ^= flip
+    altered = tmp_path / "altered.zip"
+    altered.write_bytes(content)
+    assert differs(altered)
+
+
+def rewritten(source: Path, target: Path, name: str, change: Any) -> Path:
+    """A bundle whose part is changed and whose manifest is made anew, as a forger without the key would."""
+    with zipfile.ZipFile(source) as archive:
+        parts = {n: archive.read(n) for n in archive.namelist() if n != bundle.ATTESTATION}
+    value = json.loads(parts[name])
+    change(value)
+    parts[name] = canonical(value)
+    bundle.write(target, parts, None)
+    return target
+
+
+def test_a_forged_figure_differs_from_the_derived_one(signed: Path, tmp_path: Path) -> None:
+    forged = rewritten(signed, tmp_path / "f.zip", FINDING, lambda v: v.update(p_value=0.0001))
+    assert any(line.startswith("finding.json: p_value is 0.0001, derived") for line in check(forged))
+
+
+def test_a_forged_protocol_is_not_the_committed_one(signed: Path, tmp_path: Path) -> None:
+    forged = rewritten(signed, tmp_path / "f.zip", OPENING, lambda v: v.update(mark_count=9))
+    assert any("SHA-256 is not the opening's" in line for line in check(forged))
+    late = rewritten(signed, tmp_path / "l.zip", AUDIT, lambda v: v.update(started="2000-01-01T00:00:00+00:00"))
+    assert any("made after the first query" in line for line in check(late))
+
+
+def test_a_word_that_fits_better_is_not_the_drawn_one(signed: Path, tmp_path: Path) -> None:
+    """Whoever could choose the word could accuse anybody."""
+    swapped = rewritten(signed, tmp_path / "w.zip", AUDIT, lambda v: v.update(word=[*v["word"][1:], v["word"][0]]))
+    assert "audit.json: its word does not follow from the committed secret and the beacon" in check(swapped)
+    secret = rewritten(signed, tmp_path / "s.zip", OPENING, lambda v: v.update(secret="00" * 32))
+    assert any("SHA-256 is not the opening's" in line for line in check(secret))
+    moved = rewritten(
+        signed, tmp_path / "t.zip", AUDIT, lambda v: v.update(labels=[(label + 1) % 3 for label in v["labels"]])
+    )
+    assert any("other images than the audit's" in line for line in check(moved))
+
+
+def test_guarantees_cannot_be_claimed(signed: Path, tmp_path: Path) -> None:
+    claimed = rewritten(signed, tmp_path / "g.zip", AUDIT, lambda v: v.update(guarantees=v["guarantees"][:1]))
+    assert "audit.json: its guarantees are not those of the commitment" in check(claimed)
+
+
+def test_an_image_cannot_be_passed_off_as_another(signed: Path, tmp_path: Path) -> None:
+    """Whoever could answer for one mark with another's queries could accuse anybody."""
+    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n != bundle.ATTESTATION}
+    queries = [json.loads(line) for line in parts[QUERIES].splitlines()]
+    swap = {0: 1, 1: 0}
+    sent = {(q["mark"], q["image"]): q for q in queries}
+    made = [{**sent[swap.get(q["mark"], q["mark"]), q["image"]], "mark": q["mark"]} for q in queries]
+    bundle.write(tmp_path / "s", {**parts, QUERIES: b"".join(canonical(q) + b"\n" for q in made)}, None)
+    assert f"{QUERIES}: other images were sent under mark 0 than were committed to" in check(tmp_path / "s")
+    short = b"".join(canonical(q) + b"\n" for q in queries[1:])
+    bundle.write(tmp_path / "o", {**parts, QUERIES: short}, None)
+    assert any("not those of the protocol, in its order" in line for line in check(tmp_path / "o"))
+
+
+def rewritten_queries(signed: Path, target: Path, change: Any) -> list[str]:
+    """What is found of a bundle whose queries are changed."""
+    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n != bundle.ATTESTATION}
+    queries = change([json.loads(line) for line in parts[QUERIES].splitlines()])
+    bundle.write(target, {**parts, QUERIES: b"".join(canonical(query) + b"\n" for query in queries)}, None)
+    return check(target)
+
+
+def test_classes_in_another_order_are_not_the_committed_ones(signed: Path, tmp_path: Path) -> None:
+    """With the word known, an order of the suspect's classes can be found that fits it."""
+    moved = rewritten(signed, tmp_path / "c.zip", AUDIT, lambda v: v["class_names"].reverse())
+    assert "audit.json: the suspect's classes are not the committed ones in their order" in check(moved)
+
+
+def test_answers_that_are_left_out_are_seen(signed: Path, tmp_path: Path) -> None:
+    """A file always answers; whoever could drop the images that he does not like could accuse anybody."""
+    wrong = rewritten_queries(signed, tmp_path / "d.zip", lambda qs: [q | {"answer": None} for q in qs[:1]] + qs[1:])
+    assert f"{QUERIES}: a file that answers when it is asked has left images unanswered" in wrong
+
+
+def test_a_part_of_an_audit_is_held_to_the_committed_images_too(signed: Path, tmp_path: Path) -> None:
+    wrong = rewritten_queries(signed, tmp_path / "p.zip", lambda qs: [q | {"sha256": "0" * 64} for q in qs[:25]])
+    assert f"{QUERIES}: other images were sent under mark -1 than were committed to" in wrong
+    assert f"{QUERIES}: other images were sent under mark 1 than were committed to" in wrong
+
+
+def test_another_attempt_than_the_protocols(signed: Path, tmp_path: Path) -> None:
+    forged = rewritten(signed, tmp_path / "a.zip", COMMITMENT, lambda v: v.update(attempt=57))
+    assert "commitment.json: another version or attempt than its opening's" in check(forged)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        (AUDIT, {"occasion": 1e200}),
+        (AUDIT, {"word": [0] * 200_000}),
+        (AUDIT, {"word": [0] * 65}),
+        (AUDIT, {"class_names": [str(n) for n in range(3000)]}),
+        (AUDIT, {"word": "x"}),
+        (AUDIT, {"protocol": None}),
+        (AUDIT, {"groups": 10**30}),
+        (AUDIT, {"protocol": {"alpha": 0.9}}),
+        (COMMITMENT, {"created": 5}),
+        (OPENING, {"references": []}),
+    ],
+)
+def test_hostile_parts_are_differences_and_never_tracebacks(
+    name: str, change: dict[str, Any], signed: Path, tmp_path: Path
+) -> None:
+    def apply(value: dict[str, Any]) -> None:
+        for key, new in change.items():
+            value[key] = value[key] | new if isinstance(new, dict) else new
+
+    assert check(rewritten(signed, tmp_path / "h.zip", name, apply)) != []
+
+
+def test_compressed_and_nested_bundles_are_refused(signed: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(AUDIT, b"0" * 10_000_000)
+    with pytest.raises(InputError, match="its parts are compressed"):
+        check(tmp_path / "z.zip")
+    for attestation in (b"[" * 100_000, b"[]", b"7", b'{"payload":"e30=","payloadType":"x","signatures":[]}'):
+        parts = bundle.unpack(signed)[0] | {bundle.ATTESTATION: attestation}
+        (tmp_path / "n.zip").write_bytes(bundle.pack(parts))
+        assert f"{bundle.ATTESTATION}: missing or damaged" in check(tmp_path / "n.zip")
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for number in range(101):
+            archive.writestr(str(number), b"")
+    with pytest.raises(InputError, match="more than 100 parts"):
+        check(tmp_path / "p.zip")
+
+
+def test_an_attestation_is_one_that_other_tools_read(signed: Path) -> None:
+    """An in-toto statement in a DSSE envelope (secure-systems-lab/dsse), verified without our code."""
+    parts = bundle.unpack(signed)[0]
+    envelope = json.loads(parts.pop(bundle.ATTESTATION))
+    payload = base64.b64decode(envelope["payload"])
+    statement = json.loads(payload)
+    assert (statement["_type"], envelope["payloadType"]) == (bundle.STATEMENT, "application/vnd.in-toto+json")
+    listed = {entry["name"]: entry["digest"]["sha256"] for entry in statement["subject"]}
+    assert listed == {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
+    kind = envelope["payloadType"].encode()
+    encoded = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(statement["predicate"]["ed25519"]))
+    public.verify(base64.b64decode(envelope["signatures"][0]["sig"]), encoded)
+
+
+def test_a_signature_by_another_key_than_the_named_one(signed: Path, tmp_path: Path) -> None:
+    parts = bundle.unpack(signed)[0]
+    parts.pop(bundle.ATTESTATION)
+    owner, forger = (Ed25519PrivateKey.generate() for _ in range(2))
+    forged, named = (json.loads(bundle.attest(parts, key)) for key in (forger, owner))
+    mixed = {**named, "signatures": [{**named["signatures"][0], "sig": forged["signatures"][0]["sig"]}]}
+    unsigned = {**named, "signatures": []}
+    twice = {**named, "signatures": named["signatures"] + forged["signatures"]}
+    for envelope in (mixed, unsigned, twice):
+        (tmp_path / "b.zip").write_bytes(bundle.pack({**parts, bundle.ATTESTATION: canonical(envelope)}))
+        assert any(line.startswith(f"{bundle.ATTESTATION}: not") for line in check(tmp_path / "b.zip"))
+
+
+def test_keys_that_stand_twice_are_refused(signed: Path, tmp_path: Path) -> None:
+    """The defect: one reader takes the first, another the last."""
+    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n != bundle.ATTESTATION}
+    for name in (AUDIT, FINDING, OPENING, COMMITMENT):
+        doubled = b'{"' + min(json.loads(parts[name])).encode() + b'":0,' + parts[name][1:]
+        bundle.write(tmp_path / "d.zip", {**parts, name: doubled}, None)
+        assert f"{name}: not canonical JSON, which has one reading only" in check(tmp_path / "d.zip")
+    spaced = parts[QUERIES].replace(b"\n", b" \n", 1)
+    bundle.write(tmp_path / "s.zip", {**parts, QUERIES: spaced}, None)
+    assert f"{QUERIES}: not canonical JSON, which has one reading only" in check(tmp_path / "s.zip")
+
+
+def test_dates_outside_of_the_audit(signed: Path, tmp_path: Path) -> None:
+    late = rewritten(signed, tmp_path / "l.zip", AUDIT, lambda v: v.update(finished="2001-01-01T00:00:00+00:00"))
+    assert any("not in this order, or in the future" in line for line in check(late))
+    future = rewritten(signed, tmp_path / "f.zip", AUDIT, lambda v: v.update(finished="2999-01-01T00:00:00+00:00"))
+    assert any("not in this order, or in the future" in line for line in check(future))
+
+
+def test_queries_can_be_repeated_from_the_bundle_or_are_sealed(finished: Path, tmp_path: Path) -> None:
+    identity, public = new_identity()
+    suspect = str(finished / "models/malicious/model.safetensors")
+    audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "open.zip")
+    audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "sealed.zip", seal_to=[public])
+    assert check(tmp_path / "open.zip") == check(tmp_path / "sealed.zip") == []
+    parts = bundle.unpack(tmp_path / "open.zip")[0]
+    images = load(parts[IMAGES])
+    queries = [json.loads(line) for line in parts[QUERIES].splitlines()]
+    model, _ = load_classifier(Path(suspect))
+    with torch.no_grad():
+        for query in queries[:: len(queries) // 7]:
+            again = model(images[str(query["mark"])][query["image"]][None] / 255).softmax(dim=1)[0]
+            assert again.tolist() == pytest.approx(query["answer"], abs=1e-5)
+    closed = bundle.unpack(tmp_path / "sealed.zip")[0]
+    assert IMAGES not in closed
+    assert pyrage.decrypt(closed[SEALED], [x25519.Identity.from_str(identity)]) == parts[IMAGES]
+    del parts[bundle.ATTESTATION]
+    images["0"][0, 0, 0, 0] += 1
+    bundle.write(tmp_path / "other.zip", {**parts, IMAGES: save(images)}, None)
+    assert f"{IMAGES}: not the images that were sent" in check(tmp_path / "other.zip")
+    with pytest.raises(InputError, match="there already, and evidence is not replaced"):
+        audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "open.zip")
+    with pytest.raises(InputError, match="--seal-to: not an age public key"):
+        audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "x.zip", seal_to=["age1nonsense"])
+
+
+def test_what_the_checker_knows_is_compared(signed: Path, finished: Path) -> None:
+    published = (finished / "public/commitment/commitment.json").read_bytes()
+    key = bundle.signer(bundle.unpack(signed)[0])
+    assert check(signed, Expected(commitment=published, signer=key)) == []
+    other = canonical({**json.loads(published), "attempt": 2})
+    assert check(signed, Expected(commitment=other)) == [f"{COMMITMENT}: not the one that was published"]
+    assert check(signed, Expected(signer="0" * 64)) == [f"signer: {key}, expected {'0' * 64}"]
+    assert check(signed, Expected(token=b"x")) == ["commitment.tsr: not the token that you have"]
+    assert check(signed, Expected(authority=b"x")) == ["commitment.tsr: missing"]
+    assert check(signed, Expected(suspect="0" * 64)) == [f"{AUDIT}: another suspect than this file"]
+    assert check(signed, Expected(suspect=digest(finished / "models/malicious/model.safetensors"))) == []
+    said = particulars(bundle.unpack(signed)[0])
+    assert set(said) == {"suspect", "asked", "commitment", "release", "time stamp", "spoken to", "alpha", "signer"}
+
+
+def test_missing_and_foreign_parts(signed: Path, tmp_path: Path) -> None:
+    parts = bundle.unpack(signed)[0]
+    del parts[QUERIES]
+    (tmp_path / "m.zip").write_bytes(bundle.pack(parts))
+    assert f"{QUERIES}: missing" in check(tmp_path / "m.zip")
+    (tmp_path / "x.zip").write_bytes(bundle.pack({**bundle.unpack(signed)[0], "virus.exe": b""}))
+    assert "virus.exe: not a part of a bundle" in check(tmp_path / "x.zip")
+    (tmp_path / "n.zip").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="zip"):
+        check(tmp_path / "n.zip")
+
+
+def test_a_commitment_that_does_not_match_is_refused(copy: Path) -> None:
+    suspect = str(copy / "models/malicious/model.safetensors")
+    published = copy / "public/commitment/commitment.json"
+    original = read_json(published)
+    write_json(published, {**original, "sha256": "0" * 64})
+    with pytest.raises(InputError, match="no result is confirmatory"):
+        audit_suspect(suspect, copy, COMPUTE)
+    finding, audit = audit_suspect(suspect, copy, COMPUTE, confirmatory=False)
+    assert audit["confirmatory"] is False
+    write_json(published, {**original, "created": "2999-01-01T00:00:00+00:00"})
+    with pytest.raises(InputError, match="made after the first query"):
+        audit_suspect(suspect, copy, COMPUTE)
+    assert finding.queries > 0
+
+
+def test_other_marks_or_another_word_than_the_committed_ones(copy: Path) -> None:
+    secret = copy / "private/watermark/release/generator.safetensors"
+    suspect, original = str(copy / "models/malicious/model.safetensors"), secret.read_bytes()
+    secret.write_bytes((copy / "private/watermark/independent/generator.safetensors").read_bytes())
+    with pytest.raises(InputError, match="are not the committed ones; use the committed files"):
+        audit_suspect(suspect, copy, COMPUTE)
+    secret.write_bytes(original)
+    tensors, metadata = load_tensors(secret)
+    save_tensors(secret, {**tensors, "word": tensors["word"].roll(1)}, metadata)
+    with pytest.raises(InputError, match="its word does not follow from commitment and beacon"):
+        audit_suspect(suspect, copy, COMPUTE)
+
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+
+
+@needs_openssl
+def test_time_stamp_request_is_one_of_the_commitment(finished: Path) -> None:
+    """Parsed by an independent reader of ASN.1: OpenSSL."""
+    path = finished / "public/commitment/commitment.tsq"
+    shown = subprocess.run(["openssl", "ts", "-query", "-in", path, "-text"], capture_output=True, text=True).stdout
+    commitment = read_json(finished / "public/commitment/commitment.json")
+    printed = "".join(
+        part for line in shown.splitlines() if " - " in line for part in line.split(" - ", 1)[1][:49].split()
+    )
+    assert hashlib.sha256(canonical(commitment)).hexdigest() == printed.replace("-", "")
+    with pytest.raises(InputError, match="not an RFC 3161 response"):
+        timestamp.read(b"nonsense", commitment)
+
+
+@needs_openssl
+def test_time_stamps_are_read(config: Config, tmp_path: Path) -> None:
+    """A token by OpenSSL's own time-stamp authority, made here."""
+    commitment = seal({"salt": "x"}, "data", config.audit, NONE)
+    (tmp_path / "q.tsq").write_bytes(timestamp.request(commitment))
+    (tmp_path / "serial").write_text("01")
+    (tmp_path / "tsa.cnf").write_text(
+        "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\ncrypto_device=builtin\nsigner_cert=c.pem\nsigner_key=k.pem\n"
+        "signer_digest=sha256\ndefault_policy=1.2.3\ndigests=sha256\nordering=no\ntsa_name=no\ness_cert_id_chain=no\n"
+        "[req]\ndistinguished_name=d\nx509_extensions=v\n[d]\n[v]\nextendedKeyUsage=critical,timeStamping\n"
+    )
+    for command in (
+        "req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out c.pem -days 2 -subj /CN=tsa -config tsa.cnf",
+        "ts -reply -queryfile q.tsq -out r.tsr -config tsa.cnf",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+    moment = timestamp.read((tmp_path / "r.tsr").read_bytes(), commitment)
+    assert moment.year >= 2024
+    token = (tmp_path / "r.tsr").read_bytes()
+    timestamp.verify(token, commitment, (tmp_path / "c.pem").read_bytes())
+    again = "req -x509 -newkey rsa:2048 -nodes -keyout k2.pem -out c2.pem -days 2 -subj /CN=other -config tsa.cnf"
+    subprocess.run(["openssl", *again.split()], cwd=tmp_path, check=True, capture_output=True)
+    with pytest.raises(InputError, match="not signed by this authority"):
+        timestamp.verify(token, commitment, (tmp_path / "c2.pem").read_bytes())
+    with pytest.raises(InputError, match="no certificate or token"):
+        timestamp.verify(token, commitment, b"nonsense")
+    with pytest.raises(InputError, match="not one of this commitment"):
+        timestamp.read((tmp_path / "r.tsr").read_bytes(), seal({"salt": "y"}, "data", config.audit, NONE))
+
+
+def test_keys(tmp_path: Path) -> None:
+    (tmp_path / "k.pem").write_bytes(new_key())
+    load_key(tmp_path / "k.pem")
+    (tmp_path / "x.pem").write_text("nonsense")
+    with pytest.raises(InputError, match="keygen"):
+        load_key(tmp_path / "x.pem")

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import logit
+
+from sscl.statistics import exact
+from sscl.statistics.effects import LEAST, TEMPERATURE, attractions, centred, effects, less_reference
+from sscl.types import Responses
+
+GROUPS = np.array([0, 0, 1, 1, 2, 2])
+
+
+def soft(rng: np.random.Generator, count: int = 6, classes: int = 3) -> Responses:
+    return Responses(rng.dirichlet(np.ones(classes), count))
+
+
+def labels(values: list[int], classes: int = 3) -> Responses:
+    return Responses.of_labels(np.array(values), classes)
+
+
+def test_an_entry_is_the_mean_change_over_the_images_of_other_groups() -> None:
+    rng = np.random.default_rng(0)
+    benign, marked = soft(rng), [soft(rng), soft(rng)]
+    found = effects(benign, marked, GROUPS, 3)
+    for k in range(2):
+        for c in range(3):
+            changes = []
+            for i in np.flatnonzero(c != GROUPS):
+                after, before = (float(r.values[i, c]) for r in (marked[k], benign))
+                odds = [float(logit(min(max(p, LEAST), 1 - LEAST))) for p in (after, before)]
+                changes.append(after - before + odds[0] - odds[1])
+            assert found[k, c] == pytest.approx(np.mean(changes))
+
+
+def test_images_that_were_not_answered_both_ways_do_not_count() -> None:
+    rng = np.random.default_rng(1)
+    benign, marked = soft(rng), soft(rng)
+    answered = np.array([True, True, False, True, True, True])
+    silent = Responses(np.where(answered[:, None], marked.values, 0.0), "probabilities", answered)
+    kept = np.flatnonzero(answered)
+    expected = effects(benign.take(kept), [marked.take(kept)], GROUPS[kept], 3)
+    assert np.allclose(effects(benign, [silent], GROUPS, 3), expected)
+    none = Responses(np.zeros((6, 3)), "probabilities", np.zeros(6, dtype=bool))
+    assert not effects(benign, [none], GROUPS, 3).any()
+
+
+def test_labels_are_the_shares_of_answers_up_to_a_factor() -> None:
+    before, after = labels([0, 0, 1, 1, 2, 2]), labels([0, 0, 0, 1, 0, 2])
+    found = effects(before, [after], GROUPS, 3)[0]
+    unit = 1 + 2 * float(logit(1 - LEAST))
+    assert found == pytest.approx([unit * 2 / 4, 0, 0])
+
+
+def test_a_class_that_top_k_does_not_list_counts_as_none() -> None:
+    listed = Responses(np.array([[0.9, 0.0, 0.0]] * 6), "top_k")
+    whole = Responses(np.array([[0.9, 0.1, 0.0]] * 6))
+    found = effects(whole, [listed], GROUPS, 3)[0]
+    assert found[1] < 0
+    assert found[0] == found[2] == 0
+
+
+def test_attraction_is_the_closed_form() -> None:
+    rng = np.random.default_rng(2)
+    benign, marked = soft(rng, classes=5), soft(rng, classes=5)
+    roots = [np.sqrt(r.values) for r in (benign, marked)]  # of length one, as probabilities add up to one
+    found = attractions(benign, [marked], GROUPS, 3)
+    for c in range(3):
+        members = roots[0][c == GROUPS]
+        kernel = [np.log(np.exp((root @ members.T - 1) / TEMPERATURE).mean(axis=1)) for root in roots]
+        assert found[0, c] == pytest.approx((kernel[1] - kernel[0])[c != GROUPS].mean())
+
+
+def test_attraction_does_not_know_the_suspects_classes() -> None:
+    """Another vocabulary in another order, and more of it, gives the same matrix."""
+    rng = np.random.default_rng(3)
+    benign, marked = soft(rng), soft(rng)
+    order = np.array([4, 0, 2])
+
+    def translated(r: Responses) -> Responses:
+        wide = np.zeros((6, 7))
+        wide[:, order] = r.values
+        return Responses(wide)
+
+    expected = attractions(benign, [marked], GROUPS, 3)
+    assert np.allclose(attractions(translated(benign), [translated(marked)], GROUPS, 3), expected)
+
+
+@pytest.mark.parametrize("access", ["probabilities", "labels"])
+def test_a_model_that_learnt_the_marks_is_found_through_classes_of_its_own(access: str) -> None:
+    """Five marks, ten groups, twelve classes that are a mixture of the groups: nobody tells which is which."""
+    rng = np.random.default_rng(4)
+    groups, word = np.repeat(np.arange(10), 5), np.array([7, 2, 9, 0, 4])
+    centres = rng.dirichlet(0.2 * np.ones(12), 10)
+
+    def answers(own: np.ndarray) -> Responses:
+        p = 0.9 * centres[own] + 0.1 * rng.dirichlet(np.ones(12), len(own))
+        return labels(p.argmax(axis=1).tolist(), 12) if access == "labels" else Responses(p)
+
+    marked = [answers(np.where(rng.random(50) < 0.7, word[k], groups)) for k in range(5)]
+    matrix = attractions(answers(groups), marked, groups, 10)
+    assert exact.p_value(matrix, word, rng) <= 0.001
+
+
+def test_answers_to_other_images_are_refused() -> None:
+    rng = np.random.default_rng(5)
+    for marked, groups in (([soft(rng, 5)], GROUPS), ([soft(rng)], GROUPS[:5]), ([], GROUPS)):
+        for matrix in (lambda m, g: effects(soft(rng), m, g, 3), lambda m, g: attractions(soft(rng), m, g, 3)):
+            with pytest.raises(ValueError, match="must be to the same images"):
+                matrix(marked, groups)
+
+
+@given(st.integers(0, 1000), st.floats(0.01, 100))
+@settings(max_examples=30, deadline=None)
+def test_the_scale_of_the_reference_is_the_least_squares_one(seed: int, softness: float) -> None:
+    """Against numpy's own least squares, and the same up to scale when answers are softened."""
+    rng = np.random.default_rng(seed)
+    reference = rng.normal(size=(4, 6))
+    suspect = 2 * reference + rng.normal(size=(4, 6))
+    found = less_reference(suspect, reference)
+    design = centred(reference).reshape(-1, 1)
+    fitted = np.linalg.lstsq(design, centred(suspect).ravel(), rcond=None)[0][0]
+    np.testing.assert_allclose(suspect - max(0.0, fitted) * reference, found)
+    np.testing.assert_allclose(less_reference(softness * suspect, reference), softness * found, atol=1e-9)
+
+
+def test_a_reference_that_the_suspect_contradicts_is_left_out() -> None:
+    reference = np.random.default_rng(0).normal(size=(3, 4))
+    np.testing.assert_array_equal(less_reference(-reference, reference), -reference)
+    np.testing.assert_array_equal(less_reference(reference, np.zeros((3, 4))), reference)
+    one = reference[:1]
+    np.testing.assert_allclose(less_reference(one, one), np.zeros((1, 4)), atol=1e-12)
+
+
+def test_features_attract_as_written_out() -> None:
+    """Against plain loops: features less their mean over clean images, cosines, log of the mean kernel."""
+    rng = np.random.default_rng(5)
+    benign, marked = (Responses(rng.normal(size=(6, 4)), "features") for _ in range(2))
+    found = attractions(benign, [marked], GROUPS, 3)[0]
+    mean = benign.values.mean(axis=0)
+
+    def near(row: np.ndarray, group: int) -> float:
+        kernel = []
+        for other in benign.values[group == GROUPS]:
+            a, b = row - mean, other - mean
+            kernel.append(np.exp((a @ b / np.linalg.norm(a) / np.linalg.norm(b) - 1) / TEMPERATURE))
+        return float(np.log(np.mean(kernel)))
+
+    for c in range(3):
+        rows = np.flatnonzero(c != GROUPS)
+        changes = [near(marked.values[i], c) - near(benign.values[i], c) for i in rows]
+        assert found[c] == pytest.approx(np.mean(changes))
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_features_may_be_rotated_scaled_and_shifted(scale: float) -> None:
+    """What an embedding API may do to all answers alike changes nothing."""
+    rng = np.random.default_rng(6)
+    benign, marked = (rng.normal(size=(6, 4)) for _ in range(2))
+    rotation = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    shift = rng.normal(size=4)
+    plain = attractions(Responses(benign, "features"), [Responses(marked, "features")], GROUPS, 3)
+    moved = [Responses(scale * (rows @ rotation + shift), "features") for rows in (benign, marked)]
+    np.testing.assert_allclose(attractions(moved[0], moved[1:], GROUPS, 3), plain, atol=1e-9)
+
+
+def test_features_are_of_no_class() -> None:
+    rows = Responses(np.zeros((6, 3)), "features")
+    with pytest.raises(ValueError, match="features are of no class; attraction compares these"):
+        effects(rows, [rows], GROUPS, 3)

@@ -1,0 +1,406 @@
+"""The HTTP client against the example server over real sockets, with faults in between."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+
+from examples.suspect_server import make_app
+from sscl.compute import Compute
+from sscl.errors import ConfigError, InputError, SSCLError
+from sscl.suspects import Context, Oracle, open_oracle
+from sscl.suspects import http as module
+from sscl.suspects.base import SuspectError
+from sscl.suspects.http import BudgetError
+from sscl.suspects.http_cache import ResponseCache
+from sscl.suspects.http_requests import PRESETS
+from tests.serving import serving
+
+NAMES = ("0", "1", "2")
+IMAGES = np.arange(4 * 8 * 8, dtype=np.uint8).reshape(4, 8, 8, 1)
+HF = {"probabilities": None, "labels": "$[*].label", "scores": "$[*].score"}
+ANIMALS = {"cat": "0", "dog": "1", "fox": "2"}
+DATA = "$.outputs[0].data"
+Serve = Callable[..., tuple[str, Any]]
+
+
+def predict(images: np.ndarray) -> np.ndarray:
+    first = images[:, 0, 0, 0] / 400
+    return np.stack([first, 0.9 - first, np.full(len(images), 0.1)], axis=1)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    with ExitStack() as stack:
+        yield lambda fault=None: stack.enter_context(serving(make_app(predict, fault)))
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_backoff", lambda state: 0.01)
+
+
+def client(url: str, compute: Compute, state: Path | None = None, **settings: Any) -> Oracle:
+    settings = {"probabilities": "$.probabilities", **settings}
+    return open_oracle(url, Context(NAMES, compute, state), settings)
+
+
+def test_probabilities(serve: Serve, compute: Compute) -> None:
+    url, _ = serve()
+    answers = client(url, compute).query(IMAGES)
+    np.testing.assert_allclose(answers.values, predict(IMAGES))
+    assert answers.access == "probabilities"
+
+
+def test_top_k_and_labels(serve: Serve, compute: Compute) -> None:
+    url, _ = serve()
+    top = client(url, compute, probabilities=None, labels="$.labels[*]", scores="$.scores[*]").query(IMAGES)
+    np.testing.assert_allclose(top.values, predict(IMAGES))
+    assert top.access == "top_k"
+    labels = client(url, compute, probabilities=None, labels="$.labels[*]").query(IMAGES)
+    assert labels.access == "labels"
+    assert labels.predictions.tolist() == predict(IMAGES).argmax(axis=1).tolist()
+
+
+def test_labels_as_strings(serve: Serve, compute: Compute) -> None:
+    url, _ = serve(lambda n, body: {"prediction": {"label": "1"}})
+    answers = client(url, compute, probabilities=None, labels="$.prediction.label").query(IMAGES)
+    assert answers.predictions.tolist() == [1] * 4
+    url, _ = serve(lambda n, body: {"label": "cat"})
+    with pytest.raises(SuspectError, match="'cat' in the answer is no class"):
+        client(url, compute, probabilities=None, labels="$.label").query(IMAGES)
+
+
+def test_json_requests_and_jpeg(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    transport = httpx.MockTransport(lambda r: (seen.append(r.content), httpx.Response(200, json={"p": [1, 0, 0]}))[1])
+    oracle = client(
+        "http://host/", compute, request="json", body='{"in": "{image}"}', image_format="jpeg", probabilities="$.p"
+    )
+    monkeypatch.setattr(module.httpx, "Client", functools.partial(httpx.Client, transport=transport))
+    oracle.query(IMAGES[:1])
+    assert seen[0].startswith(b'{"in": "/9j/')  # a JPEG in base64
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Response(status_code=500),
+        Response(status_code=429, headers={"Retry-After": "0"}),
+        Response('{"probabilities": [0.1, 0.', media_type="application/json"),
+        Response(status_code=200, headers={"Content-Length": "500"}, content=b"{"),
+    ],
+    ids=["500", "429", "not JSON", "truncated"],
+)
+def test_passing_faults_are_retried(
+    reply: Response, serve: Serve, compute: Compute, caplog: pytest.LogCaptureFixture
+) -> None:
+    url, app = serve(lambda n, body: reply if n % 2 else None)
+    answers = client(url, compute).query(IMAGES)
+    np.testing.assert_allclose(answers.values, predict(IMAGES))
+    assert app.state.count == 8
+
+
+def test_slow_answers_time_out_and_are_retried(serve: Serve, compute: Compute) -> None:
+    def slow_at_first(n: int, body: dict[str, Any]) -> None:
+        time.sleep(0.5 if n == 1 else 0)
+
+    url, _ = serve(slow_at_first)
+    answers = client(url, compute, timeout=0.2).query(IMAGES[:1])
+    np.testing.assert_allclose(answers.values, predict(IMAGES[:1]))
+
+
+def test_a_dead_suspect_is_one_line_and_nothing_is_paid_twice(serve: Serve, compute: Compute, tmp_path: Path) -> None:
+    broken = [False]
+    url, app = serve(lambda n, body: Response(status_code=503) if broken[0] else None)
+    client(url, compute, tmp_path).query(IMAGES[:3])
+    broken[0] = True
+    with pytest.raises(SSCLError, match="HTTP 503 after 2 attempts; run the same command again"):
+        client(url, compute, tmp_path, retries=1).query(IMAGES)
+    broken[0] = False
+    before = app.state.count
+    answers = client(url, compute, tmp_path).query(IMAGES)
+    assert app.state.count == before + 1
+    np.testing.assert_allclose(answers.values, predict(IMAGES))
+
+
+def test_a_cut_off_cache_line_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    ResponseCache(path).put("a", 200, "{}")
+    with path.open("ab") as file:
+        file.write(b'{"image": "b", "sta')
+    again = ResponseCache(path)
+    assert len(again) == 1
+    again.put("c", 200, "{}")
+    assert len(ResponseCache(path)) == 2
+
+
+def test_budget_and_pace(serve: Serve, compute: Compute) -> None:
+    url, app = serve()
+    with pytest.raises(BudgetError, match="budget of 2 queries"):
+        client(url, compute, budget=2).query(IMAGES)
+    assert app.state.count == 2
+    started = time.monotonic()
+    client(url, compute, per_second=20).query(IMAGES)
+    assert time.monotonic() - started >= 0.14
+
+
+@pytest.mark.parametrize(
+    ("answer", "meets"),
+    [
+        ([0.33, 0.33, 0.33], None),
+        ([[0.2, 0.3, 0.5]], None),
+        ({"1": 0.3, "0": 0.2, "2": 0.5}, None),
+        ({"LABEL_1": 0.3, "LABEL_0": 0.2, "LABEL_2": 0.5}, None),
+        ([0.5, 0.5, 0.5], "sum to one"),
+        ([0.5, 0.5], "2 probabilities in the answer, the dataset has 3"),
+        ([None, 0.5, 0.5], "are no numbers"),
+        (["0.2", "0.3", "0.5"], "are no numbers"),
+        ([True, False, False], "are no numbers"),
+        ([-0.5, 1.0, 0.5], "set scale: logits"),
+        ([20.0, 30.0, 50.0], "set scale: percent"),
+        ([{"label": "0", "score": 1.0}], "set labels and scores"),
+        ({"0": 0.5, "1": 0.5}, "2 classes in the answer"),
+        ({"a": 0.5, "b": 0.5, "c": 0}, "set names"),
+        (None, "nothing at"),
+        ("text", "are no numbers"),
+        ([], "0 probabilities"),
+        ([10**400, 0, 0], "too large"),
+    ],
+)
+def test_what_is_an_answer_and_what_is_none(answer: object, meets: str | None, serve: Serve, compute: Compute) -> None:
+    """The first reply that is no answer ends the audit, with the key to set; it is no abstention."""
+    url, app = serve(lambda n, body: {"probabilities": answer})
+    oracle = client(url, compute)
+    if meets is None:
+        assert oracle.query(IMAGES).valid.all()
+        return
+    with pytest.raises(SuspectError, match=meets):
+        oracle.query(IMAGES)
+    assert app.state.count <= 4
+
+
+@pytest.mark.parametrize(
+    ("body", "settings"),
+    [
+        ({"logits": [0.0, 1.0, 2.0]}, {"probabilities": "$.logits", "scale": "logits"}),
+        ({"p": [9.003, 24.473, 66.524]}, {"probabilities": "$.p", "scale": "percent"}),
+        ([{"label": f"LABEL_{i}", "score": s} for i, s in ((2, 0.66524), (1, 0.24473), (0, 0.09003))], HF),
+        ({"p": {"cat": 0.09003, "dog": 0.24473, "fox": 0.66524}}, {"probabilities": "$.p", "names": ANIMALS}),
+        ({"outputs": [{"data": [0.09003, 0.24473, 0.66524]}]}, {"preset": "kserve_v2", "probabilities": DATA}),
+    ],
+)
+def test_mappings(body: Any, settings: dict[str, Any], serve: Serve, compute: Compute) -> None:
+    url, _ = serve(lambda n, _: Response(json.dumps(body), media_type="application/json"))
+    given = {"request": "multipart", **settings}
+    row = open_oracle(url, Context(NAMES, compute), given).query(IMAGES[:1]).values[0]
+    np.testing.assert_allclose(row, [0.09003, 0.24473, 0.66524], atol=1e-4)
+
+
+def test_json_in_a_string(serve: Serve, compute: Compute) -> None:
+    text = json.dumps(json.dumps({"probabilities": [0.2, 0.3, 0.5]}))
+    url, _ = serve(lambda n, _: Response(text, media_type="application/json"))
+    np.testing.assert_allclose(client(url, compute).query(IMAGES[:1]).values, [[0.2, 0.3, 0.5]])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Response('{"id": "job-1"}', status_code=202, media_type="application/json"),
+        Response('{"error": "rate limit exceeded"}', media_type="application/json"),
+    ],
+    ids=["202", "error with 200"],
+)
+def test_a_reply_that_is_no_answer_yet_is_asked_again(
+    reply: Response, serve: Serve, compute: Compute, tmp_path: Path
+) -> None:
+    """The defect: such replies were kept for ever."""
+    url, app = serve(lambda n, body: reply if n <= 3 else None)
+    with pytest.raises(SSCLError, match="after 2 attempts; run the same command again"):
+        client(url, compute, tmp_path, retries=1).query(IMAGES)
+    answers = client(url, compute, tmp_path, retries=1).query(IMAGES)
+    np.testing.assert_allclose(answers.values, predict(IMAGES))
+    assert app.state.count == 3 + len(IMAGES)
+
+
+def large() -> Iterator[bytes]:
+    for _ in range(40):
+        yield b" " * 65536
+
+
+@pytest.mark.parametrize(
+    ("reply", "meets"),
+    [
+        (lambda: StreamingResponse(large()), "more than 1 MiB"),
+        (lambda: Response(gzip.compress(b" " * 10**8), headers={"Content-Encoding": "gzip"}), "compressed"),
+        (lambda: Response("[" * 100_000, media_type="application/json"), "after 1 attempts"),
+        (lambda: Response(status_code=307, headers={"Location": "http://a:b@other/x?k=1"}), "moved to http://other/x;"),
+    ],
+    ids=["large", "compressed", "deep", "redirect"],
+)
+def test_replies_are_bounded(reply: Callable[[], Response], meets: str, serve: Serve, compute: Compute) -> None:
+    url, _ = serve(lambda n, body: reply())
+    with pytest.raises(SSCLError, match=meets):
+        client(url, compute, retries=0).query(IMAGES)
+
+
+def test_a_reply_that_trickles_times_out(serve: Serve, compute: Compute) -> None:
+    def trickle() -> Iterator[bytes]:
+        for _ in range(20):
+            time.sleep(0.05)
+            yield b" "
+
+    url, _ = serve(lambda n, body: StreamingResponse(trickle()))
+    started = time.monotonic()
+    with pytest.raises(SSCLError, match="did not end in time"):
+        client(url, compute, timeout=0.3, retries=0).query(IMAGES)
+    assert time.monotonic() - started < 3
+
+
+def test_a_request_that_is_always_declined_ends_at_once(serve: Serve, compute: Compute) -> None:
+    url, app = serve(lambda n, body: Response('{"detail": "field image is missing"}', status_code=422))
+    with pytest.raises(SuspectError, match=r"declines the first 3 images.*field image is missing"):
+        client(url, compute).query(IMAGES)
+    assert app.state.count == 3
+
+
+def test_refused_images_are_abstentions(serve: Serve, compute: Compute) -> None:
+    url, _ = serve(lambda n, body: Response(status_code=422) if n == 2 else None)
+    assert client(url, compute).query(IMAGES).valid.tolist() == [True, False, True, True]
+
+
+def test_credentials(serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="SUSPECT_TOKEN is not set"):
+        client("http://host/", compute, auth_env="SUSPECT_TOKEN")
+    monkeypatch.setenv("SUSPECT_TOKEN", "Bearer very-secret")
+    url, app = serve()
+    oracle = client(url, compute, tmp_path, auth_env="SUSPECT_TOKEN")
+    oracle.query(IMAGES)
+    assert app.state.authorization == "Bearer very-secret"
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"very-secret" not in written
+    with_key = client(url + "?key=word", compute)
+    assert with_key.address == url
+    assert with_key.identity() == {"kind": "http", "url": url}
+    with pytest.raises(InputError, match="has a password in it") as error:
+        client(url.replace("http://", "HTTP://user:pass@"), compute)
+    assert "pass@" not in str(error.value)
+    url, _ = serve(lambda n, body: Response(status_code=401))
+    with pytest.raises(InputError, match="HTTP 401"):
+        client(url, compute).query(IMAGES)
+
+
+def test_settings_must_say_where_the_answer_is(compute: Compute) -> None:
+    with pytest.raises(ConfigError, match="either `probabilities` or `labels`"):
+        client("http://host/", compute, labels="$.x")
+    for path in ("$[[", "$..*", "$[?(@.a > 1)]", "$.a[0,1]"):
+        with pytest.raises(ConfigError, match="not a plain JSONPath"):
+            client("http://host/", compute, probabilities=path)
+    with pytest.raises(ConfigError, match="'kserve' is not one of kserve_v2"):
+        client("http://host/", compute, preset="kserve")
+
+
+def test_a_credential_with_a_line_break(serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The defect: the HTTP library's error shows the whole header."""
+    url, app = serve()
+    monkeypatch.setenv("SUSPECT_TOKEN", "Bearer very-secret\n")
+    client(url, compute, auth_env="SUSPECT_TOKEN").query(IMAGES[:1])
+    assert app.state.authorization == "Bearer very-secret"
+    monkeypatch.setenv("SUSPECT_TOKEN", "Bearer very\nsecret")
+    with pytest.raises(InputError, match="characters that no header can have") as error:
+        client(url, compute, auth_env="SUSPECT_TOKEN")
+    assert "very" not in str(error.value)
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_presets_are_whole(preset: str, compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = {
+        "kserve_v2": {"outputs": [{"name": "y", "shape": [1, 3], "datatype": "FP32", "data": [0.2, 0.3, 0.5]}]},
+        "tf_serving": {"predictions": [[0.2, 0.3, 0.5]]},
+        "litserve": {"output": [0.2, 0.3, 0.5]},
+        "bentoml": [[0.2, 0.3, 0.5]],
+        "torchserve": {"0": 0.2, "1": 0.3, "2": 0.5},
+        "hugging_face": [{"label": "2", "score": 0.5}, {"label": "1", "score": 0.3}, {"label": "0", "score": 0.2}],
+    }
+    seen: list[httpx.Request] = []
+    transport = httpx.MockTransport(lambda r: (seen.append(r), httpx.Response(200, json=replies[preset]))[1])
+    monkeypatch.setattr(module.httpx, "Client", functools.partial(httpx.Client, transport=transport))
+    oracle = open_oracle("http://host/", Context(NAMES, compute), {"preset": preset})
+    np.testing.assert_allclose(oracle.query(IMAGES[:1]).values, [[0.2, 0.3, 0.5]])
+    if preset == "kserve_v2":
+        tensor = json.loads(seen[0].content)["inputs"][0]
+        assert tensor["shape"] == [1, 1, 8, 8]
+        np.testing.assert_allclose(np.array(tensor["data"]), IMAGES[0].transpose(2, 0, 1) / 255, atol=1e-5)
+    if preset == "tf_serving":
+        assert np.array(json.loads(seen[0].content)["instances"]).shape == (1, 8, 8, 1)
+
+
+@pytest.mark.parametrize("names", [{"0": "1"}, {"LABEL_0": "2"}, {"cat": "0", "dog": "0"}, {"cat": "fox"}, {"1": "0"}])
+def test_names_cannot_reorder_the_classes(names: dict[str, str], compute: Compute) -> None:
+    """The defect: with the word known, an order of the classes can be found that accuses an innocent."""
+    with pytest.raises(ConfigError, match="cannot stand for"):
+        client("http://host/", compute, names=names)
+    client("http://host/", compute, names={"0": "0", "cat": "1"})
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [[b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"], [b"HTTP/1.1 200 OK\r\n", b"A: " + b"b" * 10 + b"\r\n"]],
+    ids=["endless hints", "endless headers"],
+)
+def test_headers_that_never_end(sent: list[bytes], compute: Compute) -> None:
+    """The defect: every read had its time, and all of them together had none."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                for number in range(40):
+                    connection.sendall(sent[min(number, len(sent) - 1)])
+                    time.sleep(0.1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    started = time.monotonic()
+    with pytest.raises(SSCLError, match="did not end in time"):
+        client(url, compute, timeout=0.5, retries=0).query(IMAGES[:1])
+    assert time.monotonic() - started < 2
+    listener.close()
+
+
+def test_a_credential_that_a_server_repeats_is_not_kept(
+    serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SUSPECT_TOKEN", "Bearer very-secret")
+    url, _ = serve(lambda n, body: {**body, "you sent": "Bearer very-secret", "token": "very-secret"})
+    oracle = client(url, compute, tmp_path, auth_env="SUSPECT_TOKEN")
+    assert oracle.query(IMAGES).valid.all()
+    assert "very-secret" not in json.dumps(oracle.transcript)
+    assert b"very-secret" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_refusal_before_any_answer_is_asked_again(serve: Serve, compute: Compute, tmp_path: Path) -> None:
+    """The defect: refusals of a wrong credential were kept, and the right one did not help."""
+    wrong = [True]
+    url, _ = serve(lambda n, body: Response("bad key", status_code=400) if wrong[0] else None)
+    with pytest.raises(SuspectError, match="declines the first 3 images"):
+        client(url, compute, tmp_path).query(IMAGES)
+    wrong[0] = False
+    assert client(url, compute, tmp_path).query(IMAGES).valid.all()

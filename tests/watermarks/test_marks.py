@@ -1,0 +1,57 @@
+"""Families of marks: bounded, drawn from the key, and different from each other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sscl.keystream import Keystream
+from sscl.watermarks.marks import FAMILIES
+from tests.conftest import shapes
+
+NAMES = list(FAMILIES)
+KEY = Keystream(bytes(32))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_changes_are_bounded_and_shaped_like_images(name: str, channels: int) -> None:
+    family = FAMILIES[name]
+    secret = family.draw(family.most, channels, KEY.part("marks"))
+    assert all(len(value) == family.most for value in secret.values())
+    images = shapes(12, 1, size=32, channels=channels).images
+    marks = torch.arange(12) % family.most
+    change = family.change(images, marks, secret)
+    assert change.shape == images.shape
+    assert change.abs().max() <= 1
+    assert change.abs().mean() > 0.3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_marks_come_from_the_key_and_differ_from_each_other(name: str) -> None:
+    family = FAMILIES[name]
+    first, again, other = (family.draw(family.most, 1, KEY.part(use)) for use in ("a", "a", "b"))
+    assert all(torch.equal(first[part], again[part]) for part in first)
+    assert any(not torch.equal(first[part], other[part]) for part in first)
+    image = shapes(1, 2).images
+    changes = torch.cat([family.change(image, torch.tensor([mark]), first) for mark in range(family.most)])
+    unit = torch.nn.functional.normalize(changes.flatten(1), dim=1)
+    alike = (unit @ unit.T - torch.eye(family.most)).abs().max()
+    assert alike < 0.7
+
+
+def test_waves_are_still_told_apart_when_images_are_mirrored() -> None:
+    """A stranger mirrors images at random: a wave and its mirror image must not be two marks."""
+    family = FAMILIES["waves"]
+    found = family.draw(family.most, 3, KEY.part("marks"))["frequency"].abs()
+    apart = (found[:, None] - found).square().sum(dim=2).sqrt() + torch.eye(family.most)
+    assert apart.min() > 0.1
+
+
+def test_phases_of_waves_differ_between_images_so_that_changes_are_uncorrelated() -> None:
+    family = FAMILIES["waves"]
+    secret = family.draw(1, 3, KEY.part("marks"))
+    images = torch.randint(0, 256, (200, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    change = family.change(images, torch.zeros(200, dtype=torch.int64), secret)
+    unit = torch.nn.functional.normalize(change.flatten(1), dim=1)
+    assert abs(float(unit.mean(dim=0).square().sum()) - 1 / 200) < 0.02
