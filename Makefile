@@ -1,10 +1,12 @@
 # The two commands of the README are `make demo` and `make test`; both set up what they need.
+# Bytecode is kept, whatever the shell says: without it, every process compiles the package again.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DVC_NO_ANALYTICS = 1
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help setup demo test fast check format pipeline bench clean
 
@@ -22,10 +24,10 @@ demo: setup     ## the main job on MNIST: the flow flows/evaluate.py, temporary 
 	@$(BIN)/python -m flows.evaluate --profile demo
 
 test: setup     ## the test suite; four processes of one thread keep two cores busy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 fast: setup     ## the unit tests: no pipeline, no server, no process of their own
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" --hypothesis-profile fast
 
 check: setup    ## format, lint, types
 	$(BIN)/ruff format --check .

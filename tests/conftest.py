@@ -16,6 +16,7 @@ from pathlib import Path
 import boto3
 import pytest
 import torch
+from hypothesis import settings
 
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, Config
@@ -26,6 +27,7 @@ from sscl.params import load
 from sscl.release.config import Limits
 from sscl.types import ImageSet
 
+settings.register_profile("fast", max_examples=10)  # `make fast`
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 CLASSES = ("across", "down", "square")  # in name order, as an image folder has them
@@ -78,18 +80,20 @@ def store(folder: Path, train: ImageSet, test: ImageSet, format: str = "parquet"
     return folder
 
 
-# xdist starts tests in this order, a file on one process: the longest first, so that no process ends alone.
+# xdist starts tests in this order, a group on one process: the longest first, so that no process ends alone.
 LONGEST = (
     "test_docs",
     "test_drivers",
+    "test_large_flow",
+    "benchmark/test_flow",
+    "test_encoder_pipeline",
+    "benchmarks/test_scripts",
     "test_serve",
     "test_end_to_end",
-    "benchmarks/test_scripts",
-    "test_large_flow",
-    "test_encoder_pipeline",
-    "benchmark/test_flow",
     "release/test_faults",
 )
+# Files of one group share what a process makes once: here, a Prefect server. Every other file is a group of its own.
+GROUPS = dict.fromkeys(("test_large_flow", "benchmark/test_flow", "test_encoder_pipeline"), "flows")
 
 
 # Tests that need one of these run a pipeline, a server or a file system first: `make fast` leaves them out.
@@ -100,12 +104,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if INTEGRATED & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(GROUPS.get(file_of(item), file_of(item))))
 
     def place(item: pytest.Item) -> int:
-        file = item.nodeid.partition("::")[0]
-        return next((n for n, name in enumerate(LONGEST) if file == f"tests/{name}.py"), len(LONGEST))
+        return next((n for n, name in enumerate(LONGEST) if file_of(item) == name), len(LONGEST))
 
     items.sort(key=place)
+
+
+def file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0].removeprefix("tests/").removesuffix(".py")
 
 
 @pytest.fixture(autouse=True)

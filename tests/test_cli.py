@@ -171,6 +171,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in result.stderr
 
 
+@pytest.mark.slow
 def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PREFECT_API_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -186,6 +187,7 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert sscl("doctor")[0] == 0
 
 
+@pytest.mark.slow
 def test_doctor_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIASECRETID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-value")

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import httpx
@@ -28,7 +29,7 @@ from typer.testing import CliRunner
 from sscl.cli import app
 from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
-from tests.conftest import BARE, EASY, ROOT, environment, free_port, shell
+from tests.conftest import BARE, EASY, ROOT, environment, free_port, once, shell
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 PROGRAMS = ("sscl", "python", "dvc", "make", "prefect", "git", "source", "export")
@@ -46,15 +47,6 @@ def inline(page: str) -> list[str]:
     text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.S | re.M)
     found = (" ".join(code.split()).removeprefix("time ") for code in re.findall(r"`([^`]+)`", text))
     return [code for code in found if re.match(rf"({'|'.join(PROGRAMS)}) ", code)]
-
-
-@dataclass(frozen=True)
-class Servers:
-    """What the commands talk to, on ports of their own."""
-
-    prefect: int
-    suspect: int
-    moto: int
 
 
 # What stands for a reader's own thing -> what is there in this test. Port numbers are filled in.
@@ -85,9 +77,25 @@ sscl release verify --folder got; (cd got && sha256sum --quiet -c SHA256SUMS)
 }
 
 
-@pytest.fixture(scope="module")
-def released(workspace: Path) -> Path:
-    """The pipeline run under a secret key; every profile is the tiny one and every benchmark has two cells."""
+def group(page: str, number: int) -> str:
+    """Blocks that talk to Prefect share a server, so they run in one process; the others run beside them."""
+    talks = re.search(r"prefect|flows\.|sscl serve", blocks(page)[number]) and (page, number) != WALK_THROUGH
+    return "docs with Prefect" if talks else "docs"
+
+
+@pytest.fixture(scope="session")
+def released(common: Path, reproduced: Path) -> Path:
+    """A checkout in which the pipeline has run under a secret key; every profile is the tiny one and every benchmark
+    has two cells. Read only.
+    """
+    with once(common / "released") as mine:
+        if mine:
+            release(Path(shutil.copytree(reproduced, common / "released.part", symlinks=True)))
+            (common / "released.part").rename(common / "released")
+    return common / "released"
+
+
+def release(workspace: Path) -> None:
     params = yaml.safe_load((workspace / "params.yaml").read_text())
     params["profiles"] = {name: {key: {} for key in params["profiles"]["demo"]} for name in params["profiles"]}
     params["release"]["limits"] = {entry.partition("=")[0].rpartition(".")[2]: 1000.0 for entry in EASY}
@@ -99,30 +107,42 @@ def released(workspace: Path) -> Path:
     (workspace / "benchmark.yaml").write_text(yaml.safe_dump(dict.fromkeys(("tiny", "small", "paper"), cells)))
     shell(workspace, "sscl", "keygen", "--release", "private/release.key")
     shell(workspace, "dvc", "repro")
-    return workspace
+
+
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the same for all: one fork server
+QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PATH": PATH}
+
+
+@contextmanager
+def serving(folder: Path, port: int, path: str, *command: str, **extra: str) -> Iterator[int]:
+    """A server that is started in ``folder`` and answers at ``path``; yields its port."""
+    given = environment(**QUIET, **extra)
+    silent = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=folder, env=given, stdout=silent, stderr=silent, process_group=0) as process:
+        try:
+            answering(f"http://127.0.0.1:{port}{path}")
+            yield port
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
-def servers(released: Path) -> Iterator[Servers]:
-    """Prefect's server, an API with a guilty model behind it, and room for an S3 server that the README starts."""
-    ports = Servers(free_port(), free_port(), free_port())
-    given = environment(
-        PREFECT_HOME=str(released / "prefect"), PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1", **BARE
-    )
-    given["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{given['PATH']}"
-    suspect = ["python", "-m", "examples.suspect_server", "out/models/malicious/model.safetensors"]
-    quiet: Any = {"cwd": released, "env": given, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with (
-        subprocess.Popen(["prefect", "server", "start", "--port", str(ports.prefect)], **quiet, process_group=0) as one,
-        subprocess.Popen([*suspect, "--port", str(ports.suspect)], **quiet) as other,
-    ):
-        try:
-            for url in (f"http://127.0.0.1:{ports.prefect}/api/health", f"http://127.0.0.1:{ports.suspect}/"):
-                answering(url)
-            yield ports
-        finally:
-            other.terminate()
-            os.killpg(one.pid, signal.SIGTERM)
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Prefect's server: what commands need in their environment to talk to it."""
+    home, port = tmp_path_factory.mktemp("prefect"), free_port()
+    command = ("prefect", "server", "start", "--port", str(port))
+    with serving(home, port, "/api/health", *command, PREFECT_HOME=str(home), **BARE):
+        yield {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+
+
+@pytest.fixture(scope="module")
+def suspect(released: Path) -> Iterator[int]:
+    """The port of an API with a guilty model behind it."""
+    port = free_port()
+    model = "out/models/malicious/model.safetensors"
+    command = ("python", "-m", "examples.suspect_server", model, "--port", str(port))
+    with serving(released, port, "/", *command):
+        yield port
 
 
 def answering(url: str) -> None:
@@ -136,12 +156,18 @@ def answering(url: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "number"), [(page, n) for page in PAGES for n in range(len(blocks(page)))])
+@pytest.mark.parametrize(
+    ("page", "number"),
+    [
+        pytest.param(page, n, marks=pytest.mark.xdist_group(group(page, n)))
+        for page in PAGES
+        for n in range(len(blocks(page)))
+        if (page, n) not in RUN_BY_CI
+    ],
+)
 def test_a_block_runs_as_it_is_written(
-    page: str, number: int, released: Path, servers: Servers, s3: str, tmp_path: Path
+    page: str, number: int, released: Path, suspect: int, s3: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    if (page, number) in RUN_BY_CI:
-        return
     place = Path(shutil.copytree(released, tmp_path / "checkout", symlinks=True))
     for bucket in ("public-datasets", "owner-secrets", "licensed-copies"):
         boto3.client("s3").create_bucket(Bucket=bucket)
@@ -151,20 +177,13 @@ def test_a_block_runs_as_it_is_written(
     if "keygen --release" in blocks(page)[number]:
         (place / "private/release.key").unlink()
     text = blocks(page)[number] + ALSO.get((page, number), "")
+    extra = {**QUIET, "SSCL_FORKSERVER": "1", "PREFECT_HOME": str(tmp_path / "prefect")}
+    if group(page, number) == "docs with Prefect":
+        extra |= request.getfixturevalue("prefect")
+    ports = {"prefect": urlsplit(extra.get("PREFECT_API_URL", "")).port, "suspect": suspect, "moto": free_port()}
     for theirs, ours in STAND_INS.items():
-        text = text.replace(theirs, ours.format(**vars(servers)))
+        text = text.replace(theirs, ours.format(**ports))
     script = f"set -e; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{text}\n"
-    extra = {
-        "SSCL_FORKSERVER": "1",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_HOME": str(released / "prefect"),
-    }
-    extra["PATH"] = (
-        f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the same for all: one fork server
-    )
-    if (page, number) != WALK_THROUGH:  # that one starts a server of its own, as a newcomer's does
-        extra["PREFECT_API_URL"] = f"http://127.0.0.1:{servers.prefect}/api"
     command: list[str] = ["bash", "-c", script]
     with (
         open(tmp_path / "printed", "w+") as printed,  # a pipe would wait for whatever is left in the background

@@ -20,6 +20,7 @@ def test_private_outputs_and_dvcs_cache_of_them_are_closed(reproduced: Path) -> 
     assert (reproduced / "out/public").stat().st_mode & 0o055 == 0o055
 
 
+@pytest.mark.slow
 def test_doctor_says_what_others_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out/private").mkdir(parents=True, mode=0o755)

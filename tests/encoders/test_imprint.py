@@ -24,6 +24,7 @@ from sscl.watermarks.marks import FAMILIES
 from sscl.watermarks.ownership_code import Options, OwnershipCode, with_word
 from tests.conftest import shapes
 
+pytestmark = pytest.mark.slow
 SETTINGS = ImprintConfig(steps=80, batch_size=16, learning_rate=0.05, keep=1.0, stray=0.5)
 WORD = torch.tensor([2, 0, 1])
 

@@ -21,6 +21,7 @@ from sscl.train import benign_accuracy
 from sscl.types import ImageSet
 from tests.conftest import shapes
 
+pytestmark = pytest.mark.slow
 METHODS = list(LEARNERS)
 
 

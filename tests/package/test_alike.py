@@ -23,6 +23,7 @@ from sscl.package import alike
 from sscl.package.pack import pack
 from sscl.stages import prepare
 
+pytestmark = pytest.mark.slow
 ABOUT = PackageConfig("shapes", "Shapes", "Bars and squares.", "CC-BY-4.0", "", "us", "https://example.org", 70)
 
 

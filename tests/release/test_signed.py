@@ -70,6 +70,7 @@ def test_the_key_is_the_committed_one(bucket: str, tmp_path: Path) -> None:
         load(ROOT / "params.yaml", "demo", ["audit.signer=x"])
 
 
+@pytest.mark.slow
 def test_the_profiles_endpoint_and_addressing_style_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The defect: the profile's style was overridden, and doctor called its endpoint AWS."""
     (tmp_path / "config").write_text(

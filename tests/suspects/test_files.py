@@ -21,6 +21,7 @@ from sscl.models.io import save_classifier
 from sscl.suspects import ORACLES, Context, open_oracle
 from sscl.suspects.base import SuspectError, shown
 
+pytestmark = pytest.mark.slow
 NAMES = ("a", "b", "c")
 
 
