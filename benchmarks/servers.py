@@ -85,6 +85,30 @@ class Suspect:
         ("{bin}/bentoml", "serve", "service:Suspect", "--host", "127.0.0.1", "--port", "{port}"),
         {"/predict": "bentoml"},
     ),
+    "fastapi": Server(  # by hand, with the JSON of LitServe's documentation
+        {
+            "server.py": """
+import sys
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from suspect import answer
+
+app = FastAPI()
+
+
+@app.post("/predict")
+def predict(request: dict):
+    return {"output": answer(np.array(request["input"])[None])[0].tolist()}
+
+
+uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]))
+"""
+        },
+        ("{python}", "server.py", "{port}"),
+        {"/predict": "litserve"},
+    ),
     "kserve": Server(
         {
             "server.py": """
@@ -181,7 +205,7 @@ def installed(package: str, root: Path) -> Path:
         place = root / f"{package}-environment"
         if not (place / "ready").is_file():
             venv.create(place, with_pip=True, clear=True)
-            subprocess.run([place / "bin/pip", "install", "-q", package], check=True)
+            subprocess.run([place / "bin/pip", "install", "-q", package, "numpy"], check=True)
             (place / "ready").touch()
         return place.resolve() / "bin/python"
     return Path(sys.executable)

@@ -130,7 +130,7 @@ class AuditConfig:
     """The audit of a suspicious model: what is committed to before the word is drawn."""
 
     test: Literal["exact", "sequential"]
-    statistic: Literal["effect", "attraction"]
+    statistic: str
     alpha: float
     least_effect: float
     images: int

@@ -59,7 +59,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, str | int]:
-    """The computer: what a timing without it would mean nothing."""
+    """The machine; timings are meaningless without it."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()

@@ -28,6 +28,7 @@ from sscl.config import AuditConfig
 from sscl.errors import InputError, printable
 from sscl.layout import COMMITMENT, FINDING, OPENING
 from sscl.parsing import parse
+from sscl.statistics.effects import STATISTICS
 from sscl.suspects.base import distributions
 from sscl.suspects.http import REFUSALS
 from sscl.suspects.http_answers import Reader, Reading
@@ -273,7 +274,7 @@ def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -
         wrong.append(f"{OPENING}: another protocol or other images than the audit's")
     if config_names(opening) != [commitment.get("version"), commitment.get("attempt")]:
         wrong.append(f"{COMMITMENT}: another version or attempt than its opening's")
-    if audit["protocol"]["statistic"] == "effect" and audit["class_names"] != opening.get("group_names"):
+    if STATISTICS[audit["protocol"]["statistic"]].matched and audit["class_names"] != opening.get("group_names"):
         wrong.append(f"{AUDIT}: the suspect's classes are not the committed ones in their order")
     if opening.get("groups") != record.groups or opening.get("mark_count") != len(audit["word"]):
         wrong.append(f"{OPENING}: other marks or groups than the audit's")

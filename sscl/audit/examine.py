@@ -36,6 +36,7 @@ from sscl.errors import InputError
 from sscl.layout import COMMITMENT, DRAW, FINDING, OPENING, SENT
 from sscl.parsing import parse
 from sscl.provenance import versions
+from sscl.statistics.effects import STATISTICS
 from sscl.suspects import Oracle
 from sscl.suspects.http import BudgetError
 from sscl.watermarks.base import State
@@ -73,7 +74,7 @@ class Case:
     @property
     def suspects_classes(self) -> tuple[str, ...] | None:
         """The classes that a suspect must answer with; ``None`` where they may be its own."""
-        return self.class_names if self.config.statistic == "effect" else None
+        return self.class_names if STATISTICS[self.config.statistic].matched else None
 
     @property
     def labels(self) -> list[int]:

@@ -53,7 +53,7 @@ class Trial:
     @property
     def by_class(self) -> bool:
         """Whether the suspect's classes are the groups, in their order."""
-        return self.config.statistic == "effect" and self.record.classes == self.record.groups
+        return STATISTICS[self.config.statistic].matched and self.record.classes == self.record.groups
 
     @cached_property
     def full(self) -> bool:
@@ -117,7 +117,7 @@ class Trial:
         rows = np.arange(images)
         benign, labels = self.answers[BENIGN].take(rows), np.array(self.record.labels)[rows]
         marked = [self.answers[mark].take(rows) for mark in self.asked[:marks]]
-        return STATISTICS[self.config.statistic](benign, marked, labels, self.record.groups)
+        return STATISTICS[self.config.statistic].matrix(benign, marked, labels, self.record.groups)
 
     def bets(self, word: np.ndarray, alpha: float) -> Wealth:
         """The sequential test over the marks' first images, in order, until it ends.

@@ -25,7 +25,12 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Output root.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that another config made.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Differing = Annotated[bool, typer.Option(help="Beside a version with other marks, which shows both.")]
+Differing = Annotated[
+    bool,
+    typer.Option(
+        help="Publish even though another version is marked differently; comparing the two reveals the marks."
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 

@@ -13,6 +13,7 @@ from sscl.compute import Compute
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
 from sscl.data.store import Card, load_split
 from sscl.layout import COMMITMENT, MODEL, OPENING, SENT, TIMESTAMP_REQUEST
+from sscl.statistics.effects import STATISTICS
 from sscl.suspects import Context, open_oracle
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
@@ -47,7 +48,7 @@ def run(
         images = verification_set(test_split, audit, salt_of(key))
         sent = watermark.queries(images.images, state)
         path, context, encoder = str(reference / MODEL), Context(card.class_names, resolved), None
-        if audit.statistic != "effect":
+        if not STATISTICS[audit.statistic].matched:
             encoder = open_oracle(path, replace(context, class_names=None), {"output": "features"})
         model = open_oracle(path, context)
         opening = open_up(Case(marks_digest(state), images, sent, audit, model, encoder), key)

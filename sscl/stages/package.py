@@ -9,5 +9,5 @@ from sscl.package.pack import pack
 
 
 def run(package: PackageConfig, data: Path, commitment: Path, out: Path) -> None:
-    """Write shards, card, metadata and checksums of the dataset in ``data``; nothing but pixels tells marked images."""
+    """Write shards, card, metadata and checksums of the dataset in ``data``; only the pixels reveal marked images."""
     pack(data, commitment, package, out)

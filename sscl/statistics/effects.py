@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import logit, logsumexp
@@ -10,7 +11,21 @@ from scipy.special import logit, logsumexp
 from sscl.registry import Registry
 from sscl.types import Responses
 
-Statistic = Callable[[Responses, Sequence[Responses], np.ndarray, int], np.ndarray]
+
+@dataclass(frozen=True)
+class Statistic:
+    """A way to turn a suspect's answers into the matrix of effects.
+
+    Attributes:
+        matrix: of the answers without a mark and under each mark, the images' groups and the number of groups, see
+            ``effects``.
+        matched: whether the suspect's classes must be the groups, in their order.
+    """
+
+    matrix: Callable[[Responses, Sequence[Responses], np.ndarray, int], np.ndarray]
+    matched: bool
+
+
 STATISTICS: Registry[Statistic] = Registry("statistic", "sscl.statistics")
 
 # Odds are taken of probabilities within this of 0 and 1: what an API that rounds to two decimals can tell.
@@ -29,7 +44,6 @@ def scores(responses: Responses) -> np.ndarray:
     return found
 
 
-@STATISTICS.register("effect")
 def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
     """Effects on a suspect whose classes are the groups.
 
@@ -64,7 +78,6 @@ def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, 
     return np.stack(rows)
 
 
-@STATISTICS.register("attraction")
 def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
     """Effects on a suspect of any kind: a mark draws answers toward those to clean images of a group.
 
@@ -163,3 +176,7 @@ def _same(benign: Responses, marked: Sequence[Responses], groups: np.ndarray) ->
     shapes = {benign.values.shape, *(answers.values.shape for answers in marked)}
     if len(shapes) != 1 or groups.shape != (len(benign),) or not marked:
         raise ValueError(f"answers of shapes {sorted(shapes)} for {len(groups)} images must be to the same images")
+
+
+STATISTICS.register("effect")(Statistic(effects, matched=True))
+STATISTICS.register("attraction")(Statistic(attractions, matched=False))

@@ -101,7 +101,7 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         True,
     ),
     "servers": (
-        [lambda tiny: ["--only", "litserve", "--count", "3", "--root", str(tiny.folder), "--results", str(tiny.rows)]],
+        [lambda tiny: ["--only", "fastapi", "--count", "3", "--root", str(tiny.folder), "--results", str(tiny.rows)]],
         True,
     ),
     "tracing": (
