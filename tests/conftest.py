@@ -100,6 +100,7 @@ GROUPS = dict.fromkeys(("test_large_flow", "benchmark/test_flow", "test_encoder_
 INTEGRATED = {"finished", "reproduced", "server", "standalone", "endpoint", "small_disk", "caller"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if INTEGRATED & set(getattr(item, "fixturenames", ())):
