@@ -24,10 +24,10 @@ demo: setup     ## the main job on MNIST: the flow flows/evaluate.py, temporary 
 	@$(BIN)/python -m flows.evaluate --profile demo
 
 test: setup     ## the test suite; four processes of one thread keep two cores busy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 fast: setup     ## the unit tests: no pipeline, no server, no process of their own
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow" --hypothesis-profile fast
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" --hypothesis-profile fast
 
 check: setup    ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -80,7 +80,7 @@ def store(folder: Path, train: ImageSet, test: ImageSet, format: str = "parquet"
     return folder
 
 
-# xdist starts tests in this order, a group on one process: the longest first, so that no process ends alone.
+# xdist starts tests in this order, a file on one process: the longest first, so that no process ends alone.
 LONGEST = (
     "test_docs",
     "test_drivers",
@@ -92,30 +92,22 @@ LONGEST = (
     "test_end_to_end",
     "release/test_faults",
 )
-# Files of one group share what a process makes once: here, a Prefect server. Every other file is a group of its own.
-GROUPS = dict.fromkeys(("test_large_flow", "benchmark/test_flow", "test_encoder_pipeline"), "flows")
 
 
 # Tests that need one of these run a pipeline, a server or a file system first: `make fast` leaves them out.
 INTEGRATED = {"finished", "reproduced", "server", "standalone", "endpoint", "small_disk", "caller"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if INTEGRATED & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(GROUPS.get(file_of(item), file_of(item))))
 
     def place(item: pytest.Item) -> int:
-        return next((n for n, name in enumerate(LONGEST) if file_of(item) == name), len(LONGEST))
+        file = item.nodeid.partition("::")[0]
+        return next((n for n, name in enumerate(LONGEST) if file == f"tests/{name}.py"), len(LONGEST))
 
     items.sort(key=place)
-
-
-def file_of(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0].removeprefix("tests/").removesuffix(".py")
 
 
 @pytest.fixture(autouse=True)

@@ -77,10 +77,10 @@ sscl release verify --folder got; (cd got && sha256sum --quiet -c SHA256SUMS)
 }
 
 
-def group(page: str, number: int) -> str:
-    """Blocks that talk to Prefect share a server, so they run in one process; the others run beside them."""
-    talks = re.search(r"prefect|flows\.|sscl serve", blocks(page)[number]) and (page, number) != WALK_THROUGH
-    return "docs with Prefect" if talks else "docs"
+def talks_to_prefect(page: str, number: int) -> bool:
+    """The walk-through starts a server of its own, as a newcomer's does."""
+    talks = re.search(r"prefect|flows\.|sscl serve", blocks(page)[number])
+    return talks is not None and (page, number) != WALK_THROUGH
 
 
 @pytest.fixture(scope="session")
@@ -158,12 +158,7 @@ def answering(url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "number"),
-    [
-        pytest.param(page, n, marks=pytest.mark.xdist_group(group(page, n)))
-        for page in PAGES
-        for n in range(len(blocks(page)))
-        if (page, n) not in RUN_BY_CI
-    ],
+    [(page, n) for page in PAGES for n in range(len(blocks(page))) if (page, n) not in RUN_BY_CI],
 )
 def test_a_block_runs_as_it_is_written(
     page: str, number: int, released: Path, suspect: int, s3: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -178,7 +173,7 @@ def test_a_block_runs_as_it_is_written(
         (place / "private/release.key").unlink()
     text = blocks(page)[number] + ALSO.get((page, number), "")
     extra = {**QUIET, "SSCL_FORKSERVER": "1", "PREFECT_HOME": str(tmp_path / "prefect")}
-    if group(page, number) == "docs with Prefect":
+    if talks_to_prefect(page, number):
         extra |= request.getfixturevalue("prefect")
     ports = {"prefect": urlsplit(extra.get("PREFECT_API_URL", "")).port, "suspect": suspect, "moto": free_port()}
     for theirs, ours in STAND_INS.items():
