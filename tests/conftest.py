@@ -84,12 +84,12 @@ def store(folder: Path, train: ImageSet, test: ImageSet, format: str = "parquet"
 LONGEST = (
     "test_docs",
     "test_drivers",
-    "test_large_flow",
-    "benchmark/test_flow",
-    "test_encoder_pipeline",
-    "benchmarks/test_scripts",
     "test_serve",
     "test_end_to_end",
+    "benchmarks/test_scripts",
+    "test_large_flow",
+    "test_encoder_pipeline",
+    "benchmark/test_flow",
     "release/test_faults",
 )
 

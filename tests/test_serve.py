@@ -35,7 +35,7 @@ from tasks.audit import announce_verdict, read_suspects, run_audit
 from tasks.benchmark import measure
 from tasks.release import publish_release
 from tasks.retries import PATIENT
-from tests.conftest import ROOT, environment, free_port
+from tests.conftest import BARE, ROOT, environment, free_port
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"]
@@ -143,7 +143,8 @@ def fresh(home: Path) -> Server:
     extra = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     extra |= {"PREFECT_API_URL": url, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     extra |= {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
-    return Server(url, environment(**extra))
+    whole = {name: value for name, value in environment(**extra).items() if name not in BARE}
+    return Server(url, whole)  # with all services, also where another test's server of this process does without
 
 
 @contextmanager
