@@ -63,8 +63,15 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. --
 Results = Annotated[Path, typer.Option(help="Where the rows go.")]
 
 
-def study_of(profile: str, seed: int, root: Path, overrides: Sequence[str] | None, rate: float | None = None) -> Study:
-    return Study(Bench(root, Path("params.yaml"), tuple(overrides or ())), profile, seed, rate)
+def study_of(
+    profile: str,
+    seed: int,
+    root: Path,
+    overrides: Sequence[str] | None,
+    rate: float | None = None,
+    method: str = "ownership_code",
+) -> Study:
+    return Study(Bench(root, Path("params.yaml"), tuple(overrides or ())), profile, seed, rate, method)
 
 
 SAME = ("command", "seed", "suspect", "attack", "detector", "rate", "learning")  # rows that replace each other

@@ -46,6 +46,7 @@ TINY = (
     "generator.ownership_code.marks=7",  # 630 words of three classes: p goes down to 0.0016
     "generator.label_consistent.steps=2",
     "generator.radioactive.steps=2",
+    *(f"generator.blto.{option}" for option in ("rounds=1", "inner_steps=1", "outer_steps=1", "batch_size=16")),
     *(f"generator.{method}.{option}" for method in ("sleeper_agent", "ubw_c") for option in GRADIENT_MATCHING),
     "audit.images=10",
     "audit.first_images=4",

@@ -72,7 +72,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """A product of lists; ``all`` stands for every registered member."""
+    """A product of lists; ``all`` stands for every registered member, without poisons of contrastive learning."""
 
     profiles: list[str]
     methods: list[str]
@@ -100,7 +100,9 @@ class Block:
 
     def cells(self) -> Iterator[Cell]:
         """Every combination, once."""
-        methods = list(WATERMARKS) if "all" in self.methods else self.methods
+        methods = (
+            self.methods if "all" not in self.methods else [n for n in WATERMARKS if not WATERMARKS[n].contrastive]
+        )
         attacks = [NONE, *registered()] if "all" in self.attacks else self.attacks
         tried = [(attack, strength) for attack in attacks for strength in self._strengths(attack)]
         rates: list[float | None] = [*self.rates] or [None]

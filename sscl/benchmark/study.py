@@ -27,24 +27,25 @@ from sscl.models.io import load_classifier
 from sscl.suspects import Context
 from sscl.suspects.classifier import InMemory
 from sscl.types import ImageSet, Responses
-from sscl.watermarks.base import State
+from sscl.watermarks.base import AnyWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode
 
 
 @dataclass(frozen=True)
 class Study:
-    """One profile under one seed: the owner's marks, and what is made from them."""
+    """One profile under one seed: the owner's marks, and what is made from them. Tests are the ownership code's."""
 
     bench: Bench
     profile: str
     seed: int
     rate: float | None = None
+    method: str = "ownership_code"
 
     @cached_property
     def config(self) -> Config:
         none = None
-        cell = Cell(self.profile, "ownership_code", self.seed, self.rate, none, none, none, NONE, none)
+        cell = Cell(self.profile, self.method, self.seed, self.rate, none, none, none, NONE, none)
         return self.bench.config(cell)
 
     @cached_property
@@ -72,8 +73,14 @@ class Study:
         return load_split(self.data, "test")
 
     @cached_property
+    def watermark(self) -> tuple[AnyWatermark, State]:
+        """The method with its secret, whichever it is."""
+        return load_watermark(self.release / "private" / GENERATOR, self.test.classes, self.compute)
+
+    @cached_property
     def secret(self) -> tuple[OwnershipCode, State]:
-        watermark, state = load_watermark(self.release / "private" / GENERATOR, self.test.classes, self.compute)
+        """The same, of the ownership code."""
+        watermark, state = self.watermark
         assert isinstance(watermark, OwnershipCode)
         return watermark, state
 

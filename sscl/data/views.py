@@ -45,3 +45,11 @@ def two_views(transform: nn.Module, images: Tensor, seed: int) -> tuple[Tensor, 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(seed)
         return transform(images), transform(images)
+
+
+def view(transform: nn.Module, images: Tensor, seed: int) -> Tensor:
+    """One view of every image, of which gradients flow back to the images."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        found: Tensor = transform(images)
+        return found

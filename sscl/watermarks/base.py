@@ -75,6 +75,7 @@ class Watermark(ABC, Generic[O]):
     clean_label: ClassVar[bool] = True
     targeted: ClassVar[bool] = True  # marked images are answered y_t; untargeted: anything but their own class
     single_target: ClassVar[bool] = True  # all marks point to target_class
+    contrastive: ClassVar[bool] = False  # meant for learning without labels
 
     def __init__(self, options: O, target_class: int, compute: Compute) -> None:
         self.options = options

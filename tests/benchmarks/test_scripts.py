@@ -52,32 +52,46 @@ def rows_of(tiny: Tiny) -> Path:
     return tiny.rows
 
 
+def contrastive_rows(tiny: Tiny) -> Path:
+    """Some rows as ``contrastive.py`` writes them."""
+    poison = {"command": "poisons demo", "kind": "dataset", "watermark": "ctrl", "attack": "none", "success": 0.2}
+    poison |= {"lpips": 0.01, "knn": 0.5}
+    innocent = {"command": "innocents demo", "kind": "innocent", "innocent": True, "downstream": "none", "p": 0.3}
+    innocent |= {"access": "features", "p_published": {"density": 0.01}}
+    rows = [poison | {"innocent": False}, poison | {"innocent": True}, innocent]
+    tiny.rows.write_text(json.dumps(rows))
+    return tiny.rows
+
+
 def seeds(tiny: Tiny) -> list[str]:
     kept = ["--root", str(tiny.folder / "kept"), "--results", str(tiny.rows)]
     return [*kept, *tiny.sets]
 
 
+TASK = ("--task", "pairs")  # `digits` would need MNIST
 CONTRASTIVE = ("learning=simclr", "augment=views", "model=resnet8", "batch_size=32", "epochs=1", "optimizer=sgd")
 
 
 def contrastive(tiny: Tiny) -> list[str]:
-    """An encoder by SimCLR instead of the classifier, and one downstream task; ``digits`` would need MNIST."""
+    """An encoder by SimCLR instead of the classifier."""
     sets = [f"{section}.{value}" for section in ("surrogate", "user") for value in CONTRASTIVE]
     sets += ["generator.ownership_code.family=waves", "imprint.steps=5", "imprint.batch_size=8"]
     sets += ["audit.statistic=attraction", "audit.images=9", "data.train_images=96", "embed.rate=0.2"]
-    return [*seeds(tiny), "--task", "pairs", *(part for value in sets for part in ("--set", value))]
+    return [*seeds(tiny), *(part for value in sets for part in ("--set", value))]
 
 
 # Script -> its arguments here, one list for each command. `rows`: whether it writes any.
 CASES: dict[str, tuple[list[Arguments], bool]] = {
     "contrastive": (
         [
-            lambda tiny: ["encoder", "demo", "--seeds", "1", "--attack", "pruning", *contrastive(tiny)],
-            lambda tiny: ["dataset", "demo", "--seeds", "1", *contrastive(tiny)],
-            lambda tiny: ["innocents", "demo", "--count", "1", *contrastive(tiny)],
+            lambda tiny: ["encoder", "demo", "--seeds", "1", "--attack", "pruning", *TASK, *contrastive(tiny)],
+            lambda tiny: ["dataset", "demo", "--seeds", "1", *TASK, *contrastive(tiny)],
+            lambda tiny: ["innocents", "demo", "--count", "1", *TASK, *contrastive(tiny)],
+            lambda tiny: ["poisons", "demo", "--method", "corrupt_encoder", *contrastive(tiny)],
         ],
         True,
     ),
+    "contrastive_tables": ([lambda tiny: ["--results", str(contrastive_rows(tiny))]], False),
     "embedding": ([lambda tiny: ["--size", "100", "--size", "200"]], False),
     "faults": (
         [lambda tiny: [f"s3://{tiny.bucket}", "--trials", "1", "--only", "no bucket", "--results", str(tiny.rows)]],

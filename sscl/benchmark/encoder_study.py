@@ -1,0 +1,177 @@
+"""What figures of contrastive learning are made from: encoders under one seed, and what is built on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sscl import seeds
+from sscl.audit.commitment import Case, reference_effects
+from sscl.audit.protocol import Record, ask
+from sscl.audit.trial import References
+from sscl.audit.verdict import decide
+from sscl.benchmark.study import Study
+from sscl.config import DataConfig, TrainConfig
+from sscl.data.store import load_split
+from sscl.encoders.imprint import Code, imprint
+from sscl.keystream import Keystream
+from sscl.learning.downstream import Downstream, downstream
+from sscl.learning.train import train_encoder
+from sscl.models import Classifier
+from sscl.models.io import save_classifier
+from sscl.statistics import words
+from sscl.suspects import Context
+from sscl.suspects.classifier import InMemory, Options
+from sscl.train import benign_accuracy
+from sscl.types import ImageSet
+from sscl.watermarks.base import FitContext
+from sscl.watermarks.ownership_code import with_word
+
+TASKS = ("own", "pairs", "digits")
+PAIRS = (0, 1, 2, 2, 3, 4, 3, 4, 1, 0)  # another task: five classes of two each
+LABELLED = 5000  # images that a downstream classifier is trained on
+Ways = Mapping[str, tuple[Downstream, float]]  # name -> how a classifier is built, and the learning rate
+LINEAR: Ways = {"linear": ("linear", 0.0)}
+TUNED: Ways = {**LINEAR, "full 1e-4": ("full", 1e-4), "full 1e-3": ("full", 1e-3)}
+
+
+@dataclass(frozen=True)
+class EncoderStudy:
+    """A study whose suspects are encoders and classifiers on them.
+
+    Attributes:
+        study: data, marks and the owner's clean encoder.
+        chosen: downstream tasks, of ``TASKS``.
+    """
+
+    study: Study
+    chosen: tuple[str, ...]
+
+    @cached_property
+    def tasks(self) -> dict[str, ImageSet]:
+        """Labelled images of downstream tasks, unmarked."""
+        train = self.study.train
+        some = torch.randperm(len(train), generator=seeds.generator(self.study.seed, "downstream"))[:LABELLED]
+        own = train.subset(some)
+        pairs = ImageSet(own.images, torch.tensor(PAIRS)[own.labels % len(PAIRS)], tuple("abcde"))
+        found = {"own": own, "pairs": pairs}
+        if "digits" in self.chosen:
+            found["digits"] = self._digits(train.size, train.channels)
+        return found
+
+    def _digits(self, size: int, channels: int) -> ImageSet:
+        """MNIST as images of the owner's size."""
+        config = replace(self.study.config, data=DataConfig("mnist", None, None, None, LABELLED, 1000, "stop"))
+        found = load_split(self.study.bench.data(config), "train")
+        images = torch.nn.functional.interpolate(found.images.float(), size=(size, size), mode="bilinear")
+        return ImageSet(
+            images.round().byte().expand(-1, channels, -1, -1).contiguous(), found.labels, found.class_names
+        )
+
+    def record(self, model: Classifier, *, features: bool = False) -> Record:
+        """Everything that an audit asks; the word plays no part in it."""
+        record = Record(0, self.study.test.classes, self.study.images.labels.tolist())
+        options = Options("features" if features else "probabilities")
+        ask(InMemory(model, Context(None, self.study.compute), options), self.study.sent, self.study.exact, record)
+        return record
+
+    @cached_property
+    def references(self) -> dict[str, References]:
+        """What the owner's clean encoder answers, under a linear classifier of its own."""
+        model, context = self.study.opened(self.study.surrogate), Context(None, self.study.compute)
+        oracles = InMemory(model, context), InMemory(model, context, Options("features"))
+        case = Case("", self.study.images, self.study.sent, self.study.config.audit, *oracles)
+        found = reference_effects(case).items()
+        return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found}
+
+    def rows(self, model: Classifier, word: Tensor, *, features: bool) -> Iterator[dict[str, Any]]:
+        """One an access, for an encoder (``features``) or a classifier on one."""
+        seen = {"features": self.record(model, features=True)} if features else {"probabilities": self.record(model)}
+        if not features:
+            seen["labels"] = seen["probabilities"].labels_only()
+        for access, record in seen.items():
+            found = decide(record, self.study.exact, word.numpy(), self.references[access])
+            yield {"access": access, "queries": found.queries, "p": found.p_value, "p_plain": found.p_plain}
+
+    def everywhere(self, encoder: Classifier, word: Tensor, ways: Ways) -> Iterator[dict[str, Any]]:
+        """The encoder by its features, and classifiers for every task built on it in every way."""
+        yield from ({"downstream": "none", **row} for row in self.rows(encoder, word, features=True))
+        for task in self.chosen:
+            for way, (how, rate) in ways.items():
+                model = self.built(encoder, task, how, rate)
+                utility = self.accuracy(model) if task == "own" else None
+                for row in self.rows(model, word, features=False):
+                    yield {"downstream": f"{task}, {way}", "utility": utility, **row}
+
+    def built(self, encoder: Classifier, task: str, how: Downstream, rate: float) -> Classifier:
+        """A classifier for a downstream task on an encoder."""
+        config = replace(self.study.config.user, start="scratch")
+        data, seed = self.tasks[task], self.study.seed
+        return downstream(encoder, data, how, config, self.study.compute, seed, "downstream", rate)
+
+    def accuracy(self, model: Classifier) -> float:
+        """Of a classifier for the owner's own classes, on the test images."""
+        return benign_accuracy(model, self.study.test, self.study.compute)
+
+    @cached_property
+    def clean_utility(self) -> float:
+        """Accuracy of a linear classifier on the owner's clean encoder."""
+        return self.accuracy(self.built(self.study.opened(self.study.surrogate), "own", "linear", 0.0))
+
+    def word_of(self, key: Keystream) -> Tensor:
+        """Any word of the owner's marks."""
+        marks, groups = self.study.secret[0].options.marks, self.study.test.classes
+        return torch.from_numpy(words.draw(marks, groups, key.part("word"))[0])
+
+    def imprinted(self, key: Keystream, word: Tensor) -> Classifier:
+        """The owner's encoder under a word; kept."""
+        study, (watermark, state) = self.study, self.study.secret
+        code = Code(watermark, with_word(state, word))
+        parts = {"word": word.tolist(), "imprint": vars(study.config.imprint), "generator": vars(watermark.options)}
+        slot = study.bench.workshop.slot(
+            "imprinted", "sscl.encoders.imprint", surrogate=study.surrogate, seed=study.seed, **parts
+        )
+
+        def build(out: Path, _: object) -> None:
+            start = study.opened(study.surrogate)
+            out.mkdir(parents=True)
+            found = imprint(start, code, study.train, study.config.imprint, study.compute, key)
+            save_classifier(out / "model.safetensors", found)
+
+        return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")
+
+    def overwritten(self, encoder: Classifier, key: Keystream) -> Classifier:
+        """The encoder after another owner imprinted marks and a word of their own."""
+        study, watermark = self.study, self.study.secret[0]
+        context = FitContext(study.compute, key, study.seed, "rival", study.config.surrogate)
+        state = watermark.fit(study.train, study.opened(study.surrogate), context)
+        code = Code(watermark, with_word(state, self.word_of(key)))
+        return imprint(encoder, code, study.train, study.config.imprint, study.compute, key.part("imprint"))
+
+    def stranger(self, config: TrainConfig, number: int) -> Classifier:
+        """An encoder trained on ``stranger_images``; kept."""
+        study = self.study
+        slot = study.bench.workshop.slot(
+            "strangers", "sscl.learning.train", data=study.data, training=vars(config), number=number
+        )
+
+        def build(out: Path, _: object) -> None:
+            data = study.train.subset(stranger_images(len(study.train), number)[0])
+            out.mkdir(parents=True)
+            model = train_encoder(data, config, study.compute, number, "stranger").model
+            save_classifier(out / "model.safetensors", model)
+
+        return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")
+
+
+def stranger_images(count: int, number: int) -> tuple[Tensor, Tensor]:
+    """Indices of the half of the owner's images that a stranger trains on, and of the other half."""
+    order = torch.randperm(count, generator=seeds.generator(number, "part"))
+    return order[: count // 2], order[count // 2 :]

@@ -1,0 +1,88 @@
+"""The published tests of encoders on one suspect, as rows of the benchmark carry them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sscl import seeds
+from sscl.compute import Compute
+from sscl.data.views import VIEWS, view
+from sscl.models import Classifier
+from sscl.models.features import all_features
+from sscl.statistics.encoders import ENCODER_TESTS, EncoderAnswers
+from sscl.train import predict
+
+IMAGES = 200  # under marks, and of the released and the unseen ones
+NUMBER = 4  # of views of each
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The images that the published tests ask about, uint8 (N, C, H, W).
+
+    Attributes:
+        clean: without a mark; many more than ``marked``.
+        marked: others under the owner's marks.
+        released, unseen: what the suspect is accused of having trained on, and what nobody trained on.
+    """
+
+    clean: Tensor
+    marked: Tensor
+    released: Tensor
+    unseen: Tensor
+
+
+def published_tests(
+    encoder: Classifier, head: Classifier | None, own: Classifier, shown: Shown, compute: Compute
+) -> dict[str, float]:
+    """p-values by name: on features and, with a classifier on the encoder, on its labels (``entropy`` on labels alone).
+
+    Args:
+        encoder: the suspect.
+        head: a classifier on it; ``None`` for none.
+        own: an encoder of the owner's that never saw the release, for tests that compare with one.
+        shown: what is asked.
+        compute: device and precision.
+    """
+    transform = VIEWS["views"](shown.clean.shape[1], shown.clean.shape[-1])
+
+    def views(model: Classifier, images: Tensor, name: str) -> np.ndarray:
+        floats = compute.floats(images)
+        answers = []
+        for number in range(NUMBER):
+            with torch.no_grad():
+                made = view(transform, floats, seeds.derive(0, "published", name, str(number)))
+            answers.append(all_features(model, (made * 255).round().byte(), compute))
+        return torch.stack(answers, dim=1).double().numpy()
+
+    def plain(images: Tensor) -> np.ndarray:
+        return all_features(encoder, images, compute).double().numpy()
+
+    features = EncoderAnswers(
+        plain(shown.clean),
+        plain(shown.marked),
+        views(encoder, shown.released, "released"),
+        views(encoder, shown.unseen, "unseen"),
+        views(own, shown.released, "released"),
+        views(own, shown.unseen, "unseen"),
+    )
+    found = {name: _p(name, features) for name in ENCODER_TESTS if name != "entropy"}
+    if head is not None:
+        clean, marked = (_one_hot(head, images, compute) for images in (shown.clean, shown.marked))
+        labels = replace(features, clean=clean, marked=marked)
+        found |= {f"{name}, labels": _p(name, labels) for name in ("density", "entropy")}
+    return found
+
+
+def _p(name: str, answers: EncoderAnswers) -> float:
+    return ENCODER_TESTS[name](answers, np.random.default_rng(seeds.derive(0, "published", name)))
+
+
+def _one_hot(model: Classifier, images: Tensor, compute: Compute) -> np.ndarray:
+    probabilities = predict(model, images, compute)
+    rows: np.ndarray = np.eye(probabilities.shape[1])[probabilities.argmax(dim=1).cpu().numpy()]
+    return rows

@@ -1,0 +1,42 @@
+"""What poisons of contrastive learning share: images of one class, the reference class, are changed; no label is."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar, final
+
+import torch
+from torch import Tensor
+
+from sscl.types import ImageSet
+from sscl.watermarks.base import Watermark
+
+O = TypeVar("O")  # noqa: E741
+POOL = 256  # images of other classes that a poison keeps to put others beside or on
+
+
+class ContrastivePoison(Watermark[O]):
+    """A trigger that encoders learn to place beside the target class, without a bound on pixels."""
+
+    contrastive: ClassVar[bool] = True
+
+    @property
+    @final
+    def eps(self) -> float:
+        return 1.0
+
+    @final
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.nonzero(labels == self.target_class).flatten()
+
+    @final
+    def others(self, train: ImageSet, rng: torch.Generator, count: int = POOL) -> Tensor:
+        """uint8 images of other classes than the target; of any class where there is no other."""
+        allowed = torch.nonzero(train.labels != self.target_class).flatten()
+        if not len(allowed):
+            allowed = torch.arange(len(train))
+        return train.images[allowed[torch.randperm(len(allowed), generator=rng)[:count]]]
+
+
+def drawn(pool: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """``count`` images of a pool, with replacement."""
+    return pool[torch.randint(len(pool), (count,), generator=rng)]
