@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError
 
 from sscl.data.sources.known import local
 from sscl.perceptual import weights_path
-from sscl.suspects.sandbox.process import Sandbox, SandboxError
-from sscl.suspects.sandbox.worker import NO_SANDBOX
+from sscl.sandbox.process import Sandbox, SandboxError
+from sscl.sandbox.worker import NO_SANDBOX
 
 
 @dataclass(frozen=True)

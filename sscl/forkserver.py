@@ -54,8 +54,8 @@ def wanted(environment: Mapping[str, str]) -> bool:
 def address(preload: str, environment: Mapping[str, str]) -> Path:
     """Where the server listens whose children inherit what a child of this process with ``environment`` would.
 
-    That is the interpreter, the code, the module to import, environment, CPU affinity, priority, limits, control group,
-    session and namespaces. The folder belongs to this user alone.
+    That is the interpreter, the code, the module to import, environment, CPU affinity, priority, limits, ignored
+    signals, control group, session and namespaces. The folder belongs to this user alone.
 
     Raises:
         OSError: the folder is somebody else's.
@@ -74,6 +74,7 @@ def address(preload: str, environment: Mapping[str, str]) -> Path:
         "priority": os.getpriority(os.PRIO_PROCESS, 0),
         "limits": [resource.getrlimit(number) for number in range(resource.RLIMIT_NOFILE + 3)],
         "session": os.getsid(0),
+        "ignored": [number for number in FORWARDED if signal.getsignal(number) is signal.SIG_IGN],
         "groups": Path("/proc/self/cgroup").read_text(),
         "namespaces": sorted(os.readlink(entry) for entry in Path("/proc/self/ns").iterdir()),
     }

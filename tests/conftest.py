@@ -6,11 +6,12 @@ import fcntl
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import boto3
@@ -83,8 +84,9 @@ def store(folder: Path, train: ImageSet, test: ImageSet, format: str = "parquet"
 
 # xdist starts tests in this order, a file on one process: the longest first, so that no process ends alone.
 LONGEST = (
-    "test_docs",
     "test_drivers",
+    "docs/test_prefect_blocks",
+    "docs/test_blocks",
     "test_serve",
     "test_end_to_end",
     "benchmarks/test_scripts",
@@ -238,13 +240,31 @@ BARE = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in SER
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[None]:
+def prefect_home(common: Path) -> Path:
+    """A home of Prefect's with an empty database. A server that has to make one needs five seconds more."""
+    place = common / "prefect-home"
+    with once(place) as mine:
+        if mine:
+            made = common / "prefect-home.part"
+            shell(ROOT, "prefect", "server", "database", "upgrade", "-y", PREFECT_HOME=str(made))
+            with closing(sqlite3.connect(made / "prefect.db")) as database:
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            place.mkdir()
+            shutil.copy(made / "prefect.db", place)
+    return place
+
+
+@pytest.fixture(scope="session")
+def server(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Prefect's server for the flows of this process's tests."""
     from prefect.testing.utilities import prefect_test_harness
 
+    folder = tmp_path_factory.mktemp("prefect")
+    shutil.copy(prefect_home / "prefect.db", folder / "prefect-test.db")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in BARE.items():
             patch.setenv(name, value)
+        patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(folder))
         with prefect_test_harness(server_startup_timeout=120):
             yield
 

@@ -34,7 +34,8 @@ def main():
         time.sleep(60)
 """
 CLIENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
 from sscl import forkserver
 code = forkserver.run("tool:main", sys.argv, "slow")
 if code is None:
@@ -126,6 +127,13 @@ def test_what_differs_between_stages_does_not_make_another_server() -> None:
     given = {"DVC_STAGE": "prepare", "SSCL_PROGRESS_FILE": "/tmp/x"}
     assert forkserver.address("slow", {**os.environ, **given}) == forkserver.address("slow", os.environ)
     assert forkserver.address("slow", {**os.environ, "OMP_NUM_THREADS": "7"}) != forkserver.address("slow", os.environ)
+
+
+def test_a_caller_that_ignores_a_signal_has_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)
+    before = forkserver.address("slow", os.environ)
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
+    assert forkserver.address("slow", os.environ) != before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,13 +133,14 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with started(fresh(tmp_path_factory.mktemp("prefect"))) as found:
+def standalone(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with started(fresh(prefect_home, tmp_path_factory.mktemp("prefect") / "home")) as found:
         yield found
 
 
-def fresh(home: Path) -> Server:
+def fresh(template: Path, home: Path) -> Server:
     """A server's address and settings, as docs/pipeline.md has them."""
+    shutil.copytree(template, home)
     url = f"http://127.0.0.1:{free_port()}/api"
     extra = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     extra |= {"PREFECT_API_URL": url, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -332,10 +334,10 @@ one()
 
 
 @pytest.mark.slow
-def test_a_crash_of_server_and_training_does_not_keep_the_gpu(tmp_path: Path) -> None:
+def test_a_crash_of_server_and_training_does_not_keep_the_gpu(prefect_home: Path, tmp_path: Path) -> None:
     """The machine went down in the middle of a training; afterwards the next one gets the slot."""
     with (
-        started(fresh(tmp_path), signal.SIGKILL) as server,
+        started(fresh(prefect_home, tmp_path / "home"), signal.SIGKILL) as server,
         subprocess.Popen(
             [sys.executable, "-c", TRAINING, "600"],
             env=server.environment,

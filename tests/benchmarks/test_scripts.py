@@ -138,7 +138,7 @@ def test_it_runs(name: str, copy: Path, tiny: tuple[str, ...], bucket: str, tmp_
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     place = environment(PATH=path, PYTHONPATH=str(ROOT))
     for arguments in commands:
-        command = [sys.executable, f"benchmarks/{name}.py", *arguments(given)]
+        command = [sys.executable, "-m", "tests.script", f"benchmarks/{name}.py", *arguments(given)]
         done = subprocess.run(command, cwd=ROOT, env=place, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.strip()

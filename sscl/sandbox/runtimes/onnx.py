@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sscl.suspects.sandbox.runtimes.base import RUNTIMES, Loaded, Outputs, Runtime
+from sscl.sandbox.runtimes.base import RUNTIMES, Loaded, Outputs, Runtime
 
 
 def load(content: bytes) -> Loaded:

@@ -26,9 +26,9 @@ from benchmarks.hostile_inputs.model_files import (
     exported,
     scripted,
 )
-from sscl.suspects.sandbox import process as module
-from sscl.suspects.sandbox.frames import BrokenError, receive, send
-from sscl.suspects.sandbox.process import Sandbox, SandboxError
+from sscl.sandbox import process as module
+from sscl.sandbox.frames import BrokenError, receive, send
+from sscl.sandbox.process import Sandbox, SandboxError
 
 pytestmark = pytest.mark.slow
 MEMORY = 4 << 30

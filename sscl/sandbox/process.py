@@ -16,7 +16,7 @@ import numpy as np
 
 import sscl
 from sscl.errors import printable
-from sscl.suspects.sandbox.frames import BrokenError, receive, send
+from sscl.sandbox.frames import BrokenError, receive, send
 
 LARGEST_LENGTH = 4096  # of a dimension of a model's input
 ANSWERS = 1 << 28  # bytes of one batch's answers, at most
@@ -49,7 +49,7 @@ class Sandbox:
         given = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "LANG") if name in os.environ}
         given |= {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/", "TORCHINDUCTOR_CACHE_DIR": "/"}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-m", "sscl.suspects.sandbox.worker", runtime, str(memory)],
+            [sys.executable, "-P", "-s", "-m", "sscl.sandbox.worker", runtime, str(memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

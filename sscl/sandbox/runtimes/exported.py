@@ -6,8 +6,8 @@ import io
 
 import numpy as np
 
-from sscl.suspects.sandbox.runtimes.base import RUNTIMES, Loaded, Outputs, Runtime
-from sscl.suspects.sandbox.runtimes.torchscript import named
+from sscl.sandbox.runtimes.base import RUNTIMES, Loaded, Outputs, Runtime
+from sscl.sandbox.runtimes.torchscript import named
 
 
 def load(content: bytes) -> Loaded:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from sscl.suspects.sandbox.confine import confine
-from sscl.suspects.sandbox.frames import BrokenError, receive, send
+from sscl.sandbox.confine import confine
+from sscl.sandbox.frames import BrokenError, receive, send
 
 NO_SANDBOX = "this machine cannot confine it: Linux 5.13 with Landlock and libseccomp is needed; serve it as an API"
 
@@ -35,10 +35,10 @@ def main(name: str, memory: int) -> None:
 
     import numpy as np
 
-    from sscl.suspects.sandbox.runtimes.base import RUNTIMES
+    from sscl.sandbox.runtimes.base import RUNTIMES
 
     # One file, not the whole registry: the other runtimes' libraries would cost seconds.
-    importlib.import_module(f"sscl.suspects.sandbox.runtimes.{name}")
+    importlib.import_module(f"sscl.sandbox.runtimes.{name}")
     runtime = RUNTIMES.registered(name)
     _, content = receive(sys.stdin.buffer)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sscl.suspects.sandbox.runtimes.base import RUNTIMES, Loaded, Outputs, Runtime
+from sscl.sandbox.runtimes.base import RUNTIMES, Loaded, Outputs, Runtime
 
 
 def named(found: Any) -> Outputs:

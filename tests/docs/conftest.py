@@ -1,0 +1,129 @@
+"""A checkout for the documentation's blocks, the servers that they talk to, and how one is run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+import httpx
+import pytest
+import yaml
+
+from sscl.release.objects import Objects
+from sscl.release.sealed import new_identity
+from tests.conftest import BARE, EASY, environment, free_port, once, shell
+from tests.docs.pages import ALSO, STAND_INS, blocks
+
+
+@pytest.fixture(scope="session")
+def released(common: Path, reproduced: Path) -> Path:
+    """A checkout in which the pipeline has run under a secret key; every profile is the tiny one and every benchmark
+    has two cells. Read only.
+    """
+    with once(common / "released") as mine:
+        if mine:
+            release(Path(shutil.copytree(reproduced, common / "released.part", symlinks=True)))
+            (common / "released.part").rename(common / "released")
+    return common / "released"
+
+
+def release(workspace: Path) -> None:
+    params = yaml.safe_load((workspace / "params.yaml").read_text())
+    params["profiles"] = {name: {key: {} for key in params["profiles"]["demo"]} for name in params["profiles"]}
+    params["release"]["limits"] = {entry.partition("=")[0].rpartition(".")[2]: 1000.0 for entry in EASY}
+    params["release"]["seal_to"] = [new_identity()[1]]
+    params |= {"key_file": "private/release.key"}
+    params["package"]["name"] = "mnist-protected"
+    (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    cells = [{"profiles": ["demo"], "methods": ["badnets"], "attacks": ["none", "strip"]}]
+    (workspace / "benchmark.yaml").write_text(yaml.safe_dump(dict.fromkeys(("tiny", "small", "paper"), cells)))
+    shell(workspace, "sscl", "keygen", "--release", "private/release.key")
+    shell(workspace, "dvc", "repro")
+
+
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the same for all: one fork server
+QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PATH": PATH}
+
+
+@contextmanager
+def serving(folder: Path, port: int, path: str, *command: str, **extra: str) -> Iterator[int]:
+    """A server that is started in ``folder`` and answers at ``path``; yields its port."""
+    given = environment(**QUIET, **extra)
+    silent = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=folder, env=given, stdout=silent, stderr=silent, process_group=0) as process:
+        try:
+            answering(f"http://127.0.0.1:{port}{path}")
+            yield port
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def prefect(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Prefect's server: what commands need in their environment to talk to it."""
+    home, port = Path(shutil.copytree(prefect_home, tmp_path_factory.mktemp("prefect") / "home")), free_port()
+    command = ("prefect", "server", "start", "--port", str(port))
+    with serving(home, port, "/api/health", *command, PREFECT_HOME=str(home), **BARE):
+        yield {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+
+
+@pytest.fixture(scope="module")
+def suspect(released: Path) -> Iterator[int]:
+    """The port of an API with a guilty model behind it."""
+    port = free_port()
+    model = "out/models/malicious/model.safetensors"
+    command = ("python", "-m", "examples.suspect_server", model, "--port", str(port))
+    with serving(released, port, "/", *command):
+        yield port
+
+
+def answering(url: str) -> None:
+    for _ in range(600):
+        try:
+            httpx.get(url, timeout=1)
+            return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    pytest.fail(f"{url} did not answer in time")
+
+
+@pytest.fixture
+def block(released: Path, suspect: int, s3: str, prefect_home: Path, tmp_path: Path) -> Callable[..., tuple[Path, str]]:
+    """Runs a page's block, in more environment if need be: the checkout that it had, and what it printed."""
+
+    def run(page: str, number: int, **more: str) -> tuple[Path, str]:
+        shutil.copytree(prefect_home, tmp_path / "prefect")
+        place = Path(shutil.copytree(released, tmp_path / "checkout", symlinks=True))
+        for bucket in ("public-datasets", "owner-secrets", "licensed-copies"):
+            boto3.client("s3").create_bucket(Bucket=bucket)
+            objects = Objects(f"s3://{bucket}")
+            for item in list(objects.list("")):  # of the block before
+                objects.client.delete_object(Bucket=bucket, Key=item.key)
+        if "keygen --release" in blocks(page)[number]:
+            (place / "private/release.key").unlink()
+        text = blocks(page)[number] + ALSO.get((page, number), "")
+        extra = {**QUIET, "SSCL_FORKSERVER": "1", "PREFECT_HOME": str(tmp_path / "prefect"), **more}
+        ports = {"prefect": urlsplit(extra.get("PREFECT_API_URL", "")).port, "suspect": suspect, "moto": free_port()}
+        for theirs, ours in STAND_INS.items():
+            text = text.replace(theirs, ours.format(**ports))
+        script = f"set -e; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{text}\n"
+        command: list[str] = ["bash", "-c", script]
+        with (
+            open(tmp_path / "printed", "w+") as printed,  # a pipe would wait for whatever is left in the background
+            subprocess.Popen(command, cwd=place, env=environment(**extra), stdout=printed, stderr=printed) as process,
+        ):
+            code = process.wait(timeout=300)
+        said = (tmp_path / "printed").read_text()
+        assert code == 0, text + said[-4000:]
+        return place, said
+
+    return run
