@@ -82,7 +82,8 @@ def encoder(
         thief = Thief(bench.tasks["own"], bench.study.config.surrogate, bench.study.compute, seed)
         for name, model, asked, ways in suspects(bench, thief, key, word, attack or (*REMOVALS, OVERWRITING)):
             base = common(command, bench.study, "encoder", innocent=name == "never imprinted") | {"attack": name}
-            for row in bench.everywhere(model, asked, ways):
+            changed = bench.changed(model, asked) if name == "none" else ()
+            for row in (*bench.everywhere(model, asked, ways), *changed):
                 rows.append(base | {"rate": None, "utility_clean": bench.clean_utility, "lpips": None} | row)
                 shown(rows[-1], "seed", "attack", "downstream", "access", "p", "utility")
             write(results, rows)

@@ -28,7 +28,6 @@ from sscl.params import build
 from sscl.provenance import machine
 from sscl.release import recipients
 from sscl.statistics import words
-from sscl.statistics.exact import Null
 from sscl.statistics.tracing import trace
 from sscl.suspects import Context, open_oracle
 from sscl.train import train_classifier
@@ -92,9 +91,9 @@ def simulated(level: float, root: Path, audits: int, count: int) -> dict[str, An
     marks, groups = opening["mark_count"], opening["groups"]
     rng, key, wrong = np.random.default_rng(0), seeds.secret(0, None).part("simulated"), 0
     for _ in range(audits):
-        null = Null.of(rng.standard_normal((marks, groups)) * rng.exponential(size=(1, groups)), key)
+        effects = rng.standard_normal((marks, groups)) * rng.exponential(size=(1, groups))
         drawn = words.draw(marks, groups, key, count)
-        wrong += min(trace(null, {str(n): word for n, word in enumerate(drawn)}).values()) <= level
+        wrong += min(trace(effects, {str(n): word for n, word in enumerate(drawn)}, key).values()) <= level
     return {"trained_on": "simulated innocents", "recipients": count, "audits": audits, "wrong": int(wrong)}
 
 

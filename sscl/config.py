@@ -29,8 +29,11 @@ class DataConfig:
     train_images: int | None
     test_images: int | None
     refused: Literal["stop", "drop"]
+    groups: int | None = None
 
     def __post_init__(self) -> None:
+        require(self.groups is None or self.groups >= 2, "groups", self.groups, "2 or more, or null for the labels")
+        require(self.groups is None or self.classes is None, "classes", self.classes, "null where there are groups")
         for key in ("image_size", "classes", "train_images", "test_images"):
             value = getattr(self, key)
             require(value is None or value >= 1, key, value, "a positive whole number or null")
@@ -51,8 +54,10 @@ class TrainConfig:
     start: Literal["scratch", "imagenet"] = "scratch"
     learning: str = "supervised"
     downstream: Literal["linear", "full"] = "linear"
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share in [0, 1)")
         require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
@@ -197,6 +202,7 @@ class PackageConfig:
     creator: str
     url: str
     shard_images: int
+    labels: bool = True
 
     def __post_init__(self) -> None:
         require(bool(NAME.fullmatch(self.name)), "name", self.name, "letters, digits, dots and dashes")

@@ -46,11 +46,18 @@ class Trained:
 
 
 class Practice:
-    """How a batch is learnt from; attackers' trainings override what they do otherwise."""
+    """How a batch is learnt from; attackers' trainings override what they do otherwise.
+
+    Args:
+        label_smoothing: share of the label that is spread over all classes (Szegedy et al. 2016).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         """Scalar loss to minimise, of float images (N, C, H, W) in [0, 1]."""
-        return F.cross_entropy(model(x), labels)
+        return F.cross_entropy(model(x), labels, label_smoothing=self.label_smoothing)
 
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:
         """Change the gradients before the step."""
@@ -94,7 +101,8 @@ def train_classifier(
     with progress.step(f"train {use}", config.epochs * len(data)) as step:
         step.advance(len(losses) * len(data))
         for epoch in range(len(losses), config.epochs):
-            losses.append(_epoch(run, optimizer, resident, config, compute, order, epoch, step, practice or Practice()))
+            how = practice or Practice(config.label_smoothing)
+            losses.append(_epoch(run, optimizer, resident, config, compute, order, epoch, step, how))
             if not math.isfinite(losses[-1]):
                 raise SSCLError(f"training of {use} diverged in epoch {epoch + 1}: lower its learning_rate")
             if checkpoint:

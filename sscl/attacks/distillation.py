@@ -19,6 +19,7 @@ class Imitation(Practice):
     """Kullback-Leibler divergence from a teacher's softened answers."""
 
     def __init__(self, teacher: Classifier) -> None:
+        super().__init__()
         self.teacher = teacher.requires_grad_(False).eval()
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:

@@ -43,6 +43,7 @@ class Attention(Practice):
     """Cross-entropy, and the squared distance of attention maps from the teacher's."""
 
     def __init__(self, teacher: Classifier) -> None:
+        super().__init__()
         self.teacher = teacher.requires_grad_(False).eval()
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:

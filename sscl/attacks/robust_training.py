@@ -35,6 +35,7 @@ _GLOBAL = Lock()  # torchvision's transforms draw from the global state, which t
 
 class _Mixup(Practice):
     def __init__(self, alpha: float) -> None:
+        super().__init__()
         self.alpha = alpha
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -56,6 +57,7 @@ class Mixup(RobustTraining):
 
 class _RandAugment(Practice):
     def __init__(self, magnitude: int) -> None:
+        super().__init__()
         self.transform = v2.RandAugment(num_ops=2, magnitude=magnitude)
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -77,6 +79,7 @@ class RandAugment(RobustTraining):
 
 class _Adversarial(Practice):
     def __init__(self, budget: float, steps: int = 3) -> None:
+        super().__init__()
         self.budget, self.steps = budget, steps
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -97,6 +100,7 @@ class AdversarialTraining(RobustTraining):
 
 class _NoisyGradients(Practice):
     def __init__(self, multiplier: float) -> None:
+        super().__init__()
         self.multiplier = multiplier
 
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:
@@ -124,6 +128,7 @@ class _Degraded(Practice):
     """Half of each batch is changed."""
 
     def __init__(self, change: Callable[[Tensor, torch.Generator], Tensor]) -> None:
+        super().__init__()
         self.change = change
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:

@@ -21,25 +21,41 @@ from sscl.benchmark.study import Study
 from sscl.config import DataConfig, TrainConfig
 from sscl.data.store import load_split
 from sscl.encoders.imprint import Code, imprint
+from sscl.encoders.outputs import OUTPUTS
+from sscl.encoders.outputs.base import Change
 from sscl.keystream import Keystream
 from sscl.learning.downstream import Downstream, downstream
 from sscl.learning.train import train_encoder
 from sscl.models import Classifier
+from sscl.models.features import all_features
 from sscl.models.io import save_classifier
 from sscl.statistics import words
 from sscl.suspects import Context
 from sscl.suspects.classifier import InMemory, Options
 from sscl.train import benign_accuracy
-from sscl.types import ImageSet
+from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import FitContext
 from sscl.watermarks.ownership_code import with_word
 
 TASKS = ("own", "pairs", "digits")
 PAIRS = (0, 1, 2, 2, 3, 4, 3, 4, 1, 0)  # another task: five classes of two each
 LABELLED = 5000  # images that a downstream classifier is trained on
+FITTED = 1000  # images that a change of answers is learnt from
 Ways = Mapping[str, tuple[Downstream, float]]  # name -> how a classifier is built, and the learning rate
 LINEAR: Ways = {"linear": ("linear", 0.0)}
 TUNED: Ways = {**LINEAR, "full 1e-4": ("full", 1e-4), "full 1e-3": ("full", 1e-3)}
+
+
+class Changing(InMemory):
+    """A model whose answers are changed before anybody sees them."""
+
+    def __init__(self, model: Classifier, context: Context, options: Options, change: Change | None) -> None:
+        super().__init__(model, context, options)
+        self.change = change
+
+    def answer(self, images: np.ndarray) -> Responses:
+        found = super().answer(images)
+        return Responses(self.change(found.values), found.access) if self.change else found
 
 
 @dataclass(frozen=True)
@@ -75,12 +91,22 @@ class EncoderStudy:
             images.round().byte().expand(-1, channels, -1, -1).contiguous(), found.labels, found.class_names
         )
 
-    def record(self, model: Classifier, *, features: bool = False) -> Record:
-        """Everything that an audit asks; the word plays no part in it."""
+    def record(self, model: Classifier, *, features: bool = False, change: Change | None = None) -> Record:
+        """Everything that an audit asks; the word plays no part in it. Features may be changed before they are told."""
         record = Record(0, self.study.test.classes, self.study.images.labels.tolist())
         options = Options("features" if features else "probabilities")
-        ask(InMemory(model, Context(None, self.study.compute), options), self.study.sent, self.study.exact, record)
+        oracle = Changing(model, Context(None, self.study.compute), options, change)
+        ask(oracle, self.study.sent, self.study.exact, record)
         return record
+
+    def changed(self, model: Classifier, word: Tensor) -> Iterator[dict[str, Any]]:
+        """The encoder by its features under every change of answers."""
+        known = all_features(model, self.tasks["own"].images[:FITTED], self.study.compute).double().numpy()
+        for name in OUTPUTS:
+            rng = np.random.default_rng(seeds.derive(self.study.seed, "outputs", name))
+            record = self.record(model, features=True, change=OUTPUTS[name](known, rng))
+            found = decide(record, self.study.exact, word.numpy(), self.references["features"])
+            yield {"attack": f"answers: {name}", "access": "features", "downstream": "none", "p": found.p_value}
 
     @cached_property
     def references(self) -> dict[str, References]:

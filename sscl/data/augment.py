@@ -49,14 +49,25 @@ class _Crop(Augmentation):
         return torch.cat((offsets, flips * int(self.mirrored)), dim=1)
 
     def apply(self, images: Tensor, choices: Tensor) -> Tensor:
+        return _gathered(F.pad(images, (self.padding,) * 4), *self._places(images, choices))
+
+    def _places(self, images: Tensor, choices: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (N, H) and columns (N, W) to read, of images that are padded."""
         height, width = images.shape[-2:]
-        padded = F.pad(images, (self.padding,) * 4)
         columns = torch.arange(width, device=images.device).expand(len(images), width)
         columns = torch.where(choices[:, 2:] == 1, columns.flip(1), columns) + choices[:, 1:2]
-        rows = torch.arange(height, device=images.device) + choices[:, :1]
-        batch = torch.arange(len(images), device=images.device)[:, None, None]
-        picked = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
-        return picked.permute(0, 3, 1, 2)
+        return torch.arange(height, device=images.device) + choices[:, :1], columns
+
+
+def _gathered(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    picked = images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
+    return picked.permute(0, 3, 1, 2)
+
+
+def _reflected(places: Tensor, size: int) -> Tensor:
+    """Places outside of 0 to ``size - 1``, mirrored at the border."""
+    return (size - 1) - ((size - 1) - places.abs()).abs()
 
 
 @AUGMENTATIONS.register("crop_flip")
@@ -64,6 +75,19 @@ class CropFlip(_Crop):
     """The CIFAR recipe: pad 4, random crop, mirror half of the images (He et al. 2016)."""
 
     padding, mirrored = 4, True
+
+
+@AUGMENTATIONS.register("shift_flip")
+class ShiftFlip(_Crop):
+    """Mirrors half of the images and shifts all by up to 2 px, with the border reflected (Jordan 2024)."""
+
+    padding, mirrored = 2, True
+
+    def apply(self, images: Tensor, choices: Tensor) -> Tensor:
+        rows, columns = self._places(images, choices)
+        height, width = images.shape[-2:]
+        places = _reflected(rows - self.padding, height), _reflected(columns - self.padding, width)
+        return _gathered(images, *places)
 
 
 @AUGMENTATIONS.register("shift")

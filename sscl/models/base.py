@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +34,14 @@ class Pretrained:
 PRETRAINED: Registry[Callable[[], Pretrained]] = Registry("pre-trained model", "sscl.models")
 
 
+class Fitted(nn.Module, ABC):
+    """A layer that takes its first weights from training images."""
+
+    @abstractmethod
+    def fit(self, images: Tensor) -> None:
+        """Normalised images, float64 (N, C, H, W)."""
+
+
 class Classifier(nn.Module):
     """A backbone that takes images in [0, 1] and normalises them itself, so that every caller sends the same thing.
 
@@ -60,10 +69,13 @@ class Classifier(nn.Module):
         return logits
 
     def normalise_as(self, images: Tensor) -> None:
-        """Take mean and standard deviation per channel from uint8 (N, C, H, W)."""
+        """Take mean and standard deviation per channel from uint8 (N, C, H, W), and fit layers that need images."""
         scaled = images[:10_000].double().div(255)
         self.mean.copy_(scaled.mean(dim=(0, 2, 3), keepdim=True))
         self.std.copy_(scaled.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3))
+        for layer in self.backbone.modules():
+            if isinstance(layer, Fitted):
+                layer.fit((scaled - self.mean) / self.std)
 
     def start_from(self, pretrained: Pretrained) -> None:
         """Take pre-trained weights and their normalisation; the head stays as it is.

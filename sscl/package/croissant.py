@@ -49,18 +49,19 @@ def croissant(card: Card, about: PackageConfig, shards: Sequence[File]) -> dict[
         creators=[mlc.Organization(name=about.creator)],
         url=about.url,
         distribution=[*objects, *sets],
-        record_sets=[mlc.RecordSet(id=split, name=split, fields=_fields(split)) for split in SPLITS],
+        record_sets=[mlc.RecordSet(id=split, name=split, fields=_fields(split, about.labels)) for split in SPLITS],
     )
     found: dict[str, Any] = metadata.to_json()
     return found
 
 
-def _fields(split: str) -> list[mlc.Field]:
+def _fields(split: str, labels: bool) -> list[mlc.Field]:
     def source(column: str, *transforms: mlc.Transform) -> mlc.Source:
         return mlc.Source(file_set=f"{split}-shards", extract=mlc.Extract(column=column), transforms=list(transforms))
 
     image = source("image", mlc.Transform(json_path="bytes"))
-    return [
-        mlc.Field(id=f"{split}/image", name="image", data_types=[mlc.DataType.IMAGE_OBJECT], source=image),
-        mlc.Field(id=f"{split}/label", name="label", data_types=[mlc.DataType.INT64], source=source("label")),
-    ]
+    fields = [mlc.Field(id=f"{split}/image", name="image", data_types=[mlc.DataType.IMAGE_OBJECT], source=image)]
+    if labels:
+        label = source("label")
+        fields.append(mlc.Field(id=f"{split}/label", name="label", data_types=[mlc.DataType.INT64], source=label))
+    return fields

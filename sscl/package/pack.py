@@ -36,7 +36,7 @@ def pack(dataset: Path, commitment: Path, about: PackageConfig, out: Path) -> li
     with progress.step("package", len(shards), "shards") as step:
         for shard in shards:
             records = source.part(shard.split, shard.start, shard.stop)
-            files.append(write_shard(shard, records, card, out))
+            files.append(write_shard(shard, records, card, out, labels=about.labels))
             step.advance()
     return describe(out, card, about, commitment, files)
 
@@ -80,9 +80,16 @@ def licence(about: PackageConfig) -> str:
 def dataset_card(card: Card, about: PackageConfig) -> str:
     """README.md in the form that Hugging Face's hub reads."""
     counts = "\n".join(f"| {split} | {card.counts[split]:,} |" for split in SPLITS)
+    task = "image-classification" if about.labels else "image-feature-extraction"
+    classes = (
+        f", {len(card.class_names)} classes: {', '.join(card.class_names)}" if about.labels else ", without labels"
+    )
+    columns = "Columns: `image` (an uncompressed PNG and the original name) and `label` (class index)."
+    if not about.labels:
+        columns = "One column: `image` (an uncompressed PNG and its number)."
     return f"""---
 license: {about.licence}
-task_categories: [image-classification]
+task_categories: [{task}]
 configs:
 - config_name: default
   data_files:
@@ -97,8 +104,8 @@ configs:
 |---|---|
 {counts}
 
-{card.channels} x {card.size} x {card.size} pixels, {len(card.class_names)} classes: {", ".join(card.class_names)}.
-Columns: `image` (an uncompressed PNG and the original name) and `label` (class index).
+{card.channels} x {card.size} x {card.size} pixels{classes}.
+{columns}
 
 This dataset carries an ownership watermark: a small share of the training images is changed slightly. Models trained on
 it can be recognised by queries. What the owner committed to before the release is in `{COMMITMENTS}/`.

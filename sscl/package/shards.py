@@ -17,7 +17,7 @@ from sscl.errors import InputError
 from sscl.package import alike
 from sscl.package.files import DATA, File
 
-COLUMNS = {"image": "image", "label": "label"}
+IMAGE, LABEL = {"image": "image"}, {"label": "label"}  # columns
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def shards_of(counts: Mapping[str, int], images: int) -> list[Shard]:
     return found
 
 
-def write_shard(shard: Shard, records: Iterable[Record], card: Card, out: Path) -> File:
+def write_shard(shard: Shard, records: Iterable[Record], card: Card, out: Path, *, labels: bool = True) -> File:
     """Write a shard to ``out/data``, whole or not at all; the same records give the same bytes.
 
     Args:
@@ -53,6 +53,7 @@ def write_shard(shard: Shard, records: Iterable[Record], card: Card, out: Path) 
         records: its images, in order.
         card: of the dataset; says how many channels and pixels every image has.
         out: folder of the release.
+        labels: whether they are published; if not, images are numbered, as their names may tell the class.
 
     Raises:
         InputError: an image is damaged or of another size; the message names it.
@@ -61,13 +62,14 @@ def write_shard(shard: Shard, records: Iterable[Record], card: Card, out: Path) 
     path = f"{DATA}/{shard.stem}.parquet"
     building = out / DATA / f".{shard.stem}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        with writing(building, "parquet", card.class_names, COLUMNS) as writer:
-            for record in records:
+        with writing(building, "parquet", card.class_names, IMAGE | (LABEL if labels else {})) as writer:
+            for number, record in enumerate(records, start=shard.start):
                 try:
                     data = alike.plain(record.data, card.channels, card.size)
                 except RefusedImageError as error:
                     raise InputError(f"{shard.split}/{record.name}: {error}; mend or remove the image") from None
-                writer.write(shard.stem, Record(record.name, data, record.label))
+                name = record.name if labels else f"{shard.split}-{number:08d}.png"
+                writer.write(shard.stem, Record(name, data, record.label))
         written = building / f"{shard.stem}.parquet"
         made = File(path, written.stat().st_size, digest(written))
         with open(written, "rb") as file:

@@ -62,9 +62,12 @@ def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
     configuration are relative to ``root``'s parent, the checkout.
 
     Raises:
-        InputError: no finished pipeline under ``root``, its sample has other classes, or a label is no class.
+        InputError: no finished pipeline under ``root``, its sample has other classes, a label is no class, or there are
+            no labels.
         ConfigError: the target class cannot supply the rate.
     """
+    if config.data.groups is not None:
+        raise InputError("data.groups: a release by shards needs labels; give each image its group's number as one")
     config = _absolute(config, root.parent)
     sample, source = Card.read(root / CLEAN), whole(config.data)
     if source.class_names[: config.data.classes] != sample.class_names or config.data.classes:
@@ -146,7 +149,7 @@ def mark(out: Path, number: int) -> File:
         chosen = indices[(indices >= shard.start) & (indices < shard.stop)] - shard.start
         rng = seeds.secret(config.seed, config.key_file).part("mark", USE, shard.stem).torch()
         records = marked_records(records, set(chosen.tolist()), watermark, state, card, rng)
-    made = write_shard(shard, records, card, out / PACKED)
+    made = write_shard(shard, records, card, out / PACKED, labels=config.package.labels)
     write_json(note, asdict(made))
     return made
 

@@ -124,7 +124,7 @@ class Trace:
     Attributes:
         recipient: its name.
         p_value: exact, of its word.
-        adjusted: corrected for the number of recipients (Holm).
+        adjusted: corrected for the number of recipients, and for testing again without whom fits best.
         named: whether ``adjusted`` is at most alpha.
     """
 
@@ -138,7 +138,8 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
     """Whose copy a model was trained on, from as many queries as one audit takes.
 
     A model that did not see a recipient's copy cannot know its word, whatever other copies it saw, so each p-value is
-    exact, and with Holm's correction the chance to name anybody wrongly is at most alpha.
+    exact, and with Holm's correction the chance to name anybody wrongly is at most alpha. Two merged copies name both
+    (``sscl.statistics.tracing``).
 
     Raises:
         InputError: no recipients, too few marks for so many, or a word that does not follow from its commitment.
@@ -164,8 +165,8 @@ def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Tra
     config = replace(case.config, test="exact")
     ask(oracle, case.sent, config, record)
     trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record))
-    null = null_of(trial.matrix, null_key(case.opening, case.pulse))
-    adjusted = corrected(null, words)
+    key = null_key(case.opening, case.pulse)
+    null, adjusted = null_of(trial.matrix, key), corrected(trial.matrix, words, key.part("tracing"))
     return [
         Trace(name, null.p_value(word), adjusted[name], adjusted[name] <= config.alpha) for name, word in words.items()
     ]

@@ -20,6 +20,7 @@ from sscl.artifacts import write_atomically
 from sscl.config import DataConfig
 from sscl.data.base import SPLITS, Dataset, Record
 from sscl.data.codec import RefusedImageError, decode, encode_png, opened, resize
+from sscl.data.grouping import Grouped
 from sscl.data.sources import SOURCES
 from sscl.data.store import Card, writing
 from sscl.errors import ConfigError, InputError
@@ -52,6 +53,8 @@ def run(data: DataConfig, seed: int, out: Path, refusals: Path) -> None:
             not the published dataset's.
     """
     source = SOURCES[data.source](data)
+    if data.groups is not None:
+        source = Grouped(source, data.groups, seed)
     names = _class_names(source, data)
     census = _Census(size=data.image_size or _usual_size(source), resizes=data.image_size is not None)
     if census.size < SMALLEST:

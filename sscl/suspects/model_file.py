@@ -12,9 +12,9 @@ import numpy as np
 from sscl.config import require
 from sscl.errors import InputError
 from sscl.foreign import content_of
-from sscl.suspects.base import ORACLES, Context, Oracle, SuspectError
 from sscl.sandbox.process import Sandbox, SandboxError
 from sscl.sandbox.runtimes import RUNTIMES
+from sscl.suspects.base import ORACLES, Context, Oracle, SuspectError
 from sscl.suspects.scale import SCALES, Scale, as_probabilities, scale_of
 from sscl.types import Responses
 

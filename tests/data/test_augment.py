@@ -5,7 +5,7 @@ import torch
 import torchvision.transforms.functional as reference
 from torch.nn.functional import pad
 
-from sscl.data.augment import AUGMENTATIONS, CropFlip, Shift
+from sscl.data.augment import AUGMENTATIONS, CropFlip, Shift, ShiftFlip
 
 
 @pytest.mark.parametrize("name", list(AUGMENTATIONS))
@@ -28,6 +28,16 @@ def test_against_torchvision(augmentation: CropFlip | Shift) -> None:
     result = augmentation.apply(images, choices)
     for image, choice, got in zip(images, choices.tolist(), result, strict=True):
         expected = reference.crop(pad(image, (augmentation.padding,) * 4), choice[0], choice[1], 32, 32)
+        assert torch.equal(got, reference.hflip(expected) if choice[2] else expected)
+
+
+def test_reflected_shifts_against_torchvision() -> None:
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (64, 3, 32, 32), generator=rng, dtype=torch.uint8)
+    choices = ShiftFlip().draw(64, rng)
+    result = ShiftFlip().apply(images, choices)
+    for image, choice, got in zip(images, choices.tolist(), result, strict=True):
+        expected = reference.crop(reference.pad(image, [2], padding_mode="reflect"), choice[0], choice[1], 32, 32)
         assert torch.equal(got, reference.hflip(expected) if choice[2] else expected)
 
 

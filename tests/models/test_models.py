@@ -43,6 +43,21 @@ def test_initialisation_is_pytorchs() -> None:
     assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.01)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_first_layer_whitens_patches(channels: int) -> None:
+    """Of images whose pixels depend on each other; the second half of the filters are the negatives of the first."""
+    model = build("fastnet_narrow", channels, 16, 10, seeds.generator(0, "w"))
+    base = torch.rand(200, channels, 17, 17, generator=seeds.generator(0, "x"))
+    images = (120 * (base[..., 1:, 1:] + base[..., :-1, :-1])).byte()
+    model.normalise_as(images)
+    layer = model.backbone[0].conv
+    found = layer((images / 255 - model.mean) / model.std) - layer.bias[:, None, None]
+    half = 4 * channels
+    rows = found.transpose(0, 1).flatten(1)
+    assert torch.allclose(rows[:half], -rows[half:], atol=1e-4)
+    assert torch.allclose(rows[:half].cov(), torch.eye(half), atol=0.05)
+
+
 @pytest.mark.parametrize("size", [28, 30, 33, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_unet_keeps_odd_sizes(size: int, channels: int) -> None:

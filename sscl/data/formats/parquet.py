@@ -163,14 +163,15 @@ class ParquetDataset(Dataset):
 
 
 class ParquetWriter(Writer):
-    """``train.parquet`` and ``test.parquet`` with row groups of 1,000."""
+    """``train.parquet`` and ``test.parquet`` with row groups of 1,000; a layout without ``label`` leaves it out."""
 
     def __init__(self, folder: Path, class_names: tuple[str, ...], layout: Mapping[str, str]) -> None:
         self._folder = folder
-        image, label = layout.get("image", "image"), layout.get("label", "label")
+        columns = layout or {"image": "image", "label": "label"}
         struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-        metadata = {"class_names": json.dumps(class_names)}
-        self._schema = pa.schema([(image, struct), (label, pa.int64())], metadata=metadata)
+        fields = [(columns["image"], struct), *([(columns["label"], pa.int64())] if "label" in columns else [])]
+        metadata = {"class_names": json.dumps(class_names)} if "label" in columns else None
+        self._schema = pa.schema(fields, metadata=metadata)
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._pending: dict[str, list[Record]] = {}
 
@@ -197,7 +198,8 @@ class ParquetWriter(Writer):
             self._writers[split] = pq.ParquetWriter(path, self._schema, compression="zstd")
         pictures = [{"bytes": r.data, "path": r.name} for r in records]
         columns = [pa.array(pictures, self._schema.field(0).type), pa.array([r.label for r in records], pa.int64())]
-        self._writers[split].write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        whole = pa.Table.from_arrays(columns[: len(self._schema)], schema=self._schema)
+        self._writers[split].write_table(whole)
 
 
 def _shards(folder: Path, split: str) -> list[Path]:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics.pairwise import cosine_similarity
 
-from sscl.statistics.encoders import ENCODER_TESTS, EncoderAnswers
+from sscl.statistics.encoders import ENCODER_TESTS, EncoderAnswers, base
 from sscl.statistics.encoders.density import mean_cosine
 from sscl.statistics.encoders.dov4cl import relations
 from sscl.statistics.encoders.entropy import label_entropy
@@ -21,7 +21,7 @@ def noise(seed: int, images: int = 60, views: int = 4, width: int = 6) -> Encode
     """An encoder that makes no difference between anything."""
     rng = np.random.default_rng(seed)
     sets = [rng.normal(size=(images, views, width)) for _ in range(4)]
-    return EncoderAnswers(rng.normal(size=(5 * images, width)), rng.normal(size=(images // 2, width)), *sets)
+    return EncoderAnswers(rng.normal(size=(40 * images, width)), rng.normal(size=(images // 2, width)), *sets)
 
 
 def p_of(name: str, answers: EncoderAnswers, seed: int = 0) -> float:
@@ -35,7 +35,8 @@ def test_p_is_a_probability_that_repeats(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["density", "entropy", "mixture"])
-def test_where_images_are_drawn_alike_the_level_holds(name: str) -> None:
+def test_where_images_are_drawn_alike_the_level_holds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "SUBSETS", 99)
     accused = sum(p_of(name, noise(seed)) <= 0.05 for seed in range(100))
     assert accused <= stats.binom.ppf(0.999, 100, 0.05)
 
