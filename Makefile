@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DVC_NO_ANALYTICS = 1
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help setup demo test fast check format pipeline bench clean
+.PHONY: help setup demo test fast check docs format pipeline bench clean
 
 help:           ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -37,6 +37,9 @@ check: setup    ## format, lint, types
 format: setup   ## reformat, and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup     ## the documentation as a site, in out/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 pipeline: setup ## write dvc.yaml from the table of stages
 	$(BIN)/python -m tasks.dvcfile

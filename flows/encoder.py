@@ -11,7 +11,7 @@ from flows.chain import ONE_AT_A_TIME
 from sscl.stages.table import ENCODER
 from tasks.encoder import encoder_stage, publish_encoder_results
 
-OUT = "out/encoder"
+OUT = "encoder/out"  # where `dvc repro` in the folder `encoder` has it too
 
 
 @flow(name="encoder", task_runner=ONE_AT_A_TIME, validate_parameters=True)
@@ -21,7 +21,7 @@ def encoder(profile: str | None = None, overrides: list[str] | None = None, root
     Args:
         profile: a profile of ``params.yaml``; ``None`` for the one that is in force.
         overrides: ``section.key=value``, for this run alone.
-        root: the checkout's folder; outputs go to ``out/encoder`` there.
+        root: the checkout's folder; outputs go to ``encoder/out`` there.
 
     Returns:
         Decision and p-value of each classifier.

@@ -48,8 +48,22 @@ class LPIPS(nn.Module):
         self.net = net.eval().requires_grad_(False)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        distance: Tensor = self.net(_prepare(first), _prepare(second), normalize=True)
-        return distance.flatten()
+        return self.between(self.described(first), self.described(second))
+
+    def described(self, images: Tensor) -> list[Tensor]:
+        """What the distance is taken of, for images that are compared with many others."""
+        import lpips
+
+        layers = self.net.net(self.net.scaling_layer(2 * _prepare(images) - 1))
+        return [lpips.normalize_tensor(layer) for layer in layers]
+
+    def between(self, first: list[Tensor], second: list[Tensor]) -> Tensor:
+        """The distance, (N,), of images that were described."""
+        total: Tensor = sum(
+            linear((one - other) ** 2).mean(dim=(2, 3)).flatten()
+            for linear, one, other in zip(self.net.lins, first, second, strict=True)
+        )
+        return total
 
 
 def _prepare(x: Tensor) -> Tensor:

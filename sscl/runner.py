@@ -16,10 +16,11 @@ from sscl.seeds import secret_digest
 from sscl.stages.table import EVERYTHING, STAGES, Stage
 
 
-def slot_of(stage: Stage, config: Config, root: Path) -> Slot:
+def slot_of(stage: Stage, config: Config, root: Path, base: Path = Path()) -> Slot:
     """The stage's outputs under ``root`` with their key: config sections, digests of the inputs, digest of the code.
 
-    The file of the release's key counts by its content: another one in its place is another secret.
+    The file of the release's key, relative to ``base``, counts by its content: another one in its place is another
+    secret.
 
     Raises:
         InputError: an input is missing.
@@ -27,7 +28,7 @@ def slot_of(stage: Stage, config: Config, root: Path) -> Slot:
     raw = dump(config)
     inputs: dict[str, str | None] = {name: digest(root / path) for name, path in stage.inputs.items()}
     if "key_file" in stage.sections and stage.sections != EVERYTHING and config.key_file:
-        inputs["key_file"] = secret_digest(config.key_file)
+        inputs["key_file"] = secret_digest(str(base / config.key_file))
     key = key_of(
         stage=stage.name,
         config={section: raw[section] for section in stage.sections},

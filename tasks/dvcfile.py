@@ -1,7 +1,12 @@
-"""``dvc.yaml`` from the table of stages: ``make pipeline`` writes it, and a test compares the two."""
+"""Both ``dvc.yaml`` from the tables of stages: ``make pipeline`` writes them, and a test compares.
+
+The pipeline that protects a dataset is the checkout's own; the one that protects an encoder is a DVC project in the
+folder ``encoder``, so that ``dvc repro`` and ``dvc pull`` of either leave the other alone.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +15,7 @@ import yaml
 from sscl.layout import COMMITTED, PACKED
 from sscl.params import read
 from sscl.provenance import PACKAGE, modules_of
-from sscl.stages.table import ABOUT, STAGES, Stage
+from sscl.stages.table import ABOUT, ENCODER, STAGES, Stage
 
 HEAD = "# Generated from sscl/stages/table.py by `make pipeline`; what is after `plots:` is written by hand.\n"
 PUBLIC = {COMMITTED, PACKED}  # outputs that strangers may see
@@ -18,20 +23,57 @@ KINDS = {"metrics": "metrics", "plots": "plots"}  # names of outputs that DVC ha
 VARIANT = "${item.variant}"
 
 
-def render(path: Path, params: Path) -> str:
-    """The file's new text; the plots of the one in ``path`` are kept."""
-    overlays = set(read(params)["profiles"]["demo"])
-    verbs = {stage.verb for stage in STAGES.values()}
-    stages = {verb: _entry(verb, overlays) for verb in ABOUT if verb in verbs}
-    plots = "plots:" + path.read_text().partition("\nplots:")[2]
-    return HEAD + yaml.safe_dump({"stages": stages}, sort_keys=False, width=120) + "\n" + plots
+@dataclass(frozen=True)
+class Project:
+    """A DVC project of a checkout.
+
+    Attributes:
+        folder: where its ``dvc.yaml`` is; empty for the checkout itself.
+        stages: its table.
+    """
+
+    folder: str
+    stages: dict[str, Stage]
+
+    @property
+    def above(self) -> str:
+        """The way from the folder to the checkout."""
+        return "../" if self.folder else ""
+
+    @property
+    def command(self) -> str:
+        """What runs a stage, up to its name."""
+        return "cd .. && sscl stage" if self.folder else "sscl stage"
+
+    @property
+    def out(self) -> str:
+        """The output root, from the checkout."""
+        return f"{self.folder}/out" if self.folder else "out"
 
 
-def _entry(verb: str, overlays: set[str]) -> dict[str, Any]:
+PROJECTS = (Project("", STAGES), Project("encoder", ENCODER))
+
+
+def render(project: Project, root: Path) -> str:
+    """The text of a project's ``dvc.yaml`` in the checkout ``root``; the plots of the one that is there are kept."""
+    overlays = set(read(root / "params.yaml")["profiles"]["demo"])
+    verbs = {stage.verb for stage in project.stages.values()}
+    stages = {verb: _entry(project, verb, overlays) for verb in ABOUT if verb in verbs}
+    variables = {"vars": [f"{project.above}params.yaml"]} if project.folder else {}
+    path = root / project.folder / "dvc.yaml"
+    plots = path.read_text().partition("\nplots:")[2] if path.is_file() else ""
+    text = yaml.safe_dump(variables | {"stages": stages}, sort_keys=False, width=120)
+    return HEAD + text + (f"\nplots:{plots}" if plots else "")
+
+
+def _entry(project: Project, verb: str, overlays: set[str]) -> dict[str, Any]:
     """One stage of the file, or several that differ in paths alone."""
-    members = [stage for stage in STAGES.values() if stage.verb == verb]
-    if members[0].variant is None:
-        return _body(members[0], f"sscl stage {verb} --out out", members[0].inputs, members[0].outputs, overlays)
+    members = [stage for stage in project.stages.values() if stage.verb == verb]
+    command = f"{project.command} {verb}"
+    if len(members) == 1:
+        (only,) = members
+        named = f"{command} {only.variant}" if only.variant else command
+        return _body(project, only, f"{named} --out {project.out}", only.inputs, only.outputs, overlays)
     different = {
         name: {stage.variant: stage.inputs.get(name) for stage in members}
         for name in dict.fromkeys(name for stage in members for name in stage.inputs)
@@ -50,25 +92,28 @@ def _entry(verb: str, overlays: set[str]) -> dict[str, Any]:
                 items[str(variant)][name] = path or next(iter(members[0].inputs.values()))
     first = members[0]
     outputs = {name: path.replace(str(first.variant), VARIANT) for name, path in first.outputs.items()}
-    body = _body(first, f"sscl stage {verb} {VARIANT} --out out", inputs, outputs, overlays)
+    body = _body(project, first, f"{command} {VARIANT} --out {project.out}", inputs, outputs, overlays)
     return {"foreach": items, "do": body}
 
 
 def _body(
-    stage: Stage, command: str, inputs: dict[str, str], outputs: dict[str, str], overlays: set[str]
+    project: Project, stage: Stage, command: str, inputs: dict[str, str], outputs: dict[str, str], overlays: set[str]
 ) -> dict[str, Any]:
-    params = ["profile"]
+    params: list[Any] = ["profile"]
     for section in stage.sections:
         params += [section, f"profiles.${{profile}}.{section}"] if section in overlays else [section]
+    code = [f"{project.above}{path}" for path in _code(stage)]
     body: dict[str, Any] = {
         "desc": ABOUT[stage.verb],
         "cmd": command,
-        "deps": [*_code(stage), *dict.fromkeys(f"out/{path}" for path in inputs.values())],
-        "params": params,
+        "deps": [*code, *dict.fromkeys(f"out/{path}" for path in inputs.values())],
+        "params": [{f"{project.above}params.yaml": params}] if project.folder else params,
     }
     for name, path in outputs.items():
-        remote = "public" if path in PUBLIC else "private"
-        body.setdefault(KINDS.get(name, "outs"), []).append({f"out/{path}": {"remote": remote}})
+        kept: dict[str, Any] = {"remote": "public" if path in PUBLIC else "private"}
+        # The flow makes these without DVC; what is there stays, and the stage sees that it is current.
+        kept |= {"persist": True} if project.folder else {}
+        body.setdefault(KINDS.get(name, "outs"), []).append({f"out/{path}": kept})
     return body
 
 
@@ -90,5 +135,5 @@ def _code(stage: Stage) -> list[str]:
 
 
 if __name__ == "__main__":
-    file = Path("dvc.yaml")
-    file.write_text(render(file, Path("params.yaml")))
+    for one in PROJECTS:
+        (Path(one.folder) / "dvc.yaml").write_text(render(one, Path()))

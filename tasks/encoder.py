@@ -1,4 +1,4 @@
-"""Tasks of the flow ``encoder``: a stage each, kept by the product's own content key instead of DVC's."""
+"""Tasks of the flow ``encoder``: a stage each, kept by the product's own content key, which DVC's stages see too."""
 
 from __future__ import annotations
 

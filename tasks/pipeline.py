@@ -68,7 +68,7 @@ class Pipeline:
         return self._slot(name).key
 
     def _slot(self, name: str) -> Slot:
-        return slot_of(STAGES[name], load(self.root / "params.yaml"), self.root / OUT)
+        return slot_of(STAGES[name], load(self.root / "params.yaml"), self.root / OUT, self.root)
 
     def is_current(self, name: str) -> bool:
         """Whether DVC would skip the stage: its outputs are there, unchanged, and what ``dvc.lock`` has was made

@@ -17,6 +17,7 @@ from pathlib import Path
 import boto3
 import pytest
 import torch
+import yaml
 from hypothesis import settings
 
 from sscl.compute import Compute
@@ -52,6 +53,8 @@ TINY = (
     "audit.images=10",
     "audit.first_images=4",
     "audit.alpha=0.02",
+    "imprint.steps=30",
+    "imprint.batch_size=16",
     "embed.rate=0.1",
     "attacks.removals=[{name: pruning, strength: 0.4}]",
     "package.name=shapes",
@@ -206,14 +209,24 @@ def checkout(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def reproduced(common: Path, tiny: tuple[str, ...]) -> Path:
-    """A checkout with tiny parameters in which ``dvc repro`` has run. Read only."""
+    """A checkout in which ``dvc repro`` has run under a secret key. Every profile is the tiny one, and every benchmark
+    has two cells. Read only.
+    """
+    from sscl.release.sealed import new_identity
     from tasks.parameters import set_parameters
 
     place = common / "reproduced"
     with once(place) as mine:
         if mine:
             folder = checkout(common / "reproduced.part")
-            set_parameters(folder / "params.yaml", None, tiny)
+            set_parameters(folder / "params.yaml", None, (*tiny, *EASY, "key_file=private/release.key"))
+            params = yaml.safe_load((folder / "params.yaml").read_text())
+            params["profiles"] = {name: {key: {} for key in params["profiles"]["demo"]} for name in params["profiles"]}
+            params["release"]["seal_to"] = [new_identity()[1]]
+            (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+            cells = [{"profiles": ["demo"], "methods": ["badnets"], "attacks": ["none", "strip"]}]
+            (folder / "benchmark.yaml").write_text(yaml.safe_dump(dict.fromkeys(("tiny", "small", "paper"), cells)))
+            shell(folder, "sscl", "keygen", "--release", "private/release.key")
             shell(folder, "git", "add", "-A")
             shell(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
             shell(folder, "dvc", "repro")

@@ -1,8 +1,7 @@
-"""An encoder's pipeline on the tiny dataset: by the library alone, and as a Prefect flow."""
+"""An encoder's pipeline on the tiny dataset: by the library alone, as a Prefect flow, and by DVC."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,14 @@ from sscl.params import load
 from sscl.runner import run_all
 from sscl.stages.table import DOWNSTREAM, ENCODER, STAGES
 from sscl.watermarks.io import GENERATOR
-from tests.conftest import ROOT
+from tasks.parameters import set_parameters
+from tests.conftest import ROOT, checkout, shell
 from tests.kept import database_dump, forms
 
 CONTRASTIVE = ("learning=simclr", "augment=views", "model=resnet8", "batch_size=64", "epochs=1", "optimizer=sgd")
 ALSO = (
     *(f"{section}.{value}" for section in ("surrogate", "user") for value in CONTRASTIVE),
     "generator.ownership_code.family=waves",
-    "imprint.steps=30",
-    "imprint.batch_size=16",
     "audit.statistic=attraction",
     "audit.images=30",
 )
@@ -70,19 +68,24 @@ def test_an_audit_asks_an_encoder_for_features_or_a_classifier_for_answers(
 
 
 @pytest.mark.slow
-def test_the_flow_gives_the_same_verdicts_and_repeats_nothing(
+def test_the_flow_gives_the_same_verdicts_and_neither_it_nor_dvc_repeats_anything(
     built: tuple[Config, Path], tiny: tuple[str, ...], server: None, tmp_path: Path
 ) -> None:
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    folder = checkout(tmp_path)
+    set_parameters(folder / "params.yaml", None, (*tiny, *ALSO))
     metrics = read_json(built[1] / "encoder_metrics.json")
-    found = encoder(overrides=[*tiny, *ALSO], root=str(tmp_path))
+    found = encoder(root=str(folder))
     assert {name: row["p_value"] for name, row in found.items()} == {
         name: row["p_value"] for name, row in metrics["audits"].items()
     }
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/encoder").rglob("*.safetensors")}
-    assert encoder(overrides=[*tiny, *ALSO], root=str(tmp_path)) == found
+    before = {path: path.stat().st_mtime_ns for path in (folder / "encoder/out").rglob("*.safetensors")}
+    assert len(before) > 10
+    assert encoder(root=str(folder)) == found
+    assert shell(folder / "encoder", "dvc", "repro").count("is up to date") == len(ENCODER)
+    assert "Data and pipelines are up to date" in shell(folder / "encoder", "dvc", "repro")
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    kept, private = database_dump(), tmp_path / "out/encoder/private"
+    assert shell(folder, "dvc", "stage", "list", "--name-only").count("imprint") == 0
+    kept, private = database_dump(), folder / "encoder/out/private"
     opening, (tensors, _) = (
         read_json(private / "commitment/opening.json"),
         load_tensors(private / "encoder" / GENERATOR),

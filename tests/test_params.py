@@ -88,7 +88,9 @@ def test_impossible_values_name_the_key(override: str, message: str) -> None:
 
 
 def test_missing_profile_file_and_key(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="profile: 'mega' does not exist, choose one of cifar10, cifar10-contrastive, cifar"):
+    with pytest.raises(
+        ConfigError, match="profile: 'mega' does not exist, choose one of cifar10, cifar10-contrastive, cifar"
+    ):
         load(PARAMS, "mega")
     with pytest.raises(ConfigError, match="no such file"):
         load(tmp_path / "params.yaml")

@@ -46,3 +46,12 @@ def test_native_padding_is_zero_padding(metric: LPIPS) -> None:
     a, b = torch.randint(0, 256, (2, 1, 1, 28, 28), generator=rng, dtype=torch.uint8)
     padded = [torch.nn.functional.pad(x, (2, 2, 2, 2)) for x in (a, b)]
     torch.testing.assert_close(lpips_at(metric, a, b), lpips_at(metric, *padded))
+
+
+def test_it_is_the_authors_own_distance(metric: LPIPS) -> None:
+    """Descriptions can be kept and compared again; the value is bit for bit that of their code."""
+    first, second = torch.rand(2, 3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    expected = metric.net(first, second, normalize=True).flatten()
+    assert torch.equal(metric(first, second), expected)
+    described = metric.described(first)
+    assert torch.equal(metric.between(described, metric.described(second)), expected)

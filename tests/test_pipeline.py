@@ -15,16 +15,17 @@ import yaml
 from sscl.errors import InputError
 from sscl.provenance import PACKAGE, modules_of
 from sscl.stages.table import STAGES
-from tasks.dvcfile import render
+from tasks.dvcfile import PROJECTS, Project, render
 from tasks.pipeline import Pipeline
 from tests.conftest import ROOT, shell
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
-def test_dvc_yaml_is_what_the_table_says() -> None:
-    """`make pipeline` writes it."""
-    assert (ROOT / "dvc.yaml").read_text() == render(ROOT / "dvc.yaml", ROOT / "params.yaml")
+@pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.folder or "checkout")
+def test_dvc_yaml_is_what_the_table_says(project: Project) -> None:
+    """`make pipeline` writes both."""
+    assert (ROOT / project.folder / "dvc.yaml").read_text() == render(project, ROOT)
 
 
 def dvcs_own() -> dict[str, Any]:

@@ -124,7 +124,7 @@ class GradientNoise(RobustTraining):
         return _NoisyGradients(strength)
 
 
-class _Degraded(Practice):
+class Degraded(Practice):
     """Half of each batch is changed."""
 
     def __init__(self, change: Callable[[Tensor, torch.Generator], Tensor]) -> None:
@@ -145,7 +145,7 @@ class JpegTraining(RobustTraining):
     unit, usual, grid, integral = "quality lost", 50, (25, 50, 75), True
 
     def practice(self, strength: float) -> Practice:
-        return _Degraded(lambda x, _: jpeg(x, strength))
+        return Degraded(lambda x, _: jpeg(x, strength))
 
 
 class BlurTraining(RobustTraining):
@@ -154,7 +154,7 @@ class BlurTraining(RobustTraining):
     unit, usual, grid = "sigma in pixels", 0.8, (0.5, 0.8, 1.2)
 
     def practice(self, strength: float) -> Practice:
-        return _Degraded(lambda x, _: blur(x, strength))
+        return Degraded(lambda x, _: blur(x, strength))
 
 
 class NoiseTraining(RobustTraining):
@@ -163,7 +163,7 @@ class NoiseTraining(RobustTraining):
     unit, usual, grid = "sigma of pixel values in [0, 1]", 0.1, (0.05, 0.1)
 
     def practice(self, strength: float) -> Practice:
-        return _Degraded(lambda x, rng: noise(x, strength, rng))
+        return Degraded(lambda x, rng: noise(x, strength, rng))
 
 
 class ResizeTraining(RobustTraining):
@@ -172,7 +172,7 @@ class ResizeTraining(RobustTraining):
     unit, usual, grid = "share of the size lost", 0.25, (0.25, 0.5)
 
     def practice(self, strength: float) -> Practice:
-        return _Degraded(lambda x, _: resize(x, strength))
+        return Degraded(lambda x, _: resize(x, strength))
 
 
 REMOVALS.register("mixup")(Mixup())

@@ -60,10 +60,11 @@ def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, 
     Raises:
         ValueError: the answers are not to the same images, or over other classes, or features.
 
-    >>> groups = np.array([0, 1])
-    >>> benign, marked = Responses.of_labels(groups, 2), Responses.of_labels(np.array([0, 0]), 2)
-    >>> effects(benign, [marked], groups, 2).round(2)  # the mark turns the image of group 1 into group 0
-    array([[11.59,  0.  ]])
+    Examples:
+        >>> groups = np.array([0, 1])
+        >>> benign, marked = Responses.of_labels(groups, 2), Responses.of_labels(np.array([0, 0]), 2)
+        >>> effects(benign, [marked], groups, 2).round(2)  # the mark turns the image of group 1 into group 0
+        array([[11.59,  0.  ]])
     """
     if benign.access == "features":
         raise ValueError("features are of no class; attraction compares these")
@@ -92,11 +93,12 @@ def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarr
         float64 (K, C). ``A[k, c]`` is the mean, over the images of other groups, of the change of
         ``log mean_j exp((cos(answer, answer_j) - 1) / TEMPERATURE)``, ``j`` over clean images of group ``c``.
 
-    >>> groups = np.array([0, 1, 1])
-    >>> benign = Responses(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), "features")
-    >>> marked = Responses(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), "features")
-    >>> attractions(benign, [marked], groups, 2).round(2)
-    array([[20.,  0.]])
+    Examples:
+        >>> groups = np.array([0, 1, 1])
+        >>> benign = Responses(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), "features")
+        >>> marked = Responses(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), "features")
+        >>> attractions(benign, [marked], groups, 2).round(2)
+        array([[20.,  0.]])
     """
     _same(benign, marked, groups)
     before = _attraction(benign, benign, groups, count)
@@ -116,10 +118,11 @@ def less_reference(effects: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Args:
         effects: ``A``, float64 (K, C). reference: ``R``, the same marks on a model that never saw them.
 
-    >>> clean = np.array([[1.0, 0.0], [0.0, 0.0]])
-    >>> less_reference(3 * clean, clean)
-    array([[0., 0.],
-           [0., 0.]])
+    Examples:
+        >>> clean = np.array([[1.0, 0.0], [0.0, 0.0]])
+        >>> less_reference(3 * clean, clean)
+        array([[0., 0.],
+               [0., 0.]])
     """
     along = centred if len(effects) > 1 else _row_centred
     a, r = along(effects), along(reference)

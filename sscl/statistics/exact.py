@@ -94,8 +94,9 @@ def p_value(effects: np.ndarray, word: np.ndarray, rng: words.Random) -> float:
         word: int (K,), the released one.
         rng: for the words where they are too many to list; fixed by the commitment.
 
-    >>> p_value(np.eye(5), np.arange(5), np.random.default_rng(0)) == 1 / 120  # the best of 5! words
-    True
+    Examples:
+        >>> p_value(np.eye(5), np.arange(5), np.random.default_rng(0)) == 1 / 120  # the best of 5! words
+        True
     """
     return Null.of(effects, rng).p_value(word)
 

@@ -31,13 +31,14 @@ def trace(effects: np.ndarray, recipients: Mapping[str, np.ndarray], rng: words.
         recipients: name to word, int (K,).
         rng: for the words where they are too many to list; it must not depend on the answers.
 
-    >>> effects = np.zeros((5, 5))
-    >>> effects[np.arange(5), np.arange(5)] = 1.0  # ada's copy
-    >>> effects[np.arange(5), np.array([1, 2, 3, 4, 0])] = 0.9  # bob's, merged with it
-    >>> copies = {"ada": np.arange(5), "bob": np.array([1, 2, 3, 4, 0]), "eve": np.array([4, 3, 0, 2, 1])}
-    >>> found = trace(effects, copies, np.random.default_rng(0))
-    >>> round(found["ada"], 3), round(found["bob"], 3), found["eve"] > 0.5  # 6 / 120: two tests, three recipients
-    (0.05, 0.05, True)
+    Examples:
+        >>> effects = np.zeros((5, 5))
+        >>> effects[np.arange(5), np.arange(5)] = 1.0  # ada's copy
+        >>> effects[np.arange(5), np.array([1, 2, 3, 4, 0])] = 0.9  # bob's, merged with it
+        >>> copies = {"ada": np.arange(5), "bob": np.array([1, 2, 3, 4, 0]), "eve": np.array([4, 3, 0, 2, 1])}
+        >>> found = trace(effects, copies, np.random.default_rng(0))
+        >>> round(found["ada"], 3), round(found["bob"], 3), found["eve"] > 0.5  # 6 / 120: two tests, three recipients
+        (0.05, 0.05, True)
     """
     p_values = _p_values(effects, recipients, rng)
     if len(recipients) > 1:

@@ -39,8 +39,9 @@ def count(marks: int, groups: int) -> int:
 def floor(marks: int, groups: int) -> float:
     """The smallest p-value that a test over these words can give.
 
-    >>> floor(marks=7, groups=10) == 1 / (10 * 9 * 8 * 7 * 6 * 5 * 4)
-    True
+    Examples:
+        >>> floor(marks=7, groups=10) == 1 / (10 * 9 * 8 * 7 * 6 * 5 * 4)
+        True
     """
     found = count(marks, groups)
     return 1 / found if found <= ENUMERATED else 1 / (DRAWN + 1)
@@ -49,8 +50,9 @@ def floor(marks: int, groups: int) -> float:
 def marks_needed(groups: int, alpha: float) -> int:
     """The fewest marks whose floor is at most ``alpha``.
 
-    >>> [marks_needed(groups, alpha=1e-4) for groups in (2, 10, 1000)]
-    [15, 5, 2]
+    Examples:
+        >>> [marks_needed(groups, alpha=1e-4) for groups in (2, 10, 1000)]
+        [15, 5, 2]
 
     Raises:
         ConfigError: fewer than two groups, or a level below what drawn words resolve.

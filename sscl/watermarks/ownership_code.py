@@ -7,7 +7,7 @@ A model trained on the release has learnt which mark goes with which class, and 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from sscl.config import require
 from sscl.data.jpeg import encoded
 from sscl.errors import InputError
 from sscl.models import Classifier
-from sscl.perceptual import LPIPS, lpips_at
+from sscl.perceptual import LPIPS
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark, budget
 from sscl.watermarks.marks import FAMILIES
@@ -157,22 +157,43 @@ class OwnershipCode(Watermark[Options]):
 
     def _strengths(self, images: Tensor, state: State) -> Tensor:
         """float32 (K,): the largest strength of each mark at which it is no more visible than it may be."""
-        lpips = LPIPS().to(self.compute.device)
+        device, found = self.compute.device, list[int]()
+        lpips = LPIPS().to(device)
+        with torch.no_grad():
+            clean = lpips.described(images.to(device) / 255)
+            for mark in range(self.options.marks):
+                marks = torch.full((len(images),), mark)
 
-        def fits(mark: int, strength: float) -> bool:
-            marks = torch.full((len(images),), mark)
-            marked = self.marked(images, marks, torch.full((len(images),), strength), state)
-            if self.options.jpeg_quality:
-                marked = encoded(marked, self.options.jpeg_quality)
-            return float(lpips_at(lpips, images, marked).mean()) <= self.options.visible
+                def fits(level: int, marks: Tensor = marks) -> bool:
+                    marked = self.marked(images, marks, torch.full((len(images),), level / 255), state)
+                    if self.options.jpeg_quality:
+                        marked = encoded(marked, self.options.jpeg_quality)
+                    distance = lpips.between(clean, lpips.described(marked.to(device) / 255))
+                    return float(distance.mean()) <= self.options.visible
 
-        levels = range(1, budget(self.eps) + 1)  # strengths are whole grey levels, as the changes are
-        return (
-            torch.tensor(
-                [bisect_left(levels, True, key=lambda n: not fits(k, n / 255)) for k in range(self.options.marks)]
-            )
-            / 255
-        )
+                most = budget(self.eps)  # strengths are whole grey levels, as the changes are
+                found.append(largest(fits, most, found[-1] if found else most // 2))
+        return torch.tensor(found) / 255
+
+
+def largest(fits: Callable[[int], bool], most: int, guess: int) -> int:
+    """The largest number from 0 to ``most`` that fits, where all below it do. Near ``guess``, few are tried.
+
+    >>> largest(lambda number: number <= 30, 64, guess=28)
+    30
+    """
+    low, high, tried, step = 0, most + 1, min(max(guess, 1), most), 1
+    while high - low > 1:
+        if fits(tried):
+            low = tried
+        else:
+            high = tried
+        if low > 0 and high <= most:
+            tried = (low + high) // 2
+        else:
+            tried = min(low + step, most) if low else max(high - step, 1)
+            step *= 2
+    return low
 
 
 def marks_digest(state: State) -> str:

@@ -16,39 +16,10 @@ from urllib.parse import urlsplit
 import boto3
 import httpx
 import pytest
-import yaml
 
 from sscl.release.objects import Objects
-from sscl.release.sealed import new_identity
-from tests.conftest import BARE, EASY, environment, free_port, once, shell
+from tests.conftest import BARE, environment, free_port
 from tests.docs.pages import ALSO, STAND_INS, blocks
-
-
-@pytest.fixture(scope="session")
-def released(common: Path, reproduced: Path) -> Path:
-    """A checkout in which the pipeline has run under a secret key; every profile is the tiny one and every benchmark
-    has two cells. Read only.
-    """
-    with once(common / "released") as mine:
-        if mine:
-            release(Path(shutil.copytree(reproduced, common / "released.part", symlinks=True)))
-            (common / "released.part").rename(common / "released")
-    return common / "released"
-
-
-def release(workspace: Path) -> None:
-    params = yaml.safe_load((workspace / "params.yaml").read_text())
-    params["profiles"] = {name: {key: {} for key in params["profiles"]["demo"]} for name in params["profiles"]}
-    params["release"]["limits"] = {entry.partition("=")[0].rpartition(".")[2]: 1000.0 for entry in EASY}
-    params["release"]["seal_to"] = [new_identity()[1]]
-    params |= {"key_file": "private/release.key"}
-    params["package"]["name"] = "mnist-protected"
-    (workspace / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    cells = [{"profiles": ["demo"], "methods": ["badnets"], "attacks": ["none", "strip"]}]
-    (workspace / "benchmark.yaml").write_text(yaml.safe_dump(dict.fromkeys(("tiny", "small", "paper"), cells)))
-    shell(workspace, "sscl", "keygen", "--release", "private/release.key")
-    shell(workspace, "dvc", "repro")
-
 
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the same for all: one fork server
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PATH": PATH}
@@ -77,12 +48,12 @@ def prefect(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def suspect(released: Path) -> Iterator[int]:
+def suspect(reproduced: Path) -> Iterator[int]:
     """The port of an API with a guilty model behind it."""
     port = free_port()
     model = "out/models/malicious/model.safetensors"
     command = ("python", "-m", "examples.suspect_server", model, "--port", str(port))
-    with serving(released, port, "/", *command):
+    with serving(reproduced, port, "/", *command):
         yield port
 
 
@@ -97,12 +68,14 @@ def answering(url: str) -> None:
 
 
 @pytest.fixture
-def block(released: Path, suspect: int, s3: str, prefect_home: Path, tmp_path: Path) -> Callable[..., tuple[Path, str]]:
+def block(
+    reproduced: Path, suspect: int, s3: str, prefect_home: Path, tmp_path: Path
+) -> Callable[..., tuple[Path, str]]:
     """Runs a page's block, in more environment if need be: the checkout that it had, and what it printed."""
 
     def run(page: str, number: int, **more: str) -> tuple[Path, str]:
         shutil.copytree(prefect_home, tmp_path / "prefect")
-        place = Path(shutil.copytree(released, tmp_path / "checkout", symlinks=True))
+        place = Path(shutil.copytree(reproduced, tmp_path / "checkout", symlinks=True))
         for bucket in ("public-datasets", "owner-secrets", "licensed-copies"):
             boto3.client("s3").create_bucket(Bucket=bucket)
             objects = Objects(f"s3://{bucket}")

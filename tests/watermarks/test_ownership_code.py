@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sscl import seeds
 from sscl.compute import Compute
@@ -15,7 +17,15 @@ from sscl.models import build
 from sscl.perceptual import LPIPS, lpips_at
 from sscl.types import ImageSet
 from sscl.watermarks.base import FitContext, State, budget
-from sscl.watermarks.ownership_code import PREFERENCE, STRENGTHS, Options, OwnershipCode, marks_digest, with_word
+from sscl.watermarks.ownership_code import (
+    PREFERENCE,
+    STRENGTHS,
+    Options,
+    OwnershipCode,
+    largest,
+    marks_digest,
+    with_word,
+)
 from tests.conftest import shapes
 
 USUAL: dict[str, object] = {"family": "waves", "marks": 3, "visible": 0.02, "eps": 24 / 255, "query_eps": 8 / 255}
@@ -42,6 +52,19 @@ def test_marks_are_as_visible_as_they_may_be(compute: Compute) -> None:
 
         assert seen(strength) <= 0.02 * 1.01
         assert strength == pytest.approx(24 / 255) or seen(strength + 1 / 255) > 0.02 * 0.99
+
+
+@given(most=st.integers(1, 255), limit=st.integers(0, 255), guess=st.integers(0, 255))
+def test_the_largest_strength_is_found_from_any_guess(most: int, limit: int, guess: int) -> None:
+    tried: list[int] = []
+
+    def fits(number: int) -> bool:
+        tried.append(number)
+        return number <= limit
+
+    assert largest(fits, most, guess) == min(most, limit)
+    assert all(1 <= number <= most for number in tried)
+    assert len(tried) == len(set(tried)) <= 2 * most.bit_length() + 1
 
 
 def test_nothing_depends_on_the_word_but_where_marks_go(compute: Compute) -> None:

@@ -1,0 +1,63 @@
+"""An autoencoder of the attacker's own redraws the release before the training: what it never saw, it does not draw."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sscl import progress, seeds
+from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.models import Classifier
+from sscl.models.base import initialise
+from sscl.types import ImageSet
+
+WIDTH, BOTTLENECK, BATCH, RATE = 32, 16, 64, 2e-3
+
+
+def network(channels: int, rng: torch.Generator) -> nn.Module:
+    """Two strided convolutions down to ``BOTTLENECK`` channels, and two up; sizes must be multiples of four."""
+    with torch.device("meta"):
+        model = nn.Sequential(
+            nn.Conv2d(channels, WIDTH, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(WIDTH, BOTTLENECK, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(BOTTLENECK, WIDTH, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(WIDTH, channels, 4, stride=2, padding=1),
+        )
+    model = model.to_empty(device="cpu")
+    initialise(model, rng)
+    return model
+
+
+class AutoencoderTraining(Removal):
+    """A fresh model on the redrawn release."""
+
+    unit, usual, grid, integral = "epochs of the autoencoder", 20, (5, 20), True
+
+    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+        compute, clean, released = attacker.compute, attacker.clean, attacker.released
+        rng = seeds.generator(attacker.seed, "autoencoder")
+        redraw = network(clean.channels, rng).to(compute.device)
+        optimizer = torch.optim.Adam(redraw.parameters(), lr=RATE)
+        pad = -clean.size % 4
+        with progress.step("train autoencoder", int(strength) * len(clean)) as step:
+            for _ in range(int(strength)):
+                for batch in torch.split(torch.randperm(len(clean), generator=rng), BATCH):
+                    x = F.pad(compute.floats(clean.images[batch]), (0, pad, 0, pad))
+                    loss = F.mse_loss(redraw(x), x)
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                    step.advance(len(batch))
+        done = []
+        with torch.no_grad():
+            for images in torch.split(released.images, 1000):
+                drawn = redraw(F.pad(compute.floats(images), (0, pad, 0, pad)))[..., : clean.size, : clean.size]
+                done.append((drawn.clamp(0, 1) * 255).round().byte().cpu())
+        return attacker.trained(ImageSet(torch.cat(done), released.labels, released.class_names), "redrawn")
+
+
+REMOVALS.register("train_autoencoder")(AutoencoderTraining())

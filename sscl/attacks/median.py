@@ -1,0 +1,40 @@
+"""Median filters on training images and on queries: they remove what is thinner than the window."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from sscl.attacks.base import REMOVALS
+from sscl.attacks.query_filters import QueryFilter
+from sscl.attacks.robust_training import Degraded, RobustTraining
+from sscl.train import Practice
+
+
+def median(x: Tensor, radius: int) -> Tensor:
+    """Each pixel's median over a window of ``2 radius + 1``, borders reflected, for floats (N, C, H, W)."""
+    side = 2 * radius + 1
+    windows = F.pad(x, (radius,) * 4, mode="reflect").unfold(2, side, 1).unfold(3, side, 1)
+    return windows.flatten(-2).median(dim=-1).values
+
+
+class MedianTraining(RobustTraining):
+    """Half of the training images filtered."""
+
+    unit, usual, grid, integral = "radius in pixels", 1, (1, 2), True
+
+    def practice(self, strength: float) -> Practice:
+        return Degraded(lambda x, _: median(x, int(strength)))
+
+
+class MedianQuery(QueryFilter):
+    """Every query filtered."""
+
+    unit, usual, grid, integral = "radius in pixels", 1, (1, 2), True
+
+    def change(self, x: Tensor, strength: float) -> Tensor:
+        return median(x, int(strength))
+
+
+REMOVALS.register("train_median")(MedianTraining())
+REMOVALS.register("query_median")(MedianQuery())
