@@ -50,9 +50,10 @@ def load(path: Path | None = None, profile: str | None = None, overrides: Iterab
     Raises:
         ConfigError: unknown key, wrong type, or impossible value.
 
-    >>> config = load(profile="cifar10-small", overrides=["audit.images=100"])
-    >>> config.user.model, config.audit.images
-    ('resnet8', 100)
+    Examples:
+        >>> config = load(profile="cifar10-small", overrides=["audit.images=100"])
+        >>> config.user.model, config.audit.images
+        ('resnet8', 100)
     """
     raw = read(path or default_params())
     return build(overlay(raw, profile, overrides))

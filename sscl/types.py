@@ -19,10 +19,11 @@ class ImageSet:
         labels: int64, (N,), each in ``range(len(class_names))``.
         class_names: one name per class.
 
-    >>> images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
-    >>> data = ImageSet(images, torch.tensor([0, 1]), ("cat", "dog"))
-    >>> len(data), data.channels, data.size, data.classes
-    (2, 3, 32, 2)
+    Examples:
+        >>> images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+        >>> data = ImageSet(images, torch.tensor([0, 1]), ("cat", "dog"))
+        >>> len(data), data.channels, data.size, data.classes
+        (2, 3, 32, 2)
     """
 
     images: Tensor
@@ -96,11 +97,12 @@ class Responses:
     Raises:
         ValueError: an answered row cannot be what ``access`` says, e.g. NaN, or a sum that rounding does not explain.
 
-    >>> Responses(np.array([[0.2, 0.8]])).predictions
-    array([1])
-    >>> Responses(np.array([[0.2, 0.9]]))
-    Traceback (most recent call last):
-    ValueError: probabilities must sum to one in every row, up to rounding to two decimals
+    Examples:
+        >>> Responses(np.array([[0.2, 0.8]])).predictions
+        array([1])
+        >>> Responses(np.array([[0.2, 0.9]]))
+        Traceback (most recent call last):
+        ValueError: probabilities must sum to one in every row, up to rounding to two decimals
     """
 
     values: np.ndarray

@@ -97,6 +97,10 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         [lambda tiny: [f"s3://{tiny.bucket}", "--trials", "1", "--only", "no bucket", "--results", str(tiny.rows)]],
         True,
     ),
+    "forgery": (
+        [lambda tiny: ["demo", "--count", "1", "--forgery", "fgsm", "--forgery", "uap", *seeds(tiny)]],
+        True,
+    ),
     "hostile": (
         [lambda tiny: [str(tiny.finished), f"s3://{tiny.bucket}", "--quick", "--results", str(tiny.rows)]],
         True,

@@ -1,0 +1,17 @@
+"""PGD (Madry et al. 2018): signed gradient steps."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sscl.attacks.forgeries.base import FORGERIES, OVERSHOOT, STEPS, step, toward
+from sscl.models import Classifier
+
+
+@FORGERIES.register("pgd")
+def pgd(model: Classifier, x: Tensor, wanted: Tensor, budget: float) -> Tensor:
+    """A change of its own for every image, without a random start."""
+    found = x
+    for _ in range(STEPS):
+        found = step(found, x, toward(model, found, wanted), OVERSHOOT * budget / STEPS, budget)
+    return found
