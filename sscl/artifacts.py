@@ -161,10 +161,10 @@ class Slot:
             return False
         return bool(manifest["digests"] == [digest(p) for p in self.outs])
 
-    def check_free(self, overwrite: bool) -> None:
+    def check_free(self, overwrite: bool, vouched: bool) -> None:
         """Raise ``InputError`` if something is in the way that may not be replaced; what is not ours never may."""
         taken = next((p for p in self.outs if p.exists()), None)
-        if taken is None:
+        if taken is None or vouched:
             return
         manifest = self.manifest()
         if manifest is None:
@@ -174,7 +174,7 @@ class Slot:
 
 
 @contextmanager
-def building(slot: Slot, overwrite: bool = False) -> Iterator[tuple[Path, ...] | None]:
+def building(slot: Slot, overwrite: bool = False, vouched: bool = False) -> Iterator[tuple[Path, ...] | None]:
     """Yields temporary siblings to write into, which replace ``slot.outs`` at the end; ``None`` if all is there.
 
     One builder at a time (a file lock, released by the kernel even on SIGKILL). An exception or a kill leaves what was
@@ -201,7 +201,7 @@ def building(slot: Slot, overwrite: bool = False) -> Iterator[tuple[Path, ...] |
         if slot.is_done():
             yield None
             return
-        slot.check_free(overwrite)
+        slot.check_free(overwrite, vouched)
         yield from _build(slot)
 
 

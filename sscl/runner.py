@@ -38,8 +38,15 @@ def slot_of(stage: Stage, config: Config, root: Path, base: Path = Path()) -> Sl
     return Slot(stage.name, tuple(root / path for path in stage.outputs.values()), key, root / STATE)
 
 
-def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False) -> bool:
+def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False, *, vouched: bool = False) -> bool:
     """Build one stage's outputs unless they are there; whether it computed anything.
+
+    Args:
+        stage: of the table.
+        config: the run's.
+        root: output root.
+        overwrite: replace outputs that another config made.
+        vouched: replace outputs whoever made them: DVC tracks them.
 
     Raises:
         InputError: a missing input, or outputs of another config without ``overwrite``.
@@ -47,7 +54,7 @@ def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False)
     """
     slot = slot_of(stage, config, root)
     function: Callable[..., None] = importlib.import_module(f"sscl.stages.{stage.verb}").run
-    with building(slot, overwrite) as temporaries:
+    with building(slot, overwrite, vouched) as temporaries:
         if temporaries is None:
             return False
         checkpoint = Checkpoint(slot.checkpoints)

@@ -223,6 +223,7 @@ def reproduced(common: Path, tiny: tuple[str, ...]) -> Path:
             params = yaml.safe_load((folder / "params.yaml").read_text())
             params["profiles"] = {name: {key: {} for key in params["profiles"]["demo"]} for name in params["profiles"]}
             params["release"]["seal_to"] = [new_identity()[1]]
+            params["package"]["name"] = "mnist-protected"  # as the walk-through calls it
             (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
             cells = [{"profiles": ["demo"], "methods": ["badnets"], "attacks": ["none", "strip"]}]
             (folder / "benchmark.yaml").write_text(yaml.safe_dump(dict.fromkeys(("tiny", "small", "paper"), cells)))

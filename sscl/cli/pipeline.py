@@ -1,5 +1,6 @@
 """``sscl run``, and the stages that DVC runs."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,8 @@ from sscl.errors import InputError
 from sscl.layout import PAGE
 from sscl.stages.table import ALL, ENCODER, STAGES, Stage
 
+TRACKED = "DVC_STAGE"  # set where DVC runs a stage: it keeps every version of the outputs
+
 
 def run_one(name: str, options: Options) -> None:
     """Run one stage and say what it wrote."""
@@ -33,7 +36,7 @@ def run_one(name: str, options: Options) -> None:
         from sscl.runner import run_stage, slot_of
 
         stage = ALL[name]
-        computed = run_stage(stage, config, options.out, options.overwrite)
+        computed = run_stage(stage, config, options.out, options.overwrite, vouched=TRACKED in os.environ)
         if not options.json:
             outputs = ", ".join(str(options.out / path) for path in stage.outputs.values())
             err_console.print(f"{name}: {'wrote' if computed else 'up to date:'} {outputs}", highlight=False)
