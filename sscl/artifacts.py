@@ -150,6 +150,11 @@ class Slot:
             return None
         return found
 
+    def clear(self) -> None:
+        """Remove what is left of a note by a builder that was killed while it wrote it."""
+        for leftover in self._manifest.parent.glob(f".{self._manifest.name}.tmp-*"):
+            leftover.unlink(missing_ok=True)
+
     def is_private(self, path: Path) -> bool:
         """Whether nobody else may read the path, which is under the output root."""
         return PRIVATE in path.relative_to(self.state.parent).parts
@@ -198,6 +203,7 @@ def building(slot: Slot, overwrite: bool = False, vouched: bool = False) -> Iter
         raise disk_error(Path(error.filename or slot.outs[0]), error) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        slot.clear()
         if slot.is_done():
             yield None
             return

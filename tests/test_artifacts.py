@@ -76,6 +76,22 @@ def test_leftovers_of_a_killed_builder_are_removed(tmp_path: Path) -> None:
     assert not leftover.exists()
 
 
+def test_a_half_written_note_of_a_killed_builder_is_removed(tmp_path: Path) -> None:
+    assert build(tmp_path, "one")
+    leftover = tmp_path / ".sscl/stages/.stage.json.tmp-99999-abcd"
+    leftover.write_text("{")
+    assert not build(tmp_path, "one")  # also where nothing is to be done
+    assert not leftover.exists()
+
+
+def test_what_dvc_tracks_may_be_replaced_whoever_made_it(tmp_path: Path) -> None:
+    (tmp_path / "a/out").mkdir(parents=True)
+    with building(slot(tmp_path), vouched=True) as paths:
+        assert paths is not None
+        paths[0].mkdir()
+    assert not build(tmp_path, "one")
+
+
 def test_killed_between_manifest_and_rename_builds_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def die(source: object, target: object) -> None:
         if Path(str(target)).name == "out":
