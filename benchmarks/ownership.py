@@ -74,7 +74,16 @@ def study_of(
     return Study(Bench(root, Path("params.yaml"), tuple(overrides or ())), profile, seed, rate, method)
 
 
-SAME = ("command", "seed", "suspect", "attack", "detector", "rate", "learning")  # rows that replace each other
+SAME = (
+    "command",
+    "seed",
+    "suspect",
+    "attack",
+    "detector",
+    "rate",
+    "learning",
+    "watermark",
+)  # rows that replace each other
 
 
 def write(results: Path, rows: list[dict[str, Any]]) -> None:

@@ -133,13 +133,21 @@ DETECTORS: Registry[Detector] = Registry("detector", "sscl.attacks")
 INVERSIONS: Registry[TriggerInversion] = Registry("trigger inversion", "sscl.attacks")
 
 
-class Filtered(Classifier):
+class Wrapped(Classifier):
+    """A classifier round another: subclasses change what ``inner`` is asked, or what it answers."""
+
+    def __init__(self, inner: Classifier) -> None:
+        torch.nn.Module.__init__(self)  # there are no weights of its own to make
+        self.name, self.channels, self.size, self.classes = inner.name, inner.channels, inner.size, inner.classes
+        self.inner = inner
+
+
+class Filtered(Wrapped):
     """A classifier behind a change of its inputs, float (N, C, H, W) in [0, 1] to the same."""
 
-    def __init__(self, model: Classifier, change: Callable[[Tensor], Tensor]) -> None:
-        torch.nn.Module.__init__(self)
-        self.name, self.channels, self.size, self.classes = model.name, model.channels, model.size, model.classes
-        self.inner, self.change = model, change
+    def __init__(self, inner: Classifier, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(inner)
+        self.change = change
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.inner(self.change(x))

@@ -6,17 +6,16 @@ import torch
 from torch import Tensor
 
 from sscl import seeds
-from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.attacks.base import REMOVALS, Attacker, Removal, Wrapped
 from sscl.models import Classifier
 
 
-class Noisy(Classifier):
+class Noisy(Wrapped):
     """Logits under Gaussian noise, the same at the same place in a batch, so that answers are repeatable."""
 
-    def __init__(self, model: Classifier, sigma: float) -> None:
-        torch.nn.Module.__init__(self)
-        self.name, self.channels, self.size, self.classes = model.name, model.channels, model.size, model.classes
-        self.inner, self.sigma = model, sigma
+    def __init__(self, inner: Classifier, sigma: float) -> None:
+        super().__init__(inner)
+        self.sigma = sigma
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.inner(x)

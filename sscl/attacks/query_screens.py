@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import OneClassSVM
 from torch import Tensor
 
-from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.attacks.base import REMOVALS, Attacker, Removal, Wrapped
 from sscl.models import Classifier
 from sscl.models.features import all_features, features
 
@@ -19,13 +19,12 @@ NEIGHBOURS = 5
 Refuses = Callable[[np.ndarray], np.ndarray]  # features (N, D) to bool (N,)
 
 
-class Screened(Classifier):
+class Screened(Wrapped):
     """Answers all classes alike where the screen refuses."""
 
-    def __init__(self, model: Classifier, refuses: Refuses) -> None:
-        torch.nn.Module.__init__(self)
-        self.name, self.channels, self.size, self.classes = model.name, model.channels, model.size, model.classes
-        self.inner, self.refuses = model, refuses
+    def __init__(self, inner: Classifier, refuses: Refuses) -> None:
+        super().__init__(inner)
+        self.refuses = refuses
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.inner(x)

@@ -6,20 +6,19 @@ import torch
 from torch import Tensor
 
 from sscl import seeds
-from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.attacks.base import REMOVALS, Attacker, Removal, Wrapped
 from sscl.attacks.query_filters import noise
 from sscl.models import Classifier
 
 COPIES = 16  # of every query
 
 
-class Smoothed(Classifier):
+class Smoothed(Wrapped):
     """Answers the logarithm of the mean probability; the noise is the same at the same place in a batch."""
 
-    def __init__(self, model: Classifier, sigma: float) -> None:
-        torch.nn.Module.__init__(self)
-        self.name, self.channels, self.size, self.classes = model.name, model.channels, model.size, model.classes
-        self.inner, self.sigma = model, sigma
+    def __init__(self, inner: Classifier, sigma: float) -> None:
+        super().__init__(inner)
+        self.sigma = sigma
 
     def forward(self, x: Tensor) -> Tensor:
         rng = seeds.generator(0, "smoothing")
