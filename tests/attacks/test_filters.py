@@ -19,6 +19,7 @@ from sscl.models import Classifier, build
 from sscl.train import predict, train_classifier
 from tests.conftest import shapes
 
+pytestmark = pytest.mark.slow
 TRAINING = TrainConfig("resnet8", 4, 16, "adam", 5e-3, 0.0, "onecycle", "none")
 
 

@@ -23,6 +23,9 @@ from sscl.types import ImageSet
 from tests.conftest import store
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def looks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stripes across, stripes down and plain noise, all under one label."""
