@@ -22,7 +22,6 @@ from sscl.stages import prepare
 from sscl.types import ImageSet
 from tests.conftest import store
 
-
 pytestmark = pytest.mark.slow
 
 
