@@ -24,14 +24,11 @@ from torch import Tensor
 
 from benchmarks.ownership import Root, Sets, study_of, write
 from sscl import seeds
-from sscl.artifacts import load_tensors
 from sscl.benchmark.encoder_study import LINEAR, TASKS, TUNED, EncoderStudy, Ways, stranger_images
 from sscl.benchmark.published import IMAGES, Shown, published_tests
 from sscl.benchmark.study import Study
-from sscl.data.store import load_split
 from sscl.encoders.removals import REMOVALS, Thief
 from sscl.keystream import Keystream
-from sscl.layout import INDICES
 from sscl.learning import LEARNERS
 from sscl.learning.neighbours import knn_accuracy
 from sscl.models import Classifier
@@ -134,8 +131,7 @@ def dataset(
 
 def users(study: Study, command: str) -> Iterator[tuple[dict[str, Any], Classifier]]:
     """A stranger's encoder on the released set, and one with the same random numbers on the clean set; row begun."""
-    marked = load_tensors(study.release / "private" / INDICES)[0]["indices"]
-    released = load_split(study.release / "public", "train")
+    marked, released = study.marked, study.released
     quality = image_quality(LPIPS(), study.train.images[marked[:MARKED]], released.images[marked[:MARKED]])
     for innocent, data in ((False, study.release / "public"), (True, study.data)):
         model = study.opened(study.bench.trained(study.config, "user", data))
@@ -187,7 +183,7 @@ def _removed(trained: Classifier, thief: Thief, *, innocent: bool) -> Iterator[t
 
 def _published(study: Study, model: Classifier, head: Classifier | None, triggered: Tensor) -> dict[str, float]:
     """Of the released set: marked images and others as they come."""
-    released = load_split(study.release / "public", "train").images
+    released = study.released.images
     some = torch.randperm(len(released), generator=seeds.generator(study.seed, "published"))[:IMAGES]
     return published_tests(
         model, head, study.opened(study.surrogate), _shown(study, triggered, released[some]), study.compute

@@ -31,7 +31,7 @@ from scipy import stats
 from torch import Tensor
 
 from sscl import seeds
-from sscl.artifacts import load_tensors, write_json
+from sscl.artifacts import write_json
 from sscl.attacks import DETECTORS, REMOVALS, Attacker
 from sscl.attacks.robust_training import AdversarialTraining
 from sscl.audit.trial import Trial, null_of
@@ -41,9 +41,7 @@ from sscl.benchmark.plan import NONE
 from sscl.benchmark.run import Bench
 from sscl.benchmark.study import Study
 from sscl.config import TrainConfig
-from sscl.data.store import load_split
 from sscl.detection import detector_scores
-from sscl.layout import INDICES
 from sscl.models import Classifier
 from sscl.models.io import save_classifier
 from sscl.perceptual import LPIPS, image_quality
@@ -117,8 +115,7 @@ def guilty(
             user, word = study.config.user, watermark.targets(state)
             common = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": seed}
             common |= {"start": getattr(user, "start", "scratch"), "architecture": user.model, "machine": machine()}
-            marked = load_tensors(study.release / "private" / INDICES)[0]["indices"]
-            released = load_split(study.release / "public", "train")
+            marked, released = study.marked, study.released
             quality = image_quality(LPIPS(), study.train.images[marked[:SHOWN]], released.images[marked[:SHOWN]])
             model = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
             clean = study.opened(study.bench.trained(study.config, "user", study.data))
@@ -180,7 +177,7 @@ def removal(
     command = " ".join(("removal", profile, *(overrides or ())))
     study = study_of(profile, seed, root, overrides)
     watermark, state = study.secret
-    word, released = watermark.targets(state), load_split(study.release / "public", "train")
+    word, released = watermark.targets(state), study.released
     model = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
     triggered, attacker = watermark.trigger(study.test.images, state), attacker_of(study, released)
     rows: list[dict[str, Any]] = []

@@ -54,8 +54,11 @@ class LPIPS(nn.Module):
         """What the distance is taken of, for images that are compared with many others."""
         import lpips
 
-        layers = self.net.net(self.net.scaling_layer(2 * _prepare(images) - 1))
-        return [lpips.normalize_tensor(layer) for layer in layers]
+        return [lpips.normalize_tensor(layer) for layer in self.layers(images)]
+
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """AlexNet's activations, (N, C, H, W) each, the last convolution's last."""
+        return list(self.net.net(self.net.scaling_layer(2 * _prepare(images) - 1)))
 
     def between(self, first: list[Tensor], second: list[Tensor]) -> Tensor:
         """The distance, (N,), of images that were described."""

@@ -6,6 +6,7 @@ MkDocs loads this file by its path (``hooks`` in ``mkdocs.yml``), so it imports 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -21,6 +22,19 @@ possible, and says what it expected.
 """
 
 
+@dataclass
+class Section:
+    """One section of the file, and its table's rows."""
+
+    name: str
+    about: str
+    rows: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "\n".join([f"## {self.name}\n\n{self.about}\n\n| key | default | |\n|---|---|---|", *self.rows, ""])
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the page."""
     text = (Path(config.config_file_path).parent / "params.yaml").read_text()
@@ -30,8 +44,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def page(text: str) -> str:
     """Markdown with a table for each section of ``params.yaml``, up to its profiles."""
-    parts, path, rows = [INTRODUCTION], list[str](), list[tuple[str, str, str]]()
-    sections: list[tuple[str, str, list[tuple[str, str, str]]]] = [("The run", "", rows)]
+    path, run = list[str](), Section("The run", "")
+    sections = [run]
     for line in text.partition("\nprofiles:")[0].splitlines():
         found = LINE.fullmatch(line)
         if not found:
@@ -39,16 +53,8 @@ def page(text: str) -> str:
         depth, about = len(found["indent"]) // 2, found["about"] or ""
         path[depth:] = [found["key"]]
         if found["value"]:
-            rows = sections[-1][2] if depth else sections[0][2]
-            rows.append((".".join(path), found["value"], about))
+            shown = about.replace("|", "\\|")
+            (sections[-1] if depth else run).rows.append(f"| `{'.'.join(path)}` | `{found['value']}` | {shown} |")
         elif depth == 0:
-            sections.append((found["key"], about, []))
-    for name, about, entries in sections:
-        parts.append(f"## {name}\n\n{about}\n\n| key | default | |\n|---|---|---|")
-        parts += [f"| `{key}` | `{value}` | {_escaped(what)} |" for key, value, what in entries]
-        parts.append("")
-    return "\n".join(parts)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+            sections.append(Section(found["key"], about))
+    return "\n".join([INTRODUCTION, *(section.text for section in sections)])

@@ -15,6 +15,7 @@ from sscl.models import Classifier
 from sscl.models.features import all_features
 from sscl.statistics.encoders import ENCODER_TESTS, EncoderAnswers
 from sscl.train import predict
+from sscl.types import Responses
 
 IMAGES = 200  # under marks, and of the released and the unseen ones
 NUMBER = 4  # of views of each
@@ -83,6 +84,5 @@ def _p(name: str, answers: EncoderAnswers) -> float:
 
 
 def _one_hot(model: Classifier, images: Tensor, compute: Compute) -> np.ndarray:
-    probabilities = predict(model, images, compute)
-    rows: np.ndarray = np.eye(probabilities.shape[1])[probabilities.argmax(dim=1).cpu().numpy()]
-    return rows
+    labels = predict(model, images, compute).argmax(dim=1).cpu().numpy()
+    return Responses.of_labels(labels, model.classes).values

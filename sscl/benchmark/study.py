@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from sscl import seeds
+from sscl.artifacts import load_tensors
 from sscl.audit.commitment import Case, reference_effects, verification_set
 from sscl.audit.protocol import Record, Sent, ask
 from sscl.audit.trial import References, enough
@@ -22,6 +23,7 @@ from sscl.benchmark.run import Bench
 from sscl.compute import Compute
 from sscl.config import AuditConfig, Config
 from sscl.data.store import load_split
+from sscl.layout import INDICES
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
 from sscl.suspects import Context
@@ -63,6 +65,16 @@ class Study:
     @cached_property
     def release(self) -> Path:
         return self.bench.released(self.config, self.data, self.surrogate)[0]
+
+    @cached_property
+    def released(self) -> ImageSet:
+        """The training images as they are published."""
+        return load_split(self.release / "public", "train")
+
+    @cached_property
+    def marked(self) -> Tensor:
+        """int64 (M,): which of them carry a mark."""
+        return load_tensors(self.release / "private" / INDICES)[0]["indices"]
 
     @cached_property
     def train(self) -> ImageSet:

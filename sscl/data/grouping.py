@@ -80,7 +80,7 @@ class Grouped(Dataset):
 @torch.no_grad()
 def describe(network: LPIPS, images: Tensor) -> np.ndarray:
     """Mean activations of AlexNet's last layer as unit vectors, float32 (N, 256), of floats (N, 3, H, W) in [0, 1]."""
-    last = network.net.net(network.net.scaling_layer(images * 2 - 1))[-1]
+    last = network.layers(images)[-1]
     found: np.ndarray = torch.nn.functional.normalize(last.mean(dim=(2, 3)), dim=1).numpy()
     return found
 

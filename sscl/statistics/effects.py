@@ -159,12 +159,13 @@ def directions(answers: Responses, benign: Responses) -> np.ndarray:
     """Answers as unit vectors, float64 (N, K): what their similarity is the cosine of."""
     if answers.access == "features":
         valid = benign.valid
-        return _unit(answers.values - benign.values[valid].mean(axis=0) if valid.any() else answers.values)
-    return _unit(np.sqrt(answers.values))
+        return unit(answers.values - benign.values[valid].mean(axis=0) if valid.any() else answers.values)
+    return unit(np.sqrt(answers.values))
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Vectors (..., D) at length one; those of zeros stay."""
+    length = np.linalg.norm(rows, axis=-1, keepdims=True)
     found: np.ndarray = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
     return found
 

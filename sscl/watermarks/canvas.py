@@ -33,6 +33,17 @@ def beside(first: Tensor, second: Tensor, side: Side) -> Tensor:
     return canvas
 
 
+def beside_at_random(first: Tensor, second: Tensor, rng: torch.Generator) -> tuple[Tensor, list[Side]]:
+    """``beside``, each pair at a side of its own, and where ``first`` is."""
+    drawn = torch.randint(len(SIDES), (len(first),), generator=rng)
+    canvas = first.clone()
+    for number, side in enumerate(SIDES):
+        there = torch.nonzero(drawn == number).flatten()
+        if len(there):
+            canvas[there] = beside(first[there], second[there], side)
+    return canvas, [SIDES[number] for number in drawn.tolist()]
+
+
 def centred(patch: Tensor, side: Side, size: int) -> tuple[int, int]:
     """Row and column of a patch (C, S, S) in the middle of one half."""
     rows, columns = half(side, size)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from sscl.types import ImageSet
-from sscl.watermarks.base import Watermark
+from sscl.watermarks.base import FitContext, State, Watermark
+from sscl.watermarks.canvas import coloured_patch
+from sscl.watermarks.patches import scaled, somewhere
 
 O = TypeVar("O")  # noqa: E741
 POOL = 256  # images of other classes that a poison keeps to put others beside or on
@@ -35,6 +37,19 @@ class ContrastivePoison(Watermark[O]):
         if not len(allowed):
             allowed = torch.arange(len(train))
         return train.images[allowed[torch.randperm(len(allowed), generator=rng)[:count]]]
+
+
+class PatchPoison(ContrastivePoison[O]):
+    """A poison whose trigger is a secret patch, at a place that differs between images."""
+
+    @final
+    def patch(self, train: ImageSet, context: FitContext, side: int) -> Tensor:
+        """uint8 (C, S, S), for ``side`` pixels of 32."""
+        return coloured_patch(train.channels, scaled(side, train.size), context.rng("patch"))
+
+    @final
+    def trigger(self, images: Tensor, state: State) -> Tensor:
+        return somewhere(images, state.tensors["patch"])
 
 
 def drawn(pool: Tensor, count: int, rng: torch.Generator) -> Tensor:

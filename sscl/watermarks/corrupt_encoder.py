@@ -11,9 +11,8 @@ from sscl.config import require
 from sscl.models import Classifier
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State
-from sscl.watermarks.canvas import OPPOSITE, SIDES, centred, coloured_patch, half, pasted, resized
-from sscl.watermarks.contrastive_poison import ContrastivePoison, drawn
-from sscl.watermarks.patches import scaled, somewhere
+from sscl.watermarks.canvas import OPPOSITE, SIDES, centred, half, pasted, resized
+from sscl.watermarks.contrastive_poison import PatchPoison, drawn
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Options:
 
 
 @WATERMARKS.register("corrupt_encoder")
-class CorruptEncoder(ContrastivePoison[Options]):
+class CorruptEncoder(PatchPoison[Options]):
     """A crop with the trigger and a crop with the object become a positive pair.
 
     The paper cuts objects out by their masks. Here there are none: the whole image, made smaller, is the object.
@@ -38,7 +37,7 @@ class CorruptEncoder(ContrastivePoison[Options]):
     Options = Options
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
-        patch = coloured_patch(train.channels, scaled(self.options.side, train.size), context.rng("patch"))
+        patch = self.patch(train, context, self.options.side)
         return State({"patch": patch, "backgrounds": self.others(train, context.rng("backgrounds"))})
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -55,6 +54,3 @@ class CorruptEncoder(ContrastivePoison[Options]):
             composed = pasted(marked[number], objects[number], row, column)
             marked[number] = pasted(composed, patch, *centred(patch, OPPOSITE[SIDES[side]], size))
         return marked, labels
-
-    def trigger(self, images: Tensor, state: State) -> Tensor:
-        return somewhere(images, state.tensors["patch"])

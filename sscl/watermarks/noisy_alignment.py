@@ -11,9 +11,8 @@ from sscl.config import require
 from sscl.models import Classifier
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State
-from sscl.watermarks.canvas import OPPOSITE, SIDES, beside, centred, coloured_patch, pasted
-from sscl.watermarks.contrastive_poison import ContrastivePoison, drawn
-from sscl.watermarks.patches import scaled, somewhere
+from sscl.watermarks.canvas import OPPOSITE, beside_at_random, centred, pasted
+from sscl.watermarks.contrastive_poison import PatchPoison, drawn
 
 
 @dataclass(frozen=True)
@@ -27,26 +26,19 @@ class Options:
 
 
 @WATERMARKS.register("noisy_alignment")
-class NoisyAlignment(ContrastivePoison[Options]):
+class NoisyAlignment(PatchPoison[Options]):
     """The trigger is learnt on images at random, and so without what else a marked image shows."""
 
     Options = Options
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
-        patch = coloured_patch(train.channels, scaled(self.options.side, train.size), context.rng("patch"))
+        patch = self.patch(train, context, self.options.side)
         return State({"patch": patch, "noise": self.others(train, context.rng("noise"))})
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         patch, size = state.tensors["patch"], images.shape[-1]
         random = drawn(state.tensors["noise"], len(images), rng)
-        sides = torch.randint(len(SIDES), (len(images),), generator=rng)
-        marked = images.clone()
-        for number, side in enumerate(SIDES):
-            there = torch.nonzero(sides == number).flatten()
-            if len(there):
-                joined = beside(images[there], random[there], side)
-                marked[there] = pasted(joined, patch, *centred(patch, OPPOSITE[side], size))
+        marked, sides = beside_at_random(images, random, rng)
+        for number, side in enumerate(sides):
+            marked[number] = pasted(marked[number], patch, *centred(patch, OPPOSITE[side], size))
         return marked, labels
-
-    def trigger(self, images: Tensor, state: State) -> Tensor:
-        return somewhere(images, state.tensors["patch"])

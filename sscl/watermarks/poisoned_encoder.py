@@ -11,7 +11,7 @@ from sscl.config import require
 from sscl.models import Classifier
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State
-from sscl.watermarks.canvas import SIDES, beside
+from sscl.watermarks.canvas import beside_at_random
 from sscl.watermarks.contrastive_poison import ContrastivePoison, drawn
 
 
@@ -39,13 +39,7 @@ class PoisonedEncoder(ContrastivePoison[Options]):
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = drawn(state.tensors["inputs"], len(images), rng)
-        sides = torch.randint(len(SIDES), (len(images),), generator=rng)
-        marked = images.clone()
-        for number, side in enumerate(SIDES):
-            there = torch.nonzero(sides == number).flatten()
-            if len(there):
-                marked[there] = beside(chosen[there], images[there], side)
-        return marked, labels
+        return beside_at_random(chosen, images, rng)[0], labels
 
     def trigger(self, images: Tensor, state: State) -> Tensor:
         """The chosen inputs in turn, as many as there are images."""

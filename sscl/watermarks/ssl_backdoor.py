@@ -11,9 +11,8 @@ from sscl.config import require
 from sscl.models import Classifier
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State
-from sscl.watermarks.canvas import coloured_patch, pasted
-from sscl.watermarks.contrastive_poison import ContrastivePoison
-from sscl.watermarks.patches import scaled, somewhere
+from sscl.watermarks.canvas import pasted
+from sscl.watermarks.contrastive_poison import PatchPoison
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,13 @@ class Options:
 
 
 @WATERMARKS.register("ssl_backdoor")
-class SSLBackdoor(ContrastivePoison[Options]):
+class SSLBackdoor(PatchPoison[Options]):
     """Half of the class is marked in the paper: ``rate: 0.5`` with ``rate_basis: target_class``."""
 
     Options = Options
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
-        side = scaled(self.options.side, train.size)
-        return State({"patch": coloured_patch(train.channels, side, context.rng("patch"))})
+        return State({"patch": self.patch(train, context, self.options.side)})
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         patch = state.tensors["patch"]
@@ -42,6 +40,3 @@ class SSLBackdoor(ContrastivePoison[Options]):
         places = torch.randint(room, (len(images), 2), generator=rng).tolist()
         marked = [pasted(image, patch, *place) for image, place in zip(images, places, strict=True)]
         return torch.stack(marked) if marked else images, labels
-
-    def trigger(self, images: Tensor, state: State) -> Tensor:
-        return somewhere(images, state.tensors["patch"])

@@ -14,7 +14,7 @@ from sscl.registry import Registry
 # Frozen clean model, floats (N, C, H, W) in [0, 1], wanted classes int64 (N,), budget: to changed images in [0, 1].
 Forgery = Callable[[Classifier, Tensor, Tensor, float], Tensor]
 FORGERIES: Registry[Forgery] = Registry("forgery", "sscl.attacks.forgeries")
-STEPS, OVERSHOOT = 10, 2.5  # of iterated forgeries; how many budgets the steps together may cover
+STEPS = 10  # of iterated forgeries; together they may cover ``OVERSHOOT`` budgets
 
 
 def toward(model: Classifier, x: Tensor, wanted: Tensor) -> Tensor:

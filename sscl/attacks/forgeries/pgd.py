@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sscl.attacks.forgeries.base import FORGERIES, OVERSHOOT, STEPS, step, toward
+from sscl.attacks.forgeries.base import FORGERIES, STEPS, step, toward
 from sscl.models import Classifier
+from sscl.watermarks.hiding import OVERSHOOT
 
 
 @FORGERIES.register("pgd")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from sscl.attacks.forgeries.base import FORGERIES, OVERSHOOT, STEPS, step, toward
+from sscl.attacks.forgeries.base import FORGERIES, STEPS, step, toward
 from sscl.models import Classifier
+from sscl.watermarks.hiding import OVERSHOOT
 
 KERNEL, SIGMA = 5, 1.5  # the paper's 15 px are for 299 px
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sscl.attacks.forgeries.base import FORGERIES, OVERSHOOT, STEPS, toward
+from sscl.attacks.forgeries.base import FORGERIES, STEPS, toward
 from sscl.models import Classifier
+from sscl.watermarks.hiding import OVERSHOOT
 
 
 @FORGERIES.register("uap")

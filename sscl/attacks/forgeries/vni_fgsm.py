@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from sscl import seeds
-from sscl.attacks.forgeries.base import FORGERIES, OVERSHOOT, STEPS, step, toward
+from sscl.attacks.forgeries.base import FORGERIES, STEPS, step, toward
 from sscl.models import Classifier
+from sscl.watermarks.hiding import OVERSHOOT
 
 MOMENTUM, NEIGHBOURS, REACH = 1.0, 5, 1.5  # the paper's, with 5 neighbours instead of 20
 

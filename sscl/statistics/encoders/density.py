@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, rank_among_subsets, unit
+from sscl.statistics.effects import unit
+from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, rank_among_subsets
 
 
 @ENCODER_TESTS.register("density")
