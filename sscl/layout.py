@@ -19,6 +19,7 @@ IMPRINTED = "private/encoder"
 LICENSED = "licensed/encoder"
 AUDITS = "private/audits"
 METRICS = "metrics.json"
+CODE = "code"
 
 # Files that one stage writes into its folder and another reads.
 MODEL = "model.safetensors"

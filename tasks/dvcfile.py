@@ -2,6 +2,10 @@
 
 The pipeline that protects a dataset is the checkout's own; the one that protects an encoder is a DVC project in the
 folder ``encoder``, so that ``dvc repro`` and ``dvc pull`` of either leave the other alone.
+
+The first stage, ``code``, is DVC's alone. It digests the modules that each other stage runs, and these depend on their
+digest: DVC starts after an edit only what the edit concerns, and ``dvc.lock`` has one line for it instead of forty.
+``.dvcignore`` does not reach above ``encoder``, so there ``code`` also runs when a compiled module changes.
 """
 
 from __future__ import annotations
@@ -12,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from sscl.layout import COMMITTED, PACKED
+from sscl.layout import CODE, COMMITTED, PACKED
 from sscl.params import read
-from sscl.provenance import PACKAGE, modules_of
+from sscl.provenance import PACKAGE
 from sscl.stages.table import ABOUT, ENCODER, STAGES, Stage
 
 HEAD = "# Generated from sscl/stages/table.py by `make pipeline`; what is after `plots:` is written by hand.\n"
@@ -58,7 +62,8 @@ def render(project: Project, root: Path) -> str:
     """The text of a project's ``dvc.yaml`` in the checkout ``root``; the plots of the one that is there are kept."""
     overlays = set(read(root / "params.yaml")["profiles"]["demo"])
     verbs = {stage.verb for stage in project.stages.values()}
-    stages = {verb: _entry(project, verb, overlays) for verb in ABOUT if verb in verbs}
+    stages: dict[str, Any] = {CODE: _code(project)}
+    stages |= {verb: _entry(project, verb, overlays) for verb in ABOUT if verb in verbs}
     variables = {"vars": [f"{project.above}params.yaml"]} if project.folder else {}
     path = root / project.folder / "dvc.yaml"
     plots = path.read_text().partition("\nplots:")[2] if path.is_file() else ""
@@ -102,11 +107,10 @@ def _body(
     params: list[Any] = ["profile"]
     for section in stage.sections:
         params += [section, f"profiles.${{profile}}.{section}"] if section in overlays else [section]
-    code = [f"{project.above}{path}" for path in _code(stage)]
     body: dict[str, Any] = {
         "desc": ABOUT[stage.verb],
         "cmd": command,
-        "deps": [*code, *dict.fromkeys(f"out/{path}" for path in inputs.values())],
+        "deps": [f"out/{CODE}/{stage.verb}", *dict.fromkeys(f"out/{path}" for path in inputs.values())],
         "params": [{f"{project.above}params.yaml": params}] if project.folder else params,
     }
     for name, path in outputs.items():
@@ -117,21 +121,13 @@ def _body(
     return body
 
 
-def _code(stage: Stage) -> list[str]:
-    """Modules that the stage runs; a folder stands for all of its modules."""
-    needed = {path for path in modules_of(f"sscl.stages.{stage.verb}") if path != PACKAGE / "__init__.py"}
-
-    def listed(folder: Path) -> list[Path]:
-        inside = set(folder.rglob("*.py"))
-        if folder != PACKAGE and inside <= needed:
-            return [folder]
-        found = [path for path in folder.glob("*.py") if path in needed]
-        for child in folder.iterdir():
-            if child.is_dir() and needed & set(child.rglob("*.py")):
-                found += listed(child)
-        return found
-
-    return sorted(path.relative_to(PACKAGE.parent).as_posix() for path in listed(PACKAGE))
+def _code(project: Project) -> dict[str, Any]:
+    return {
+        "desc": "Note which code each stage runs.",
+        "cmd": f"{project.command} {CODE} --out {project.out}",
+        "deps": [f"{project.above}{PACKAGE.name}"],
+        "outs": [{f"out/{CODE}": {"remote": "private"}}],
+    }
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from sscl import forkserver
 from sscl.__main__ import PRELOAD
 from sscl.artifacts import STATE, Slot, digest, key_of, read_json, write_json
 from sscl.errors import InputError, SSCLError
+from sscl.layout import CODE
 from sscl.params import LOADER, load
 from sscl.progress import WATCH
 from sscl.runner import slot_of
@@ -151,7 +152,7 @@ class Pipeline:
             log = Path(folder) / "log.txt"
             with log.open("wb") as file:
                 process = subprocess.Popen(
-                    [*DVC, "repro", "--single-item", name],
+                    [*DVC, "repro", "--single-item", CODE, name],
                     cwd=self.root,
                     env=self._environment(watch),
                     stdin=subprocess.DEVNULL,

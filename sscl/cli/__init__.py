@@ -7,7 +7,7 @@ import typer
 from sscl.cli.audit import audit, check
 from sscl.cli.benchmark import benchmark
 from sscl.cli.machine import doctor, keygen, serve
-from sscl.cli.pipeline import add_stage, run
+from sscl.cli.pipeline import add_stage, code, run
 from sscl.cli.release import app as release_app
 from sscl.cli.release import init_remote
 from sscl.stages.table import ABOUT, variants
@@ -33,6 +33,7 @@ app.command(short_help="Start every scheduled flow in one process. [dim]sscl ser
 app.command(short_help="Say what is missing on this machine and how to get it. [dim]sscl doctor[/]")(doctor)
 
 stages = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Run one stage of the pipeline, as DVC does.")
+stages.command(short_help="Note which code each stage runs. [dim]sscl stage code[/]")(code)
 for _verb, _text in ABOUT.items():
     add_stage(stages, _verb, variants(_verb), _text)
 app.add_typer(stages, name="stage", short_help="Run one stage of the pipeline. [dim]sscl stage prepare[/]")

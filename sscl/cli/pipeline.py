@@ -23,8 +23,8 @@ from sscl.cli.common import (
     reporting,
 )
 from sscl.errors import InputError
-from sscl.layout import PAGE
-from sscl.stages.table import ALL, ENCODER, STAGES, Stage
+from sscl.layout import CODE, PAGE
+from sscl.stages.table import ABOUT, ALL, ENCODER, STAGES, Stage
 
 TRACKED = "DVC_STAGE"  # set where DVC runs a stage: it keeps every version of the outputs
 
@@ -124,6 +124,20 @@ def print_encoder_result(metrics: dict[str, Any], root: Path) -> None:
         table.add_row(*row.values())
     out_console.print(table)
     out_console.print(f"Report: {root / 'encoder_report' / PAGE}", soft_wrap=True)
+
+
+def code(out: Out = Path("out"), debug: Debug = False) -> None:
+    """Note which code each stage runs, so that DVC starts after an edit only what the edit concerns.
+
+    Example: sscl stage code
+    """
+    from sscl.artifacts import write_atomically
+    from sscl.provenance import code_digest
+
+    with reporting(debug):
+        (out / CODE).mkdir(parents=True, exist_ok=True)
+        for verb in ABOUT:
+            write_atomically(out / CODE / verb, f"{code_digest(f'sscl.stages.{verb}')}\n".encode())
 
 
 def add_stage(app: typer.Typer, verb: str, variants: tuple[str, ...], text: str) -> None:
