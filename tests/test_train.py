@@ -25,6 +25,7 @@ def test_it_learns(optimizer: str, train_set: ImageSet, test_set: ImageSet, comp
     assert benign_accuracy(trained.model, test_set, compute) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["baseline_cnn", "resnet8"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_resumed_training_ends_with_the_same_weights(

@@ -94,6 +94,7 @@ def test_it_fools_the_surrogate_toward_the_target(
     assert loss(watermark.trigger(others, state)) < 0.5 * loss(others)
 
 
+@pytest.mark.slow
 def test_resumed_training_ends_with_the_same_weights(
     surrogate: Classifier, train_set: ImageSet, compute: Compute, tmp_path: Path
 ) -> None:

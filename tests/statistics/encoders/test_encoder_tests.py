@@ -34,6 +34,7 @@ def test_p_is_a_probability_that_repeats(name: str) -> None:
     assert p_of(name, noise(1)) == p_of(name, noise(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["density", "entropy", "mixture"])
 def test_where_images_are_drawn_alike_the_level_holds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "SUBSETS", 99)
