@@ -212,7 +212,8 @@ def innocents(
 ) -> None:
     """Encoders of strangers and classifiers on them, each asked about a word of its own; methods take turns.
 
-    A training that diverges leaves no suspect. The published tests see the half of the owner's images that the stranger did not train on as the released ones.
+    A training that diverges leaves no suspect. The published tests see the half of the owner's images that the stranger
+    did not train on as the released ones.
     """
     command = " ".join(("innocents", profile, *(overrides or ())))
     bench = EncoderStudy(study_of(profile, 0, root, overrides), tuple(task or TASKS))
