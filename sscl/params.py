@@ -14,7 +14,7 @@ from sscl.parsing import parse
 
 Raw = dict[str, Any]
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C: 20 times faster
-BESIDE = ("profile", "profiles", "release")  # keys of the file that no stage depends on
+BESIDE = ("profile", "profiles", "release", "shared")  # keys of the file that no stage depends on
 
 
 def default_params() -> Path:

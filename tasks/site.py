@@ -43,10 +43,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def page(text: str) -> str:
-    """Markdown with a table for each section of ``params.yaml``, up to its profiles."""
+    """Markdown with a table for each section of ``params.yaml``, without its profiles."""
     path, run = list[str](), Section("The run", "")
     sections = [run]
-    for line in text.partition("\nprofiles:")[0].splitlines():
+    for line in text.partition("\nshared:")[0].splitlines():
         found = LINE.fullmatch(line)
         if not found:
             continue
