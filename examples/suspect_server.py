@@ -8,6 +8,7 @@ It answers a multipart image with probabilities, labels and scores; ``fault`` ma
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ import numpy as np
 import typer
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from starlette.middleware.base import RequestResponseEndpoint
 
 from sscl.compute import Compute
 from sscl.config import ComputeConfig
@@ -65,12 +67,20 @@ def make_app(predict: Predict, fault: Fault | None = None) -> FastAPI:
 def main(
     model: Annotated[Path, typer.Argument(help="A classifier of sscl.")],
     port: Annotated[int, typer.Option(help="Port on the loopback.")] = 8000,
+    delay: Annotated[float, typer.Option(help="Seconds that each answer takes longer, as over a network.")] = 0.0,
 ) -> None:
     """Serve a model until interrupted."""
     classes = load_classifier(model)[0].classes
     compute = Compute.resolve(ComputeConfig("auto", None, "auto", "auto", "auto"))
     oracle = open_oracle(str(model), Context(tuple(map(str, range(classes))), compute))
-    uvicorn.run(make_app(lambda images: oracle.query(images).values), host="127.0.0.1", port=port)
+    app = make_app(lambda images: oracle.query(images).values)
+
+    @app.middleware("http")
+    async def far_away(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        await asyncio.sleep(delay)
+        return await call_next(request)
+
+    uvicorn.run(app, host="127.0.0.1", port=port)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An HTTP endpoint: one image a request, retried, paced, within a budget, and every answer kept on disk."""
+"""An HTTP endpoint: one image a request, a few at a time, retried, paced, in a budget, every answer kept on disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from sscl.types import Responses
 T = TypeVar("T")
 REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
 LONGEST_WAIT = 60.0
+MOST_PARALLEL = 64
 LARGEST_REPLY = 1 << 20  # bytes
 FIRST_DECLINED = 3  # images without a mark that are declined before anything is answered: the request is wrong
 
@@ -36,7 +38,8 @@ class Options:
 
     Attributes:
         auth_env, auth_header: environment variable with the header's whole value, and the header.
-        per_second, budget: pace, and the most requests that may be sent.
+        parallel: requests at a time, once the first image is answered. per_second, budget: pace, and the most requests
+            that may be sent.
         timeout: seconds for a reply, from the first byte sent to the last received. retries: of what passes by itself.
     """
 
@@ -44,12 +47,16 @@ class Options:
     asking: Asking = field(default_factory=Asking)
     auth_header: str = "Authorization"
     auth_env: str | None = None
+    parallel: int = 4
     per_second: float | None = None
     budget: int | None = None
     timeout: float = 30.0
     retries: int = 5
 
     def __post_init__(self) -> None:
+        require(
+            1 <= self.parallel <= MOST_PARALLEL, "parallel", self.parallel, f"1 to {MOST_PARALLEL} requests at a time"
+        )
         require(self.per_second is None or self.per_second > 0, "per_second", self.per_second, "a positive rate")
         require(self.budget is None or self.budget >= 1, "budget", self.budget, "1 or more queries")
         require(self.timeout > 0, "timeout", self.timeout, "seconds")
@@ -102,7 +109,8 @@ class HttpEndpoint(Oracle):
         asked = json.dumps([str(url), asdict(options.asking)])
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self._cache = ResponseCache(context.state / name if context.state else None)
-        self._last = 0.0
+        self._slot = 0.0  # when the next request may be sent
+        self._lock, self._stop = threading.Lock(), threading.Event()
         self._declined: int | None = 0  # replies that declined an image before the first answer
         self.paid = len(self._cache)  # the budget is the audit's, however often it is taken up again
 
@@ -135,15 +143,36 @@ class HttpEndpoint(Oracle):
     def answer(self, images: np.ndarray) -> Responses:
         rows = np.zeros((len(images), len(self.class_names)))
         answered = np.zeros(len(images), dtype=bool)
-        with httpx.Client(timeout=self.options.timeout, headers=self._headers) as client:
-            for number, image in enumerate(images):
-                row = self._one(client, image)
-                if row is not None:
-                    rows[number], answered[number] = row, True
+        for number, row in enumerate(self._rows(images)):
+            if row is not None:
+                rows[number], answered[number] = row, True
         return Responses(rows, self._reader.access, answered)
 
-    def _one(self, client: httpx.Client, image: np.ndarray) -> np.ndarray | None:
-        content = self.options.asking.file(image)
+    def _rows(self, images: np.ndarray) -> Iterator[np.ndarray | None]:
+        """Answers in order. Until one is there, one image at a time: a wrong request is not sent many times."""
+        self._stop.clear()
+        client = httpx.Client(timeout=self.options.timeout, headers=self._headers)
+        done = 0
+        with client, ThreadPoolExecutor(self.options.parallel) as pool:
+            try:
+                while done < len(images):
+                    some = images[done : done + (self.options.parallel if self._declined is None else 1)]
+                    files = [self.options.asking.file(image) for image in some]
+                    different = dict(zip(files, some, strict=True))
+                    asked = {
+                        content: pool.submit(self._one, client, image, content) for content, image in different.items()
+                    }
+                    for content in files:
+                        kept, row = asked[content].result()
+                        self._count(kept, row)
+                        self.transcript.append(kept)
+                        yield row
+                    done += len(some)
+            finally:
+                self._stop.set()  # what still waits for another try gives up
+
+    def _one(self, client: httpx.Client, image: np.ndarray, content: bytes) -> tuple[dict[str, Any], np.ndarray | None]:
+        """The reply, kept from now on, and the answer in it."""
         key = hashlib.sha256(content).hexdigest()
         kept = self._cache.get(key)
         row = None
@@ -156,6 +185,10 @@ class HttpEndpoint(Oracle):
             status, body, row = self._ask(client, image, content)
             early = row is None and self._declined is not None  # perhaps because of a wrong credential or request
             kept = self._cache.row(key, status, body) if early else self._cache.put(key, status, body)
+        return kept, row
+
+    def _count(self, kept: dict[str, Any], row: np.ndarray | None) -> None:
+        """Give up if the first images are declined."""
         if row is None and self._declined is not None:
             self._declined += 1
             if self._declined == FIRST_DECLINED:
@@ -165,8 +198,6 @@ class HttpEndpoint(Oracle):
                 )
         elif row is not None:
             self._declined = None
-        self.transcript.append(kept)
-        return row
 
     def _ask(self, client: httpx.Client, image: np.ndarray, content: bytes) -> tuple[int, str, np.ndarray | None]:
         """Status and body of a reply, and the answer in it; ``None`` if the server declined the image.
@@ -177,8 +208,9 @@ class HttpEndpoint(Oracle):
             SuspectError: it replies with what is no answer.
         """
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(1 + self.options.retries),
+            stop=tenacity.stop_after_attempt(1 + self.options.retries) | tenacity.stop_when_event_set(self._stop),
             wait=_wait,
+            sleep=tenacity.sleep_using_event(self._stop),
             retry=tenacity.retry_if_exception_type(_TransientError),
             reraise=True,
         )
@@ -191,14 +223,16 @@ class HttpEndpoint(Oracle):
             ) from None
 
     def _attempt(self, client: httpx.Client, request: dict[str, Any]) -> tuple[int, str, np.ndarray | None]:
-        if self.options.budget is not None and self.paid >= self.options.budget:
-            raise BudgetError(f"{self.address}: the budget of {self.options.budget} queries is spent")
-        if self.options.per_second:
-            time.sleep(max(0.0, self._last + 1 / self.options.per_second - time.monotonic()))
-        self._last = time.monotonic()
-        self.paid += 1
+        with self._lock:
+            if self.options.budget is not None and self.paid >= self.options.budget:
+                raise BudgetError(f"{self.address}: the budget of {self.options.budget} queries is spent")
+            self.paid += 1
+            begin = max(self._slot, time.monotonic())
+            self._slot = begin + (1 / self.options.per_second if self.options.per_second else 0.0)
+        self._stop.wait(max(0.0, begin - time.monotonic()))
+        end = time.monotonic() + self.options.timeout
         try:
-            response, body = in_time(self.options.timeout, lambda: self._exchange(client, request))
+            response, body = in_time(self.options.timeout, lambda: self._exchange(client, request, end))
         except httpx.TransportError as error:
             raise _TransientError(f"{type(error).__name__} ({printable(str(error), 100)})") from None
         status = response.status_code
@@ -224,15 +258,15 @@ class HttpEndpoint(Oracle):
                 raise _TransientError(f"an error instead of an answer ({printable(body, 100)})") from None
             raise SuspectError(f"{self.address}: {error}") from None
 
-    def _exchange(self, client: httpx.Client, request: dict[str, Any]) -> tuple[httpx.Response, str]:
+    def _exchange(self, client: httpx.Client, request: dict[str, Any], end: float) -> tuple[httpx.Response, str]:
         with client.stream("POST", self._url, **request) as response:
-            return response, self._body(response)
+            return response, self._body(response, end)
 
-    def _body(self, response: httpx.Response) -> str:
+    def _body(self, response: httpx.Response, end: float) -> str:
         """The reply, bounded in size and time; compressed ones are refused, they can be far larger than they look."""
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise SuspectError(f"{self.address}: the reply is compressed although it must not be")
-        content, end = b"", self._last + self.options.timeout
+        content = b""
         for chunk in response.iter_bytes():
             content += chunk
             if len(content) > LARGEST_REPLY:

@@ -1,9 +1,10 @@
-"""Answers that were paid for, kept on disk: append-only, so that a broken-off audit repeats no query."""
+"""Answers that were paid for, kept on disk: append-only, so that a broken-off audit repeats no query. For threads."""
 
 from __future__ import annotations
 
 import json
 import os
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ class ResponseCache:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._known: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,7 @@ class ResponseCache:
     def _append(self, content: bytes) -> None:
         if self._path is None:
             return
-        with open(self._path, "ab") as file:
+        with self._lock, open(self._path, "ab") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -22,6 +22,7 @@ from fastapi.responses import StreamingResponse
 
 from examples.suspect_server import make_app
 from sscl.compute import Compute
+from sscl.data.codec import decode
 from sscl.errors import ConfigError, InputError, SSCLError
 from sscl.suspects import Context, Oracle, open_oracle
 from sscl.suspects import http as module
@@ -158,6 +159,63 @@ def test_budget_and_pace(serve: Serve, compute: Compute) -> None:
     started = time.monotonic()
     client(url, compute, per_second=20).query(IMAGES)
     assert time.monotonic() - started >= 0.14
+
+
+class Slow:
+    """An API in this process: counts the requests that it works on at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fault: Callable[[int], int] = lambda number: 200) -> None:
+        self.count = self.now = self.most = 0
+        self._fault, self._lock = fault, threading.Lock()
+        transport = httpx.MockTransport(self._answer)
+        monkeypatch.setattr(module.httpx, "Client", functools.partial(httpx.Client, transport=transport))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        with self._lock:
+            self.count, self.now = self.count + 1, self.now + 1
+            self.most, number = max(self.most, self.now), self.count
+        time.sleep(0.05)
+        with self._lock:
+            self.now -= 1
+        image = decode(request.content)
+        return httpx.Response(self._fault(number), json={"probabilities": predict(image[None, :, :, None])[0].tolist()})
+
+
+def test_a_few_requests_at_a_time_after_the_first(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images = np.concatenate([IMAGES + np.uint8(number) for number in range(5)])  # 20, all different
+    api = Slow(monkeypatch)
+    oracle = client("http://host/", compute, tmp_path, request="raw", parallel=5)
+    answers = oracle.query(np.concatenate((images, images[:3])))
+    np.testing.assert_allclose(answers.values, predict(np.concatenate((images, images[:3]))))
+    assert api.count == 20  # what was asked before is not asked again
+    assert 2 <= api.most <= 5
+    kept = [json.loads(line)["image"] for line in next(tmp_path.glob("*.jsonl")).read_text().splitlines()]
+    assert sorted(kept) == sorted({row["image"] for row in oracle.transcript})
+    assert [row["image"] for row in oracle.transcript[20:]] == [row["image"] for row in oracle.transcript[:3]]
+
+
+def test_two_equal_images_at_a_time_are_one_query(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = Slow(monkeypatch)
+    images = np.stack([IMAGES[0], *[IMAGES[1]] * 4])
+    np.testing.assert_allclose(client("http://host/", compute, request="raw").query(images).values, predict(images))
+    assert api.count == 2
+
+
+def test_a_failure_ends_the_others_and_keeps_their_answers(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    api = Slow(monkeypatch, lambda number: 404 if number == 3 else 503 if number == 4 else 200)
+    monkeypatch.setattr(module, "_backoff", lambda state: 30.0)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="HTTP 404; is the URL right"):
+        client("http://host/", compute, tmp_path, request="raw", parallel=3).query(IMAGES)
+    assert time.monotonic() - started < 10  # the third request does not wait for its next try
+    assert api.count == 4
+    api._fault = lambda number: 200
+    client("http://host/", compute, tmp_path, request="raw").query(IMAGES)
+    assert api.count == 6  # two of four were answered
 
 
 @pytest.mark.parametrize(
