@@ -26,7 +26,7 @@ from sscl.data.store import load_split
 from sscl.layout import INDICES
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
-from sscl.suspects import Context
+from sscl.suspects import Context, Oracle
 from sscl.suspects.classifier import InMemory
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import AnyWatermark, State
@@ -125,8 +125,12 @@ class Study:
 
     def asked(self, model: Classifier) -> Record:
         """Everything that an audit asks; the word plays no part in it."""
+        return self.recorded(self.oracle(model))
+
+    def recorded(self, suspect: Oracle) -> Record:
+        """The same, of a suspect of any kind."""
         record = Record(self.test.classes, self.test.classes, self.images.labels.tolist())
-        ask(self.oracle(model), self.sent, self.exact, record)
+        ask(suspect, self.sent, self.exact, record)
         return record
 
     def findings(self, record: Record, word: Tensor) -> Iterator[dict[str, Any]]:

@@ -42,6 +42,14 @@ class Fitted(nn.Module, ABC):
         """Normalised images, float64 (N, C, H, W)."""
 
 
+class Drawn(nn.Module, ABC):
+    """A module with parameters of its own, beside those of its layers."""
+
+    @abstractmethod
+    def draw(self, generator: torch.Generator) -> None:
+        """Give them their first values, from ``generator`` alone."""
+
+
 class Classifier(nn.Module):
     """A backbone that takes images in [0, 1] and normalises them itself, so that every caller sends the same thing.
 
@@ -110,7 +118,7 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
     """PyTorch's default initialisation, drawn from ``generator`` and not from the global state.
 
     Convolutions and linear layers: Kaiming-uniform with a = sqrt(5), biases uniform in 1/sqrt(fan_in); norms: ones,
-    zeros.
+    zeros; attention: Xavier-uniform, zeros.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -122,5 +130,10 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.reset_running_stats()
             module.reset_parameters()
-        elif isinstance(module, nn.GroupNorm):
+        elif isinstance(module, nn.GroupNorm | nn.LayerNorm):
             module.reset_parameters()
+        elif isinstance(module, nn.MultiheadAttention):
+            nn.init.xavier_uniform_(module.in_proj_weight, generator=generator)
+            nn.init.zeros_(module.in_proj_bias)
+        elif isinstance(module, Drawn):
+            module.draw(generator)

@@ -122,6 +122,10 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         [lambda tiny: ["--only", "fastapi", "--count", "3", "--root", str(tiny.folder), "--results", str(tiny.rows)]],
         True,
     ),
+    "strangers": (
+        [lambda tiny: ["demo", "--stranger", "plain", "--stranger", "class_merging", *seeds(tiny)]],
+        True,
+    ),
     "tracing": (
         [lambda tiny: [str(tiny.finished), "--count", "20", "--audits", "5", "--results", str(tiny.rows)]],
         True,

@@ -1,0 +1,104 @@
+"""Suspects that people really have: what strangers do with a release, and whether the exact test still finds it.
+
+    python benchmarks/strangers.py demo --seeds 3
+    python benchmarks/strangers.py cifar10-small
+    python benchmarks/strangers.py cifar10-small --stranger plain --set user.model=vgg8
+
+Data and releases are kept under ``--root`` and shared with ``ownership.py``; strangers' models are not kept. Rows go to
+``docs/results/real.json``, one a suspect and access; earlier rows about the same suspect are replaced. Suspects with
+classes of their own are audited with ``audit.statistic: attraction``.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.ownership import ROOT, Root, Sets, study_of, write
+from sscl.audit.commitment import Case, reference_effects
+from sscl.audit.protocol import Record, ask
+from sscl.audit.trial import References
+from sscl.audit.verdict import decide
+from sscl.benchmark.study import Study
+from sscl.provenance import machine
+from sscl.strangers import STRANGERS, Stranger, Workplace
+from sscl.suspects import Context, Oracle
+from sscl.suspects.classifier import InMemory
+
+RESULTS = Path("docs/results/real.json")
+
+
+def main(
+    profile: str,
+    count: Annotated[int, typer.Option("--seeds", help="How many seeds.")] = 1,
+    first: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    stranger: Annotated[list[str] | None, typer.Option(help="[default: all]")] = None,
+    root: Root = ROOT,
+    overrides: Sets = None,
+    results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
+) -> None:
+    """Train and audit every stranger's model."""
+    command = " ".join(("strangers", profile, *(overrides or ())))
+    for seed in range(first, first + count):
+        study = study_of(profile, seed, root, overrides)
+        common = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": seed}
+        common |= {"start": study.config.user.start, "architecture": study.config.user.model, "innocent": False}
+        common |= {"attack": "none", "peer": study.method, "rate": len(study.marked) / len(study.train)}
+        for name in stranger or STRANGERS:
+            rows = [common | {"suspect": name, "machine": machine()} | row for row in measured(study, STRANGERS[name])]
+            print(
+                seed,
+                name,
+                json.dumps([{key: row[key] for key in ("access", "p", "delta_p", "ba")} for row in rows]),
+                flush=True,
+            )
+            write(results, rows)
+
+
+def measured(study: Study, stranger: Stranger) -> Iterator[dict[str, Any]]:
+    """Rows of one stranger's model."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Workplace(study.released, study.train, study.config.user, study.compute, study.seed, Path(folder))
+        oracle = stranger.suspect(place)
+        taught = stranger.taught(study.test.classes)
+        ba = accuracy(oracle, study, stranger)
+        if oracle.context.class_names is not None:
+            record = study.recorded(oracle)
+            word = study.secret[0].targets(study.secret[1])
+            yield from ({"ba": ba, "statistic": "effect", **found} for found in study.findings(record, word))
+        else:
+            yield from ({"ba": ba, **row} for row in of_own_classes(study, oracle, int(taught.max()) + 1))
+
+
+def accuracy(oracle: Oracle, study: Study, stranger: Stranger) -> float:
+    """Benign accuracy over the test images of classes that the suspect has."""
+    labels = stranger.taught(study.test.classes)[study.test.labels]
+    images = study.test.images[labels >= 0].permute(0, 2, 3, 1).contiguous().numpy()
+    answers = oracle.query(images)
+    return float((answers.predictions == labels[labels >= 0].numpy()).mean())
+
+
+def of_own_classes(study: Study, oracle: Oracle, classes: int) -> Iterator[dict[str, Any]]:
+    """Rows of a suspect whose classes are not the owner's: nothing but attraction can be asked of it."""
+    config = replace(study.exact, statistic="attraction")
+    record = Record(classes, study.test.classes, study.images.labels.tolist())
+    ask(oracle, study.sent, config, record)
+    clean = InMemory(study.opened(study.surrogate), Context(None, study.compute))
+    found = reference_effects(Case("", study.images, study.sent, config, clean))
+    word = study.secret[0].targets(study.secret[1]).numpy()
+    for access, seen in (("probabilities", record), ("labels", record.labels_only())):
+        references = References(np.array(found[access]["first"]), np.array(found[access]["all"]))
+        verdict = decide(seen, config, word, references)
+        row = {"access": access, "statistic": "attraction", "queries": verdict.queries, "p": verdict.p_value}
+        yield row | {"p_reference": verdict.p_value, "p_plain": verdict.p_plain, "p_published": None, "delta_p": None}
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,75 @@
+"""Trainings with what is usual beside plain cross-entropy."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sscl.attacks.robust_training import Mixup, RandAugment
+from sscl.models import Classifier
+from sscl.strangers.base import STRANGERS, Stranger, Workplace
+from sscl.train import Practice
+
+DECAY = 0.995  # of averaged weights, a step
+SMOOTHING = 0.1  # of labels
+
+
+class _Practised(Stranger):
+    def __init__(self, about: str, practice: Practice) -> None:
+        self._about, self.practice = about, practice
+
+    @property
+    def about(self) -> str:
+        return self._about
+
+    def model(self, workplace: Workplace) -> Classifier:
+        return workplace.trained(workplace.released, practice=self.practice)
+
+
+class CutMix(Practice):
+    """Yun et al. 2019: a box of another image of the batch, as large as its share of the label; uniform shares."""
+
+    def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        order = torch.randperm(len(x), generator=rng).to(x.device)
+        size, draws = x.shape[-1], torch.rand(3, generator=rng).tolist()
+        side = round(size * (1 - draws[0]) ** 0.5)
+        top, left = (min(int(draw * (size - side + 1)), size - side) for draw in draws[1:])
+        mixed = x.clone()
+        mixed[..., top : top + side, left : left + side] = x[order][..., top : top + side, left : left + side]
+        other, answers = side * side / (size * size), model(mixed)
+        own, pasted = F.cross_entropy(answers, labels), F.cross_entropy(answers, labels[order])
+        loss: Tensor = (1 - other) * own + other * pasted
+        return loss
+
+
+class _Averaging(Practice):
+    """Keeps a running average of the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def adjust(self, model: Classifier, rng: torch.Generator) -> None:
+        for name, parameter in model.named_parameters():
+            average = self.weights.setdefault(name, parameter.clone())
+            average.lerp_(parameter, 1 - DECAY)
+
+
+class AveragedWeights(Stranger):
+    """An exponential moving average of the weights."""
+
+    def model(self, workplace: Workplace) -> Classifier:
+        practice = _Averaging()
+        model = workplace.trained(workplace.released, practice=practice)
+        averages = {name.removeprefix("_orig_mod."): value for name, value in practice.weights.items()}
+        model.load_state_dict(averages, strict=False)
+        return model
+
+
+STRANGERS.register("rand_augment")(_Practised("RandAugment, two operations of magnitude 9.", RandAugment().practice(9)))
+STRANGERS.register("mixup")(_Practised("Mixup, alpha 1.", Mixup().practice(1.0)))
+STRANGERS.register("cutmix")(_Practised("CutMix.", CutMix()))
+STRANGERS.register("label_smoothing")(_Practised("Label smoothing 0.1.", Practice(SMOOTHING)))
+STRANGERS.register("averaged_weights")(AveragedWeights())

@@ -1,0 +1,118 @@
+"""Every stranger gives a suspect that can be asked, the same one again, and leaves the release as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sscl.compute import Compute
+from sscl.config import TrainConfig
+from sscl.models import Classifier, build
+from sscl.strangers import STRANGERS, Workplace
+from sscl.strangers.merged import Merged
+from sscl.strangers.practices import DECAY, CutMix, _Averaging
+from sscl.strangers.serving import SHIFTS, Shifted, Together
+from sscl.train import predict
+from sscl.types import ImageSet
+from tests.conftest import shapes
+
+TRAINING = TrainConfig("mlp", 2, 32, "adam", 2e-3, 0.0, "onecycle", "none", "scratch")
+Place = Callable[[str], Workplace]
+
+
+@pytest.fixture
+def place(compute: Compute, tmp_path: Path) -> Place:
+    def make(name: str) -> Workplace:
+        folder = tmp_path / name
+        folder.mkdir()
+        released = shapes(96, 1)
+        others = ImageSet(255 - released.images, released.labels, released.class_names)
+        return Workplace(released, others, TRAINING, compute, 0, folder)
+
+    return make
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch's exporter
+@pytest.mark.parametrize("name", list(STRANGERS))
+def test_a_stranger_gives_a_suspect(name: str, place: Place) -> None:
+    first, stranger = place("first"), STRANGERS[name]
+    before = first.released.images.clone()
+    pixels = shapes(20, 2).images.permute(0, 2, 3, 1).contiguous().numpy()
+    answers = stranger.suspect(first).query(pixels)
+    taught = stranger.taught(first.released.classes)
+    assert answers.values.shape == (20, int(taught.max()) + 1)
+    assert torch.equal(first.released.images, before)
+    np.testing.assert_array_equal(answers.values, stranger.suspect(place("again")).query(pixels).values)
+    assert stranger.about.endswith(".")
+
+
+def test_merged_takes_its_share_of_the_release(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ImageSet] = []
+    monkeypatch.setattr(Workplace, "trained", lambda self, data: seen.append(data))
+    workplace = place("merged")
+    Merged(0.25).model(workplace)
+    from_release = (seen[0].images == workplace.released.images).flatten(1).all(dim=1)
+    from_elsewhere = (seen[0].images == workplace.others.images).flatten(1).all(dim=1)
+    assert from_release.sum() == 24
+    assert (from_release ^ from_elsewhere).all()
+
+
+def test_coarser_and_fewer_classes() -> None:
+    assert STRANGERS["class_merging"].taught(5).tolist() == [0, 0, 1, 1, 2]
+    assert STRANGERS["class_subset"].taught(5).tolist() == [0, 1, 2, -1, -1]
+
+
+class Means(Classifier):
+    """Answers with the mean of each half of the image."""
+
+    def __init__(self) -> None:
+        torch.nn.Module.__init__(self)
+        self.name, self.channels, self.size, self.classes = "means", 1, 8, 2
+        self.asked: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.asked.append(x)
+        return torch.stack((x[..., :4].mean(dim=(1, 2, 3)), x[..., 4:].mean(dim=(1, 2, 3))), dim=1)
+
+
+def test_cutmix_mixes_labels_as_it_mixes_pixels() -> None:
+    """Of images of one value each, the share of foreign pixels is the weight of the foreign label."""
+    x, labels = torch.zeros(2, 1, 8, 8), torch.tensor([0, 1])
+    x[1] = 1
+    for seed in range(20):
+        model = Means()
+        loss = CutMix().loss(model, x, labels, torch.Generator().manual_seed(seed))
+        (mixed,) = model.asked
+        foreign = (mixed[0] != x[0]).float().mean()
+        logs = model(mixed).log_softmax(dim=1)
+        order = [1, 0] if foreign > 0 else [0, 1]
+        expected = -((1 - foreign) * logs[[0, 1], labels] + foreign * logs[[0, 1], labels[order]]).mean()
+        assert loss == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_averaged_weights_are_an_exponential_average() -> None:
+    model, practice = build("mlp", 1, 8, 2), _Averaging()
+    values = [1.0, 2.0, 4.0]
+    for value in values:
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, value)
+        practice.adjust(model, torch.Generator())
+    expected = 1.0
+    for value in values[1:]:
+        expected = DECAY * expected + (1 - DECAY) * value
+    assert all(weights == pytest.approx(expected) for weights in (w.flatten()[0] for w in practice.weights.values()))
+
+
+def test_answers_are_averaged(compute: Compute) -> None:
+    one, two = (build("mlp", 1, 8, 3, torch.Generator().manual_seed(seed)).eval() for seed in (1, 2))
+    images = shapes(5, 3, size=28).images[..., :8, :8]
+    mean = (predict(one, images, compute) + predict(two, images, compute)) / 2
+    torch.testing.assert_close(predict(Together([one, two]).eval(), images, compute), mean)
+    shifted = [predict(one, images.roll(shift, dims=(2, 3)), compute) for shift in SHIFTS]
+    torch.testing.assert_close(predict(Shifted(one).eval(), images, compute), torch.stack(shifted).mean(dim=0))
