@@ -29,10 +29,11 @@ test: setup     ## the test suite; four processes of one thread keep two cores b
 fast: setup     ## the unit tests: no pipeline, no server, no process of their own
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" --hypothesis-profile fast
 
-check: setup    ## format, lint, types
+check: setup    ## format, lint, types, prose
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/proselint check --config proselint.json *.md docs/*.md
 
 format: setup   ## reformat, and mend what lint can mend
 	$(BIN)/ruff format .
