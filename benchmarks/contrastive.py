@@ -187,7 +187,11 @@ def _published(study: Study, model: Classifier, head: Classifier | None, trigger
     released = study.released.images
     some = torch.randperm(len(released), generator=seeds.generator(study.seed, "published"))[:IMAGES]
     return published_tests(
-        model, head, study.opened(study.surrogate), _shown(study, triggered, released[some]), study.compute
+        model,
+        head,
+        study.opened(study.surrogate),
+        shown=_shown(study, triggered, released[some]),
+        compute=study.compute,
     )
 
 
@@ -234,7 +238,7 @@ def innocents(
         rest = stranger_images(len(study.train), 2000 + number)[1]
         seen = _shown(study, triggered, study.train.images[rest])
         head = bench.built(model, bench.chosen[0], "linear", 0.0)
-        tests = published_tests(model, head, study.opened(study.surrogate), seen, study.compute)
+        tests = published_tests(model, head, study.opened(study.surrogate), shown=seen, compute=study.compute)
         rows += [base | {"p_published": tests if row["downstream"] == "none" else None} | row for row in found]
         exact = {f"{row['downstream']} {row['access']}": row["p"] for row in found}
         print(method, json.dumps(exact | {"published": tests}), flush=True)

@@ -60,7 +60,9 @@ def work(folder: Path) -> None:
     start = time.perf_counter()
     watermark, state = load_watermark(folder / "generator" / GENERATOR, 10, Compute.resolve(COMPUTE))
     config, key = EmbedConfig(0.05, "dataset"), seeds.secret(0, None)
-    embed.embed_under(watermark, state, config, key, folder / "clean", folder / "pub", folder / "priv")
+    embed.embed_under(
+        watermark, state, config, key=key, data=folder / "clean", public=folder / "pub", private=folder / "priv"
+    )
     print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

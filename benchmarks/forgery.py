@@ -55,7 +55,7 @@ def main(
         drawn = words.draw(marks, groups, seeds.secret(7000 + number, None).part("word"))[0]
         for name, sent in sets.items():
             record = Record(groups, groups, study.images.labels.tolist())
-            ask(study.oracle(model), sent, study.exact, record)
+            ask(study.oracle(model), sent, study.exact, record=record)
             found = {word: decide(record, study.exact, at) for word, at in (("drawn", drawn), ("chosen", chosen))}
             row = {"forgery": name, "suspect": kind, "architecture": architecture, "seed": number}
             row |= {f"p_{word}": one.p_value for word, one in found.items()}

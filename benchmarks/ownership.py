@@ -121,7 +121,9 @@ def guilty(
             clean = study.opened(study.bench.trained(study.config, "user", study.data))
             triggered = watermark.trigger(study.test.images, state)
             for suspect, opened in (("released", model), ("clean", clean)):
-                scores = suspect_scores(opened, study.test, triggered, word, study.config.verify, study.compute)
+                scores = suspect_scores(
+                    opened, study.test, triggered, targets=word, verify=study.config.verify, compute=study.compute
+                )
                 row = common | {"suspect": suspect, "innocent": suspect == "clean", "attack": NONE}
                 row |= {"rate": len(marked) / len(study.train), "ba": scores["ba"]} | quality
                 for found in study.findings(study.asked(opened), word):
@@ -144,7 +146,9 @@ def detections(study: Study, model: Classifier, released: ImageSet, marked: Tens
     attacker = attacker_of(study, released)
     for name in DETECTORS:
         if DETECTORS[name].looks_at == "dataset":
-            found = detector_scores(DETECTORS[name], model, attacker, marked, watermark, state, study.test)
+            found = detector_scores(
+                DETECTORS[name], model, attacker, marked=marked, watermark=watermark, state=state, test=study.test
+            )
             score = found["auroc_class"]
         else:
             sent = [watermark.asked(study.images.images, k, state) for k in range(watermark.options.marks)]
@@ -183,7 +187,9 @@ def removal(
     rows: list[dict[str, Any]] = []
     for name in attacks or REMOVALS:
         attacked = study.compute.place(REMOVALS[name](model, attacker))
-        score = suspect_scores(attacked, study.test, triggered, word, study.config.verify, study.compute)
+        score = suspect_scores(
+            attacked, study.test, triggered, targets=word, verify=study.config.verify, compute=study.compute
+        )
         for found in study.findings(study.asked(attacked), word):
             row = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": seed}
             row |= {"suspect": "released", "innocent": False, "attack": name, "strength": REMOVALS[name].usual}
@@ -222,7 +228,7 @@ def innocents(
         word = torch.from_numpy(words.draw(marks, groups, key.part("word"))[0])
         tried = words.draw(marks, groups, key.part("tried"), tries)
         picked = tried[int(np.argmin([own.p_value(one) for one in tried]))]
-        ground = decide(record, study.exact, picked, study.references["probabilities"])
+        ground = decide(record, study.exact, picked, references=study.references["probabilities"])
         for found in study.findings(record, word):
             row = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": number}
             row |= {
@@ -266,7 +272,7 @@ def trained(study: Study, kind: str, config: TrainConfig, number: int) -> Classi
         data = ImageSet(data.images, labels, data.class_names)
     attacked = AdversarialTraining()
     practice = attacked.practice(77 if study.profile == "demo" else 4) if kind == "adversarial" else None
-    return train_classifier(data, config, study.compute, number, f"innocent {kind}", practice=practice).model
+    return train_classifier(data, config, study.compute, seed=number, use=f"innocent {kind}", practice=practice).model
 
 
 if __name__ == "__main__":

@@ -89,13 +89,13 @@ def of_own_classes(study: Study, oracle: Oracle, classes: int) -> Iterator[dict[
     """Rows of a suspect whose classes are not the owner's: nothing but attraction can be asked of it."""
     config = replace(study.exact, statistic="attraction")
     record = Record(classes, study.test.classes, study.images.labels.tolist())
-    ask(oracle, study.sent, config, record)
+    ask(oracle, study.sent, config, record=record)
     clean = InMemory(study.opened(study.surrogate), Context(None, study.compute))
     found = reference_effects(Case("", study.images, study.sent, config, clean))
     word = study.secret[0].targets(study.secret[1]).numpy()
     for access, seen in (("probabilities", record), ("labels", record.labels_only())):
         references = References(np.array(found[access]["first"]), np.array(found[access]["all"]))
-        verdict = decide(seen, config, word, references)
+        verdict = decide(seen, config, word, references=references)
         row = {"access": access, "statistic": "attraction", "queries": verdict.queries, "p": verdict.p_value}
         yield row | {"p_reference": verdict.p_value, "p_plain": verdict.p_plain, "p_published": None, "delta_p": None}
 

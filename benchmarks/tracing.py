@@ -63,7 +63,9 @@ def main(
         paths[suspect] = root / "licensees" / suspect.replace(" ", "-").replace(",", "") / MODEL
         if not paths[suspect].is_file():
             paths[suspect].parent.mkdir(parents=True, exist_ok=True)
-            save_classifier(paths[suspect], train_classifier(data, config.user, compute, config.seed, suspect).model)
+            save_classifier(
+                paths[suspect], train_classifier(data, config.user, compute, seed=config.seed, use=suspect).model
+            )
     for suspect, path in paths.items():
         oracle = open_oracle(str(path), Context(names_of(root), compute))
         found = recipients.traced(case, oracle, words_of)

@@ -64,7 +64,7 @@ def bare(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
 
 
 def ours(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
-    return rate(lambda: train_classifier(data, config, compute, 0, "bench"), len(data))
+    return rate(lambda: train_classifier(data, config, compute, seed=0, use="bench"), len(data))
 
 
 class PerImage(Dataset[tuple[torch.Tensor, int]]):

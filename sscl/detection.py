@@ -21,6 +21,7 @@ def detector_scores(
     detector: Detector,
     model: Classifier,
     attacker: Attacker,
+    *,
     marked: Tensor,
     watermark: AnyWatermark,
     state: State,

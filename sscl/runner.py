@@ -74,6 +74,7 @@ def run_all(
     config: Config,
     root: Path,
     overwrite: bool = False,
+    *,
     before: Callable[[Stage], None] | None = None,
     stages: Mapping[str, Stage] = STAGES,
 ) -> list[str]:

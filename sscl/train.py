@@ -67,6 +67,7 @@ def train_classifier(
     data: ImageSet,
     config: TrainConfig,
     compute: Compute,
+    *,
     seed: int,
     use: str,
     checkpoint: Checkpoint | None = None,

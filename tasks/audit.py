@@ -86,9 +86,9 @@ def run_audit(
         suspect,
         folder / OUT,
         load(folder / "params.yaml").compute,
-        Path(oracle) if oracle else None,
-        Path(bundle),
-        Path(sign) if sign else None,
+        oracle=Path(oracle) if oracle else None,
+        bundle=Path(bundle),
+        sign=Path(sign) if sign else None,
         confirmatory=not exploratory,
         occasion=occasion,
         overwrite=occasion is not None,  # a night's bundle has a name of its own, and a repeated night the same answers

@@ -61,7 +61,7 @@ def test_an_audit_asks_an_encoder_for_features_or_a_classifier_for_answers(
     config, root = built
     (tmp_path / "oracle.yaml").write_text(yaml.safe_dump({"output": output}))
     suspect, bundle = str(root / "licensed/encoder/model.safetensors"), tmp_path / "evidence.zip"
-    finding, said = audit_suspect(suspect, root, config.compute, tmp_path / "oracle.yaml", bundle)
+    finding, said = audit_suspect(suspect, root, config.compute, oracle=tmp_path / "oracle.yaml", bundle=bundle)
     assert said["access"] == output
     assert len(said["class_names"]) == (64 if output == "features" else 3)
     assert finding.accuracy == 0.0  # the suspect's classes are its own

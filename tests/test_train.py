@@ -20,7 +20,7 @@ CONFIG = TrainConfig("baseline_cnn", 3, 32, "adam", 2e-3, 0.0, "onecycle", "shif
 def test_it_learns(optimizer: str, train_set: ImageSet, test_set: ImageSet, compute: Compute) -> None:
     rate = {"adam": 2e-3, "sgd": 0.05}[optimizer]
     config = replace(CONFIG, optimizer=optimizer, learning_rate=rate, epochs=6)
-    trained = train_classifier(train_set, config, compute, 0, "user")
+    trained = train_classifier(train_set, config, compute, seed=0, use="user")
     assert trained.losses[-1] < 0.5 * trained.losses[0]
     assert benign_accuracy(trained.model, test_set, compute) > 0.9
 
@@ -32,7 +32,7 @@ def test_resumed_training_ends_with_the_same_weights(
     model: str, optimizer: str, train_set: ImageSet, compute: Compute, tmp_path: Path
 ) -> None:
     config = replace(CONFIG, model=model, optimizer=optimizer, learning_rate=0.01)
-    whole = train_classifier(train_set, config, compute, 0, "user")
+    whole = train_classifier(train_set, config, compute, seed=0, use="user")
 
     class Interrupted(Checkpoint):
         def save(self, *args: object) -> None:
@@ -40,8 +40,8 @@ def test_resumed_training_ends_with_the_same_weights(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_classifier(train_set, config, compute, 0, "user", Interrupted(tmp_path))
-    resumed = train_classifier(train_set, config, compute, 0, "user", Checkpoint(tmp_path))
+        train_classifier(train_set, config, compute, seed=0, use="user", checkpoint=Interrupted(tmp_path))
+    resumed = train_classifier(train_set, config, compute, seed=0, use="user", checkpoint=Checkpoint(tmp_path))
     assert resumed.losses == whole.losses
     first, second = whole.model.state_dict(), resumed.model.state_dict()
     assert all(torch.equal(first[k], second[k]) for k in first)
@@ -49,31 +49,33 @@ def test_resumed_training_ends_with_the_same_weights(
 
 def test_a_damaged_checkpoint_starts_afresh(train_set: ImageSet, compute: Compute, tmp_path: Path) -> None:
     (tmp_path / "last.safetensors").write_bytes(b"half a fi")
-    resumed = train_classifier(train_set, replace(CONFIG, epochs=1), compute, 0, "user", Checkpoint(tmp_path))
+    resumed = train_classifier(
+        train_set, replace(CONFIG, epochs=1), compute, seed=0, use="user", checkpoint=Checkpoint(tmp_path)
+    )
     assert len(resumed.losses) == 1
 
 
 def test_channels_last_trains_the_same_network(train_set: ImageSet, compute: Compute) -> None:
     config = replace(CONFIG, model="resnet8", epochs=1)
-    plain = train_classifier(train_set, config, compute, 0, "user")
-    other = train_classifier(train_set, config, replace(compute, channels_last=True), 0, "user")
+    plain = train_classifier(train_set, config, compute, seed=0, use="user")
+    other = train_classifier(train_set, config, replace(compute, channels_last=True), seed=0, use="user")
     assert other.losses == pytest.approx(plain.losses, rel=1e-2)
 
 
 def test_bf16_runs(train_set: ImageSet, compute: Compute) -> None:
     low = replace(compute, bf16=True)
-    trained = train_classifier(train_set, replace(CONFIG, epochs=1), low, 0, "user")
+    trained = train_classifier(train_set, replace(CONFIG, epochs=1), low, seed=0, use="user")
     assert predict(trained.model, train_set.images[:8], low).dtype == torch.float64
 
 
 def test_divergence_is_an_error(train_set: ImageSet, compute: Compute) -> None:
     config = replace(CONFIG, optimizer="sgd", learning_rate=1e9, schedule="constant")
     with pytest.raises(SSCLError, match="training of user diverged in epoch 1: lower its learning_rate"):
-        train_classifier(train_set, config, compute, 0, "user")
+        train_classifier(train_set, config, compute, seed=0, use="user")
 
 
 def test_probabilities_are_probabilities(train_set: ImageSet, compute: Compute) -> None:
-    model = train_classifier(train_set, replace(CONFIG, epochs=0), compute, 0, "user").model
+    model = train_classifier(train_set, replace(CONFIG, epochs=0), compute, seed=0, use="user").model
     p = predict(model, train_set.images, compute, batch_size=7)
     assert p.shape == (len(train_set), 3)
     torch.testing.assert_close(p.sum(dim=1), torch.ones(len(p), dtype=torch.float64))

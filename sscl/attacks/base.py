@@ -47,11 +47,13 @@ class Attacker:
         rate = FINE_TUNING_RATE * self.training.learning_rate
         config = replace(self.training, epochs=epochs, learning_rate=rate, schedule="constant")
         model.requires_grad_(True)
-        return train_classifier(self.clean, config, self.compute, self.seed, use, None, model, practice).model
+        return train_classifier(
+            self.clean, config, self.compute, seed=self.seed, use=use, start=model, practice=practice
+        ).model
 
     def trained(self, data: ImageSet, use: str, practice: Practice | None = None) -> Classifier:
         """A fresh model on ``data``."""
-        return train_classifier(data, self.training, self.compute, self.seed, use, None, None, practice).model
+        return train_classifier(data, self.training, self.compute, seed=self.seed, use=use, practice=practice).model
 
 
 class Removal(ABC):

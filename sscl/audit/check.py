@@ -195,7 +195,9 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         return [f"{AUDIT}: alpha {config.alpha:g}; above {LARGEST_ALPHA:g} a verdict accuses too many innocents"]
     references = references_for(opening, record) if opening else None
     null = null_key(opening, _pulse(parts)) if opening else None
-    found = asdict(decide(record, config, np.array(audit["word"]), references, audit["occasion"], null))
+    found = asdict(
+        decide(record, config, np.array(audit["word"]), references=references, occasion=audit["occasion"], null=null)
+    )
     derived = json.loads(canonical(found))
     wrong = [
         f"{FINDING}: {name} is {json.dumps(stated.get(name))[:60]}, derived {json.dumps(derived.get(name))[:60]}"

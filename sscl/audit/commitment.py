@@ -101,11 +101,11 @@ def reference_effects(case: Case) -> dict[str, dict[str, list[list[float]]]]:
     """The effects on the owner's clean model, for suspects that give probabilities, labels or features."""
     config, marks = replace(case.config, test="exact"), len(case.sent) - 1
     record = Record(0, case.images.classes, case.images.labels.tolist())
-    ask(case.reference, case.sent, config, record)
+    ask(case.reference, case.sent, config, record=record)
     seen = {"probabilities": record, "labels": record.labels_only()}
     if case.encoder:
         seen["features"] = Record(0, case.images.classes, case.images.labels.tolist())
-        ask(case.encoder, case.sent, config, seen["features"])
+        ask(case.encoder, case.sent, config, record=seen["features"])
     spans = {"first": parts(case.config, len(case.images))[0][1], "all": len(case.images)}
     return {
         access: {

@@ -149,14 +149,14 @@ def examine(
     alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
     try:
         stop = enough(case.config, word, alpha, partial(references_for, case.opening))
-        ask(oracle, case.sent, case.config, record, stop)
+        ask(oracle, case.sent, case.config, record=record, enough=stop)
     except BudgetError as error:
         interruption = str(error)
         if len(record.queries) < 2 * parts(case.config, len(case.labels))[0][1]:
             raise
     references = references_for(case.opening, record)
     null = null_key(case.opening, case.pulse)
-    finding = decide(record, case.config, word, references, occasion, null)
+    finding = decide(record, case.config, word, references=references, occasion=occasion, null=null)
     answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
     audit = {
         "suspect": oracle.identity(),

@@ -106,6 +106,7 @@ def ask(
     oracle: Oracle,
     sent: Sent,
     config: AuditConfig,
+    *,
     record: Record,
     enough: Callable[[Record], bool] | None = None,
 ) -> None:

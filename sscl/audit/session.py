@@ -23,6 +23,7 @@ def audit_suspect(
     suspect: str,
     root: Path,
     compute: ComputeConfig,
+    *,
     oracle: Path | None = None,
     bundle: Path | None = None,
     sign: Path | None = None,

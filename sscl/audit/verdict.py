@@ -69,6 +69,7 @@ def decide(
     record: Record,
     config: AuditConfig,
     word: np.ndarray,
+    *,
     references: References | None = None,
     occasion: int | None = None,
     null: Keystream | None = None,

@@ -18,6 +18,7 @@ def exact_finding(
     oracle: Oracle,
     watermark: OwnershipCode,
     state: State,
+    *,
     images: ImageSet,
     audit: AuditConfig,
     references: References | None,
@@ -25,5 +26,5 @@ def exact_finding(
     """The exact test with all of the images."""
     fixed = replace(audit, test="exact")
     record = Record(images.classes, images.classes, images.labels.tolist())
-    ask(oracle, watermark.queries(images.images, state), fixed, record)
-    return decide(record, fixed, watermark.targets(state).numpy(), references)
+    ask(oracle, watermark.queries(images.images, state), fixed, record=record)
+    return decide(record, fixed, watermark.targets(state).numpy(), references=references)

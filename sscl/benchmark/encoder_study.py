@@ -96,7 +96,7 @@ class EncoderStudy:
         record = Record(0, self.study.test.classes, self.study.images.labels.tolist())
         options = Options("features" if features else "probabilities")
         oracle = Changing(model, Context(None, self.study.compute), options, change)
-        ask(oracle, self.study.sent, self.study.exact, record)
+        ask(oracle, self.study.sent, self.study.exact, record=record)
         return record
 
     def changed(self, model: Classifier, word: Tensor) -> Iterator[dict[str, Any]]:
@@ -105,7 +105,7 @@ class EncoderStudy:
         for name in OUTPUTS:
             rng = np.random.default_rng(seeds.derive(self.study.seed, "outputs", name))
             record = self.record(model, features=True, change=OUTPUTS[name](known, rng))
-            found = decide(record, self.study.exact, word.numpy(), self.references["features"])
+            found = decide(record, self.study.exact, word.numpy(), references=self.references["features"])
             yield {"attack": f"answers: {name}", "access": "features", "downstream": "none", "p": found.p_value}
 
     @cached_property
@@ -123,7 +123,7 @@ class EncoderStudy:
         if not features:
             seen["labels"] = seen["probabilities"].labels_only()
         for access, record in seen.items():
-            found = decide(record, self.study.exact, word.numpy(), self.references[access])
+            found = decide(record, self.study.exact, word.numpy(), references=self.references[access])
             yield {"access": access, "queries": found.queries, "p": found.p_value, "p_plain": found.p_plain}
 
     def everywhere(self, encoder: Classifier, word: Tensor, ways: Ways) -> Iterator[dict[str, Any]]:
@@ -140,7 +140,16 @@ class EncoderStudy:
         """A classifier for a downstream task on an encoder."""
         config = replace(self.study.config.user, start="scratch")
         data, seed = self.tasks[task], self.study.seed
-        return downstream(encoder, data, how, config, self.study.compute, seed, "downstream", rate)
+        return downstream(
+            encoder,
+            data,
+            how,
+            config=config,
+            compute=self.study.compute,
+            seed=seed,
+            use="downstream",
+            learning_rate=rate,
+        )
 
     def accuracy(self, model: Classifier) -> float:
         """Of a classifier for the owner's own classes, on the test images."""
@@ -168,7 +177,7 @@ class EncoderStudy:
         def build(out: Path, _: object) -> None:
             start = study.opened(study.surrogate)
             out.mkdir(parents=True)
-            found = imprint(start, code, study.train, study.config.imprint, study.compute, key)
+            found = imprint(start, code, study.train, config=study.config.imprint, compute=study.compute, key=key)
             save_classifier(out / "model.safetensors", found)
 
         return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")
@@ -179,7 +188,9 @@ class EncoderStudy:
         context = FitContext(study.compute, key, study.seed, "rival", study.config.surrogate)
         state = watermark.fit(study.train, study.opened(study.surrogate), context)
         code = Code(watermark, with_word(state, self.word_of(key)))
-        return imprint(encoder, code, study.train, study.config.imprint, study.compute, key.part("imprint"))
+        return imprint(
+            encoder, code, study.train, config=study.config.imprint, compute=study.compute, key=key.part("imprint")
+        )
 
     def stranger(self, config: TrainConfig, number: int) -> Classifier:
         """An encoder trained on ``stranger_images``; kept."""
@@ -191,7 +202,7 @@ class EncoderStudy:
         def build(out: Path, _: object) -> None:
             data = study.train.subset(stranger_images(len(study.train), number)[0])
             out.mkdir(parents=True)
-            model = train_encoder(data, config, study.compute, number, "stranger").model
+            model = train_encoder(data, config, study.compute, seed=number, use="stranger").model
             save_classifier(out / "model.safetensors", model)
 
         return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")

@@ -24,7 +24,7 @@ CRAFTED = 32  # images that are marked to see how long it takes
 
 
 def suspect_scores(
-    model: Classifier, test: ImageSet, marked: Tensor, targets: Tensor, verify: VerifyConfig, compute: Compute
+    model: Classifier, test: ImageSet, marked: Tensor, *, targets: Tensor, verify: VerifyConfig, compute: Compute
 ) -> dict[str, float]:
     """BA; WSR toward the marks' classes; untargeted WSR; ``delta_P``; the published test's p.
 
@@ -60,7 +60,7 @@ def craft_seconds(watermark: AnyWatermark, state: State, train: ImageSet, seed: 
 
 
 def inversion_scores(
-    inversion: TriggerInversion, model: Classifier, innocent: Classifier, attacker: Attacker, targets: Tensor
+    inversion: TriggerInversion, model: Classifier, innocent: Classifier, *, attacker: Attacker, targets: Tensor
 ) -> dict[str, Any]:
     """How suspicious the marks' classes look in the model and in a clean one, and whether classes are accused."""
     found, clean = inversion.score(model, attacker), inversion.score(innocent, attacker)

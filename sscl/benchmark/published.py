@@ -38,7 +38,7 @@ class Shown:
 
 
 def published_tests(
-    encoder: Classifier, head: Classifier | None, own: Classifier, shown: Shown, compute: Compute
+    encoder: Classifier, head: Classifier | None, own: Classifier, *, shown: Shown, compute: Compute
 ) -> dict[str, float]:
     """p-values by name: on features and, with a classifier on the encoder, on its labels (``entropy`` on labels alone).
 

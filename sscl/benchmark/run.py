@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +25,7 @@ from sscl.audit.whole import exact_finding
 from sscl.benchmark.measure import craft_seconds, inversion_scores, suspect_scores
 from sscl.benchmark.plan import NONE, STRANGER, Cell, described
 from sscl.benchmark.workshop import Workshop
+from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import Config, dump
 from sscl.data.store import Card, load_split, open_dataset
@@ -116,7 +117,10 @@ class Bench:
         slot = self.workshop.slot(
             "models", "sscl.stages.surrogate", which=which, training=asdict(training), seed=config.seed, data=data
         )
-        build = partial(train_and_save, training, compute, config.seed, which, data)
+
+        def build(out: Path, checkpoint: Checkpoint) -> None:
+            train_and_save(training, compute, config.seed, use=which, data=data, out=out, checkpoint=checkpoint)
+
         return self.workshop.make(slot, build) / MODEL
 
     def released(self, config: Config, data: Path, surrogate: Path, variant: str = "release") -> tuple[Path, float]:
@@ -187,7 +191,9 @@ def _embed(config: Config, data: Path, secret: Path, out: Path, variant: str) ->
     )
     if isinstance(watermark, OwnershipCode):
         state = embed.throw_away(watermark, state, Card.read(data), key.part("word"))
-    embed.embed_under(watermark, state, config.embed, key, data, out / "public", out / "private")
+    embed.embed_under(
+        watermark, state, config.embed, key=key, data=data, public=out / "public", private=out / "private"
+    )
 
 
 def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
@@ -205,10 +211,21 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
     model = _users_model(bench, config, seen_by_user / "public", compute)
     attacker, known = _attacker(config, data, released / "public", compute)
     if cell.attack in DETECTORS:
-        return detector_scores(DETECTORS[cell.attack], model, attacker, marked, watermark, state, test, known)
+        return detector_scores(
+            DETECTORS[cell.attack],
+            model,
+            attacker,
+            marked=marked,
+            watermark=watermark,
+            state=state,
+            test=test,
+            known=known,
+        )
     if cell.attack in INVERSIONS:
         innocent = _users_model(bench, config, data, compute)
-        return inversion_scores(INVERSIONS[cell.attack], model, innocent, attacker, watermark.targets(state))
+        return inversion_scores(
+            INVERSIONS[cell.attack], model, innocent, attacker=attacker, targets=watermark.targets(state)
+        )
     if cell.attack in REMOVALS:
         model = compute.place(REMOVALS[cell.attack](model, attacker, cell.strength))
     marked_test = watermark.trigger(test.images, state)
@@ -221,12 +238,12 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
 
     def scores(suspect: Classifier) -> dict[str, Any]:
         found: dict[str, Any] = suspect_scores(
-            suspect, test, marked_test, watermark.targets(state), config.verify, compute
+            suspect, test, marked_test, targets=watermark.targets(state), verify=config.verify, compute=compute
         )
         found |= {"p_exact": None, "p_weights": watermark.weights_p_value(suspect, state, test.images)}
         if isinstance(watermark, OwnershipCode):
             oracle = InMemory(suspect, Context(test.class_names, compute))
-            finding = exact_finding(oracle, watermark, state, images, config.audit, committed)
+            finding = exact_finding(oracle, watermark, state, images=images, audit=config.audit, references=committed)
             found["p_exact"] = finding.p_value
         return found
 

@@ -130,13 +130,13 @@ class Study:
     def recorded(self, suspect: Oracle) -> Record:
         """The same, of a suspect of any kind."""
         record = Record(self.test.classes, self.test.classes, self.images.labels.tolist())
-        ask(suspect, self.sent, self.exact, record)
+        ask(suspect, self.sent, self.exact, record=record)
         return record
 
     def findings(self, record: Record, word: Tensor) -> Iterator[dict[str, Any]]:
         """Two rows: an API that gives probabilities, and one that gives labels."""
         for access, seen in (("probabilities", record), ("labels", record.labels_only())):
-            found = decide(seen, self.exact, word.numpy(), self.references[access])
+            found = decide(seen, self.exact, word.numpy(), references=self.references[access])
             sequential = self._sequential(seen, word, access)
             yield {
                 "access": access,
@@ -156,8 +156,8 @@ class Study:
         taken = Record(record.classes, record.groups, record.labels, record.access)
         replay = Replay(record, self.oracle(self.opened(self.surrogate)).context)
         stop = enough(config, word.numpy(), config.alpha, lambda _: self.references[access])
-        ask(replay, self.sent, config, taken, stop)
-        return decide(taken, config, word.numpy(), self.references[access])
+        ask(replay, self.sent, config, record=taken, enough=stop)
+        return decide(taken, config, word.numpy(), references=self.references[access])
 
 
 class Replay(InMemory):

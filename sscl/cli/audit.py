@@ -57,13 +57,13 @@ def audit(
             suspect,
             options.out,
             config.compute,
-            oracle,
-            bundle,
-            sign,
-            not exploratory,
-            occasion,
-            seal_to or (),
-            overwrite,
+            oracle=oracle,
+            bundle=bundle,
+            sign=sign,
+            confirmatory=not exploratory,
+            occasion=occasion,
+            seal_to=seal_to or (),
+            overwrite=overwrite,
         )
         said = {name: record[name] for name in ("suspect", "confirmatory", "guarantees")}
         result = {**vars(finding), **said}

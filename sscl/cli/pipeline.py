@@ -78,7 +78,7 @@ def run(
                 err_console.print(f"[dim]{stage.name}[/]", highlight=False)
 
         stages, report = (ENCODER, "encoder_report") if encoder else (STAGES, "report")
-        computed = run_all(config, options.out, options.overwrite, announce, stages)
+        computed = run_all(config, options.out, options.overwrite, before=announce, stages=stages)
         metrics = read_json(options.out / stages[report].outputs["metrics"])
         if not options.json and encoder:
             print_encoder_result(metrics, options.out)

@@ -37,7 +37,7 @@ class Code:
 
 
 def imprint(
-    encoder: Classifier, code: Code, data: ImageSet, config: ImprintConfig, compute: Compute, key: Keystream
+    encoder: Classifier, code: Code, data: ImageSet, *, config: ImprintConfig, compute: Compute, key: Keystream
 ) -> Classifier:
     """A copy of the encoder that answers to the marks; its last linear layer is left as it was.
 

@@ -66,6 +66,7 @@ def downstream(
     encoder: Classifier,
     data: ImageSet,
     how: Downstream,
+    *,
     config: TrainConfig,
     compute: Compute,
     seed: int,
@@ -86,4 +87,4 @@ def downstream(
         schedule="constant",
         augment="none",
     )
-    return train_classifier(data, tuning, compute, seed, f"{use} downstream", start=probed).model
+    return train_classifier(data, tuning, compute, seed=seed, use=f"{use} downstream", start=probed).model

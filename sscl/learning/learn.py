@@ -13,11 +13,11 @@ from sscl.types import ImageSet
 
 
 def learn(
-    data: ImageSet, config: TrainConfig, compute: Compute, seed: int, use: str, checkpoint: Checkpoint | None = None
+    data: ImageSet, config: TrainConfig, compute: Compute, *, seed: int, use: str, checkpoint: Checkpoint | None = None
 ) -> Trained:
     """Train as ``config.learning`` says; arguments and errors as of ``train_classifier``."""
     if config.learning == SUPERVISED:
-        return train_classifier(data, config, compute, seed, use, checkpoint)
-    trained = train_encoder(data, config, compute, seed, use, checkpoint)
-    model = downstream(trained.model, data, config.downstream, config, compute, seed, use)
+        return train_classifier(data, config, compute, seed=seed, use=use, checkpoint=checkpoint)
+    trained = train_encoder(data, config, compute, seed=seed, use=use, checkpoint=checkpoint)
+    model = downstream(trained.model, data, config.downstream, config=config, compute=compute, seed=seed, use=use)
     return Trained(model, trained.losses, trained.knn)

@@ -27,6 +27,7 @@ def train_encoder(
     data: ImageSet,
     config: TrainConfig,
     compute: Compute,
+    *,
     seed: int,
     use: str,
     checkpoint: Checkpoint | None = None,

@@ -109,7 +109,9 @@ def _measured(root: Path, config: Config) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for name in DETECTORS:
         if DETECTORS[name].looks_at == "dataset":
-            scores = detector_scores(DETECTORS[name], model, attacker, marked, watermark, state, test)
+            scores = detector_scores(
+                DETECTORS[name], model, attacker, marked=marked, watermark=watermark, state=state, test=test
+            )
             found |= {name: scores["auroc"], f"{name}_class": scores["auroc_class"]}
     found = {name: score for name, score in found.items() if score is not None}
     shown = marked[:LPIPS_IMAGES]
@@ -119,6 +121,13 @@ def _measured(root: Path, config: Config) -> dict[str, float | None]:
         opening = read_json(root / OPENED / OPENING)
         images = verification_set(test, config.audit, bytes.fromhex(opening["salt"]))
         oracle = InMemory(model, Context(test.class_names, compute))
-        finding = exact_finding(oracle, watermark, state, images, config.audit, references_of(opening, "probabilities"))
+        finding = exact_finding(
+            oracle,
+            watermark,
+            state,
+            images=images,
+            audit=config.audit,
+            references=references_of(opening, "probabilities"),
+        )
         found["p_value"] = finding.p_value
     return found

@@ -148,7 +148,7 @@ def mark(out: Path, number: int) -> File:
         indices = load_tensors(out / WATERMARK / INDICES)[0]["indices"]
         chosen = indices[(indices >= shard.start) & (indices < shard.stop)] - shard.start
         rng = seeds.secret(config.seed, config.key_file).part("mark", USE, shard.stem).torch()
-        records = marked_records(records, set(chosen.tolist()), watermark, state, card, rng)
+        records = marked_records(records, set(chosen.tolist()), watermark, state=state, card=card, rng=rng)
     made = write_shard(shard, records, card, out / PACKED, labels=config.package.labels)
     write_json(note, asdict(made))
     return made
@@ -168,6 +168,8 @@ def assemble(out: Path, shards: Sequence[File]) -> Candidate:
     for left in (out / PACKED / DATA).glob(".*.tmp-*"):
         shutil.rmtree(left)
     content = content_digest(list(shards))
-    write_secret(out / WATERMARK, watermark, state, config.embed, marked, card.name, content)
+    write_secret(
+        out / WATERMARK, watermark, state, embed=config.embed, marked=marked, clean=card.name, released=content
+    )
     files = describe(out / PACKED, card, config.package, out / COMMITTED, list(shards))
     return Candidate(out, config.package.name, files, content)

@@ -114,7 +114,9 @@ def _embed(root: Path, config: Config, recipient: str, public: Path, private: Pa
     private.mkdir(parents=True)
     write_json(private / DRAW, {"pulse": pulse and pulse.as_json()})
     key = seeds.secret(config.seed, config.key_file).part("recipient", recipient)
-    embed_under(watermark, with_word(state, word), config.embed, key, root / CLEAN, public, private)
+    embed_under(
+        watermark, with_word(state, word), config.embed, key=key, data=root / CLEAN, public=public, private=private
+    )
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Tra
     """Ask a suspect once and hold the answers against every word."""
     record = Record(len(case.class_names), len(case.class_names), case.labels)
     config = replace(case.config, test="exact")
-    ask(oracle, case.sent, config, record)
+    ask(oracle, case.sent, config, record=record)
     trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record))
     key = null_key(case.opening, case.pulse)
     null, adjusted = null_of(trial.matrix, key), corrected(trial.matrix, words, key.part("tracing"))

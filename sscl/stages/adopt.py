@@ -38,13 +38,13 @@ def run(
     order = torch.randperm(len(train), generator=seeds.generator(seed, "adopt", variant))
     mine = train.subset(order[: round(LABELLED * len(train))])
     if encoder is None:
-        model = learn(mine, user, resolved, seed, variant).model
+        model = learn(mine, user, resolved, seed=seed, use=variant).model
     else:
         start = resolved.place(load_classifier(encoder / MODEL, train.classes)[0])
         how: Downstream = "full" if variant == "full" else "linear"
         if variant in REMOVALS:
             start = REMOVALS[variant](start, Thief(mine, user, resolved, seed))
-        model = downstream(start, mine, how, user, resolved, seed, variant)
+        model = downstream(start, mine, how, config=user, compute=resolved, seed=seed, use=variant)
     out.mkdir(parents=True)
     accuracy = benign_accuracy(model, load_split(data, "test"), resolved)
     save_classifier(out / MODEL, model, benign_accuracy=accuracy)

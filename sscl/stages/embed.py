@@ -69,7 +69,7 @@ def run(
         state = throw_away(watermark, state, Card.read(data), key.part("word", variant))
     private.mkdir(parents=True)
     write_json(private / DRAW, {"pulse": pulse and pulse.as_json()})
-    embed_under(watermark, state, embed, key.part("embed", variant), data, public, private)
+    embed_under(watermark, state, embed, key=key.part("embed", variant), data=data, public=public, private=private)
 
 
 def promised_pulse(commitment: dict[str, Any], beacon: BeaconConfig) -> beacons.Pulse | None:
@@ -86,7 +86,14 @@ def throw_away(watermark: OwnershipCode, state: State, card: Card, key: Keystrea
 
 
 def embed_under(
-    watermark: AnyWatermark, state: State, embed: EmbedConfig, key: Keystream, data: Path, public: Path, private: Path
+    watermark: AnyWatermark,
+    state: State,
+    embed: EmbedConfig,
+    *,
+    key: Keystream,
+    data: Path,
+    public: Path,
+    private: Path,
 ) -> None:
     """Mark the dataset in ``data`` under a complete secret; see ``run``."""
     card, dataset = open_dataset(data)
@@ -98,7 +105,7 @@ def embed_under(
         for split in SPLITS:
             records = dataset.records(split)
             if split == "train":
-                records = marked_records(records, set(indices.tolist()), watermark, state, card, rng)
+                records = marked_records(records, set(indices.tolist()), watermark, state=state, card=card, rng=rng)
             with progress.step(f"embed {variant} {split}", card.counts[split]) as step:
                 for record in records:
                     writer.write(split, record)
@@ -108,11 +115,11 @@ def embed_under(
     private.mkdir(parents=True, exist_ok=True)
     save_watermark(private / GENERATOR, watermark, state)
     save_tensors(private / INDICES, {"indices": indices}, {"split": "train"})
-    write_secret(private, watermark, state, embed, len(indices), card.name, released)
+    write_secret(private, watermark, state, embed=embed, marked=len(indices), clean=card.name, released=released)
 
 
 def write_secret(
-    private: Path, watermark: AnyWatermark, state: State, embed: EmbedConfig, marked: int, clean: str, released: str
+    private: Path, watermark: AnyWatermark, state: State, *, embed: EmbedConfig, marked: int, clean: str, released: str
 ) -> None:
     """What the owner must know beside the generator and the indices: ``secret.json``."""
     secret = {"targets": watermark.targets(state).tolist(), "embed": asdict(embed), "marked": marked}
@@ -122,7 +129,13 @@ def write_secret(
 
 
 def marked_records(
-    records: Iterator[Record], chosen: set[int], watermark: AnyWatermark, state: State, card: Card, rng: torch.Generator
+    records: Iterator[Record],
+    chosen: set[int],
+    watermark: AnyWatermark,
+    *,
+    state: State,
+    card: Card,
+    rng: torch.Generator,
 ) -> Iterator[Record]:
     """The records in order, the chosen ones marked in batches of at most ``BATCH``."""
     held: list[tuple[bool, Record]] = []

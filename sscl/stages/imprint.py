@@ -51,7 +51,7 @@ def run(
     state = with_word(state, torch.from_numpy(draw_word(read_json(opening / OPENING), pulse)))
     start, _ = load_classifier(encoder / MODEL, train.classes)
     key = seeds.secret(seed, key_file).part("imprint")
-    found = imprinted(resolved.place(start), Code(watermark, state), train, imprint, resolved, key)
+    found = imprinted(resolved.place(start), Code(watermark, state), train, config=imprint, compute=resolved, key=key)
     probed = linear_probe(found, train, resolved)
     public.mkdir(parents=True)
     private.mkdir(parents=True)

@@ -41,5 +41,5 @@ def run(
     secret = out / "secret"
     secret.mkdir(parents=True)
     write_json(secret / DRAW, {"pulse": None})
-    embed_under(watermark, state, embed, key.part("embed"), data, out / "data", secret)
-    train_and_save(user, resolved, seed, "rehearsal", out / "data", out / "model", checkpoint)
+    embed_under(watermark, state, embed, key=key.part("embed"), data=data, public=out / "data", private=secret)
+    train_and_save(user, resolved, seed, use="rehearsal", data=out / "data", out=out / "model", checkpoint=checkpoint)

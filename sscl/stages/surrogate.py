@@ -19,14 +19,16 @@ def run(
     surrogate: TrainConfig, compute: ComputeConfig, seed: int, data: Path, out: Path, checkpoint: Checkpoint
 ) -> None:
     """Train on ``data``'s training split; writes the model, its benign accuracy and its loss curve to ``out``."""
-    train_and_save(surrogate, Compute.resolve(compute), seed, "surrogate", data, out, checkpoint)
+    train_and_save(
+        surrogate, Compute.resolve(compute), seed, use="surrogate", data=data, out=out, checkpoint=checkpoint
+    )
 
 
 def train_and_save(
-    config: TrainConfig, compute: Compute, seed: int, use: str, data: Path, out: Path, checkpoint: Checkpoint
+    config: TrainConfig, compute: Compute, seed: int, *, use: str, data: Path, out: Path, checkpoint: Checkpoint
 ) -> None:
     """Train a classifier on a stored dataset and write ``model.safetensors`` and ``history.json`` to ``out``."""
-    trained = learn(load_split(data, "train"), config, compute, seed, use, checkpoint)
+    trained = learn(load_split(data, "train"), config, compute, seed=seed, use=use, checkpoint=checkpoint)
     accuracy = benign_accuracy(trained.model, load_split(data, "test"), compute)
     out.mkdir(parents=True)
     save_classifier(out / MODEL, trained.model, benign_accuracy=accuracy)

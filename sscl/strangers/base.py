@@ -42,7 +42,7 @@ class Workplace:
 
     def trained(self, data: ImageSet, use: str = "stranger", practice: Practice | None = None) -> Classifier:
         """A fresh model on ``data``; the same use gives the same random numbers."""
-        return train_classifier(data, self.training, self.compute, self.seed, use, practice=practice).model
+        return train_classifier(data, self.training, self.compute, seed=self.seed, use=use, practice=practice).model
 
     def shuffled(self, count: int, use: str) -> Tensor:
         """int64 (count,): a random order."""

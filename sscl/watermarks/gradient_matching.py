@@ -91,7 +91,9 @@ class GradientMatching(Watermark[O]):
                 use = f"{context.use}-surrogate-{number}"
                 checkpoint = context.checkpoint.part(use) if context.checkpoint else None
                 marked = ImageSet(images, train.labels, train.class_names)
-                model = train_classifier(marked, context.training, self.compute, context.seed, use, checkpoint).model
+                model = train_classifier(
+                    marked, context.training, self.compute, seed=context.seed, use=use, checkpoint=checkpoint
+                ).model
                 secret |= held(model, f"model.{number}.")
             changes = self._craft(train.images[chosen], train.labels[chosen], secret, model, number, changes)
         return State(secret, notes=shape(surrogate))

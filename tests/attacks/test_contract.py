@@ -29,7 +29,7 @@ def attacker(compute: Compute) -> Attacker:
 
 @pytest.fixture(scope="module")
 def model(attacker: Attacker) -> Classifier:
-    return train_classifier(attacker.released, TRAINING, attacker.compute, 0, "victim").model
+    return train_classifier(attacker.released, TRAINING, attacker.compute, seed=0, use="victim").model
 
 
 def weights(model: Classifier) -> dict[str, torch.Tensor]:

@@ -30,7 +30,7 @@ def attacker(compute: Compute) -> Attacker:
 
 @pytest.fixture(scope="module")
 def model(attacker: Attacker) -> Classifier:
-    return train_classifier(attacker.released, TRAINING, attacker.compute, 0, "victim").model
+    return train_classifier(attacker.released, TRAINING, attacker.compute, seed=0, use="victim").model
 
 
 def test_the_median_is_scipys() -> None:
@@ -85,7 +85,7 @@ def test_amplification_finds_a_patch(attacker: Attacker) -> None:
     images, labels = poisoned.images.clone(), poisoned.labels.clone()
     images[::4, :, -4:, -4:], labels[::4] = 255, 1
     taught = train_classifier(
-        type(poisoned)(images, labels, poisoned.class_names), TRAINING, attacker.compute, 0, "taught"
+        type(poisoned)(images, labels, poisoned.class_names), TRAINING, attacker.compute, seed=0, use="taught"
     ).model
     test = shapes(60, 9)
     asked = test.images.clone()

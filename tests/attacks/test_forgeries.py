@@ -18,7 +18,7 @@ BUDGET = 0.2
 @pytest.fixture(scope="module")
 def model(compute: Compute) -> Classifier:
     training = TrainConfig("lenet5", 4, 16, "adam", 2e-3, 0.0, "onecycle", "none")
-    return train_classifier(shapes(120, 1), training, compute, 0, "own").model.requires_grad_(False)
+    return train_classifier(shapes(120, 1), training, compute, seed=0, use="own").model.requires_grad_(False)
 
 
 @pytest.mark.parametrize("name", list(FORGERIES))

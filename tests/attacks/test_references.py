@@ -39,7 +39,7 @@ def attacker(compute: Compute) -> Attacker:
 @pytest.fixture(scope="module")
 def model(attacker: Attacker) -> Classifier:
     config = replace(TRAINING, epochs=12)
-    return train_classifier(attacker.released, config, attacker.compute, 0, "victim").model
+    return train_classifier(attacker.released, config, attacker.compute, seed=0, use="victim").model
 
 
 @settings(max_examples=20, deadline=None)
@@ -150,7 +150,7 @@ def test_neural_cleanse_finds_the_class_with_a_patch(attacker: Attacker) -> None
     images[::3, :, -4:, -4:], labels[::3] = 255, 2
     config = replace(TRAINING, epochs=25)
     marked = ImageSet(images, labels, data.class_names)
-    model = train_classifier(marked, config, attacker.compute, 0, "patched").model
+    model = train_classifier(marked, config, attacker.compute, seed=0, use="patched").model
     found = invert(model, attacker, steps=60)
     assert found.norms.argmin() == 2
     assert found.success[2] > 0.9
@@ -173,7 +173,7 @@ def test_dataset_detectors_find_what_they_are_made_for(attacker: Attacker) -> No
     chosen = torch.nonzero(labels == 0).flatten()[:25]
     images[chosen, :, -4:, -4:], labels[chosen] = 255, 1
     marked = ImageSet(images, labels, data.class_names)
-    model = train_classifier(marked, replace(TRAINING, epochs=15), attacker.compute, 0, "poisoned").model
+    model = train_classifier(marked, replace(TRAINING, epochs=15), attacker.compute, seed=0, use="poisoned").model
     truth = np.zeros(len(marked))
     truth[chosen] = 1
     mine = labels.numpy() == 1

@@ -92,8 +92,8 @@ def audited(
     watermark = Stamps(suspect.context.compute, len(word))
     record, images = Record(GROUPS, GROUPS, world().labels.tolist()), world()
     stop = enough(protocol, word, protocol.alpha, lambda _: references)
-    ask(suspect, watermark.queries(images.images, State()), protocol, record, stop)
-    return decide(record, protocol, word, references, **how), record
+    ask(suspect, watermark.queries(images.images, State()), protocol, record=record, enough=stop)
+    return decide(record, protocol, word, references=references, **how), record
 
 
 def noise(seed: int) -> np.ndarray:

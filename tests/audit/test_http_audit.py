@@ -49,9 +49,9 @@ def test_an_audit_by_http_finds_what_one_of_the_file_finds(copy: Path, compute: 
     """And its bundle holds the API's own words, every one of which counts."""
     local, _ = audit_suspect(str(copy / "models/malicious/model.safetensors"), copy, COMPUTE)
     with serving(api(copy, compute)) as (url, app):
-        found, _ = audit_suspect(url, copy, COMPUTE, settings(tmp_path), tmp_path / "b.zip")
+        found, _ = audit_suspect(url, copy, COMPUTE, oracle=settings(tmp_path), bundle=tmp_path / "b.zip")
         assert app.state.count <= found.queries + 1  # one more to learn what the API tells
-        again, _ = audit_suspect(url, copy, COMPUTE, settings(tmp_path), tmp_path / "c.zip")
+        again, _ = audit_suspect(url, copy, COMPUTE, oracle=settings(tmp_path), bundle=tmp_path / "c.zip")
         count = app.state.count
     assert (found.p_value, found.queries) == (local.p_value, local.queries)
     assert (again.p_value, count) == (found.p_value, app.state.count)
@@ -82,13 +82,13 @@ def test_a_broken_off_audit_goes_on_and_answers_before_a_commitment_do_not_count
 
     oracle = settings(tmp_path, retries=1)
     with serving(api(copy, compute)) as (url, app):
-        audit_suspect(url, copy, COMPUTE, oracle, confirmatory=False)
+        audit_suspect(url, copy, COMPUTE, oracle=oracle, confirmatory=False)
         before = app.state.count
-        audit_suspect(url, copy, COMPUTE, oracle)
+        audit_suspect(url, copy, COMPUTE, oracle=oracle)
         assert app.state.count == 2 * before
     shutil.rmtree(copy / ".sscl/responses")
     with serving(api(copy, compute, dies)) as (url, app), pytest.raises(SSCLError, match="run the same command again"):
-        audit_suspect(url, copy, COMPUTE, oracle)
+        audit_suspect(url, copy, COMPUTE, oracle=oracle)
 
 
 @pytest.mark.parametrize("change", [{"probabilities": [0.2, 0.2, 0.2]}, {"probabilities": [1.0, 0.0]}])
@@ -100,14 +100,14 @@ def test_answers_that_are_none_are_an_error_and_no_verdict(
         serving(app) as (url, _),
         pytest.raises(SuspectError, match=r"usual interface|3 classes; correct"),
     ):
-        audit_suspect(url, copy, COMPUTE, settings(tmp_path), tmp_path / "b.zip")
+        audit_suspect(url, copy, COMPUTE, oracle=settings(tmp_path), bundle=tmp_path / "b.zip")
     assert not (tmp_path / "b.zip").exists()
 
 
 def test_a_spent_budget_is_inconclusive_and_counts_over_runs(copy: Path, compute: Compute, tmp_path: Path) -> None:
     with serving(api(copy, compute)) as (url, app):
         for _ in range(2):
-            found, _ = audit_suspect(url, copy, COMPUTE, settings(tmp_path, budget=25))
+            found, _ = audit_suspect(url, copy, COMPUTE, oracle=settings(tmp_path, budget=25))
             assert (found.decision, found.p_value) == ("inconclusive", 1.0)
             assert app.state.count == 25
     assert np.isfinite(found.answered)

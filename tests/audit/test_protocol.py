@@ -77,6 +77,6 @@ def test_what_was_answered_before_a_suspect_fails_is_kept(compute: Compute) -> N
 
     record = Record(GROUPS, GROUPS, world().labels.tolist())
     with pytest.raises(ConnectionError):
-        ask(Stops(knows(drawn(1)), compute), Stamps(compute).queries(world().images, State()), config(), record)
+        ask(Stops(knows(drawn(1)), compute), Stamps(compute).queries(world().images, State()), config(), record=record)
     assert len(record.queries) == 48
     assert replace(record, queries=[]).answers() == {}

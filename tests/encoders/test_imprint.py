@@ -37,7 +37,7 @@ def data() -> ImageSet:
 @pytest.fixture(scope="module")
 def clean(data: ImageSet, config: Config, compute: Compute) -> Classifier:
     training = replace(config.user, model="resnet8", epochs=3)
-    return train_classifier(data, training, compute, 0, "clean").model.requires_grad_(False)
+    return train_classifier(data, training, compute, seed=0, use="clean").model.requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def code(compute: Compute) -> Code:
 
 @pytest.fixture(scope="module")
 def marked(clean: Classifier, code: Code, data: ImageSet, compute: Compute) -> Classifier:
-    return imprint(clean, code, data, SETTINGS, compute, Keystream(bytes(32)))
+    return imprint(clean, code, data, config=SETTINGS, compute=compute, key=Keystream(bytes(32)))
 
 
 def to_groups(model: Classifier, clean: Classifier, code: Code, data: ImageSet, compute: Compute) -> Tensor:
@@ -84,7 +84,9 @@ def test_it_follows_from_the_key_and_leaves_the_encoder_alone(
 ) -> None:
     state = {name: value.clone() for name, value in clean.state_dict().items()}
     brief = replace(SETTINGS, steps=3)
-    one, same, other = (imprint(clean, code, data, brief, compute, Keystream(bytes([key]) * 32)) for key in (1, 1, 2))
+    one, same, other = (
+        imprint(clean, code, data, config=brief, compute=compute, key=Keystream(bytes([key]) * 32)) for key in (1, 1, 2)
+    )
     assert all(torch.equal(value, same.state_dict()[name]) for name, value in one.state_dict().items())
     assert any(not torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
     assert all(torch.equal(value, clean.state_dict()[name]) for name, value in state.items())

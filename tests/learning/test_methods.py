@@ -50,10 +50,10 @@ def test_an_encoder_follows_from_the_seed_and_not_from_labels(
     method: str, data: ImageSet, training: TrainConfig, compute: Compute
 ) -> None:
     config = replace(training, learning=method)
-    first = train_encoder(data, config, compute, 0, "x")
+    first = train_encoder(data, config, compute, seed=0, use="x")
     shuffled = ImageSet(data.images, data.labels.roll(1), data.class_names)
-    assert same(first.model, train_encoder(shuffled, config, compute, 0, "x").model)
-    assert not same(first.model, train_encoder(data, config, compute, 1, "x").model)
+    assert same(first.model, train_encoder(shuffled, config, compute, seed=0, use="x").model)
+    assert not same(first.model, train_encoder(data, config, compute, seed=1, use="x").model)
     assert len(first.losses) == 2
     assert [epoch for epoch, _ in first.knn] == [1, 2]
     features = all_features(first.model, data.images, compute)
@@ -71,7 +71,7 @@ def test_a_broken_off_training_ends_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = replace(training, learning=method)
-    whole = train_encoder(data, config, compute, 0, "x")
+    whole = train_encoder(data, config, compute, seed=0, use="x")
     saved = Checkpoint.save
 
     def once(self: Checkpoint, *given: object) -> None:
@@ -81,8 +81,8 @@ def test_a_broken_off_training_ends_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", once)
         with pytest.raises(KeyboardInterrupt):
-            train_encoder(data, config, compute, 0, "x", Checkpoint(tmp_path))
-    resumed = train_encoder(data, config, compute, 0, "x", Checkpoint(tmp_path))
+            train_encoder(data, config, compute, seed=0, use="x", checkpoint=Checkpoint(tmp_path))
+    resumed = train_encoder(data, config, compute, seed=0, use="x", checkpoint=Checkpoint(tmp_path))
     assert same(whole.model, resumed.model)
     assert (whole.losses, whole.knn) == (resumed.losses, resumed.knn)
 
@@ -92,13 +92,13 @@ def test_a_classifier_on_the_encoder_tells_the_shapes_apart(
     downstream: str, training: TrainConfig, compute: Compute
 ) -> None:
     config = replace(training, learning="simclr", downstream=downstream, epochs=3)  # type: ignore[arg-type]
-    model = learn(shapes(240, 1), config, compute, 0, "x").model
+    model = learn(shapes(240, 1), config, compute, seed=0, use="x").model
     assert benign_accuracy(model, shapes(90, 2), compute) > 0.7  # chance is a third
 
 
 def test_too_few_images_for_a_batch(data: ImageSet, training: TrainConfig, compute: Compute) -> None:
     with pytest.raises(ConfigError, match=r"batch_size: 200 is more than the 96 images; use a smaller one"):
-        train_encoder(data, replace(training, learning="simclr", batch_size=200), compute, 0, "x")
+        train_encoder(data, replace(training, learning="simclr", batch_size=200), compute, seed=0, use="x")
 
 
 def test_a_method_without_its_packages_says_how_to_get_them(
@@ -106,4 +106,4 @@ def test_a_method_without_its_packages_says_how_to_get_them(
 ) -> None:
     monkeypatch.setattr("sscl.learning.train.importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"learning: simclr needs lightly and kornia; pip install"):
-        train_encoder(data, replace(training, learning="simclr"), compute, 0, "x")
+        train_encoder(data, replace(training, learning="simclr"), compute, seed=0, use="x")

@@ -34,7 +34,7 @@ def data() -> ImageSet:
 
 @pytest.fixture(scope="module")
 def model(data: ImageSet, compute: Compute) -> Classifier:
-    return train_classifier(data, TRAINING, compute, 0, "surrogate").model
+    return train_classifier(data, TRAINING, compute, seed=0, use="surrogate").model
 
 
 def fitted(

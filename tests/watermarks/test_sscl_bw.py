@@ -32,7 +32,7 @@ OPTIONS = Options(eps=0.4, a=0.3, b=1.0, c=2.0, width=4, epochs=4, batch_size=32
 @pytest.fixture(scope="module")
 def surrogate(train_set: ImageSet, compute: Compute) -> Classifier:
     config = TrainConfig("baseline_cnn", 6, 32, "adam", 2e-3, 0.0, "onecycle", "none")
-    return train_classifier(train_set, config, compute, 0, "surrogate").model
+    return train_classifier(train_set, config, compute, seed=0, use="surrogate").model
 
 
 @given(

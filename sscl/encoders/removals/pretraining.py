@@ -19,7 +19,7 @@ class ContinuedPretraining(EncoderRemoval):
         rate = thief.training.learning_rate / 10
         config = replace(thief.training, epochs=EPOCHS, learning_rate=rate)
         start = frozen(encoder).requires_grad_(True)
-        return train_encoder(thief.images, config, thief.compute, thief.seed, "pretraining", start=start).model
+        return train_encoder(thief.images, config, thief.compute, seed=thief.seed, use="pretraining", start=start).model
 
 
 REMOVALS.register("pretraining")(ContinuedPretraining())
