@@ -40,11 +40,12 @@ class Quantised(Stranger):
         """
         try:
             from onnxruntime.quantization import CalibrationDataReader, quantize_static
+            from onnxruntime.quantization.shape_inference import quant_pre_process
         except ImportError:
             raise ConfigError("stranger int8_onnx: pip install 'sscl-bw[onnx]' onnx") from None
         model = self.model(workplace).cpu().to(memory_format=torch.contiguous_format)
         images = workplace.released.images[:CALIBRATED].float().div(255).numpy()
-        whole, small = workplace.folder / "float.onnx", workplace.folder / "int8.onnx"
+        whole, ready, small = (workplace.folder / f"{name}.onnx" for name in ("float", "ready", "int8"))
         torch.onnx.export(
             _Probabilities(model).eval(),
             (torch.from_numpy(images[:1]),),
@@ -63,7 +64,8 @@ class Quantised(Stranger):
                 image = next(self.left, None)
                 return None if image is None else {"x": image[None]}
 
-        quantize_static(whole, small, Reader())
+        quant_pre_process(whole, ready, skip_symbolic_shape=True)
+        quantize_static(ready, small, Reader())
         return open_oracle(str(small), context_of(workplace, self), {"scale": "probabilities"})
 
 
