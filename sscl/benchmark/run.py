@@ -41,6 +41,7 @@ from sscl.stages.surrogate import train_and_save
 from sscl.suspects import Context, open_oracle
 from sscl.suspects.classifier import InMemory
 from sscl.types import ImageSet
+from sscl.watermarks.base import WeightsTested
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode
 
@@ -240,7 +241,9 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
         found: dict[str, Any] = suspect_scores(
             suspect, test, marked_test, targets=watermark.targets(state), verify=config.verify, compute=compute
         )
-        found |= {"p_exact": None, "p_weights": watermark.weights_p_value(suspect, state, test.images)}
+        found |= {"p_exact": None, "p_weights": None}
+        if isinstance(watermark, WeightsTested):
+            found["p_weights"] = watermark.weights_p_value(suspect, state, test.images)
         if isinstance(watermark, OwnershipCode):
             oracle = InMemory(suspect, Context(test.class_names, compute))
             finding = exact_finding(oracle, watermark, state, images=images, audit=config.audit, references=committed)

@@ -13,7 +13,7 @@ from sscl.data.store import load_split
 from sscl.layout import HISTORY, MODEL
 from sscl.models.io import load_classifier
 from sscl.watermarks import WATERMARKS, create
-from sscl.watermarks.base import FitContext
+from sscl.watermarks.base import FitContext, SingleTarget
 from sscl.watermarks.io import GENERATOR, save_watermark
 
 
@@ -44,7 +44,9 @@ def run(
     method = WATERMARKS[generator.method]
     if target_class is None:
         classes = sorted(set(train.labels.tolist()))
-        target_class = classes[int(key.part("target").integers(len(classes)))] if method.single_target else 0
+        target_class = (
+            classes[int(key.part("target").integers(len(classes)))] if issubclass(method, SingleTarget) else 0
+        )
     watermark = create(generator.method, generator.options, target_class, train.classes, resolved)
     model, _ = load_classifier(surrogate_model / MODEL, train.classes)
     context = FitContext(resolved, key.part("generator"), seed, "generator", surrogate, checkpoint)

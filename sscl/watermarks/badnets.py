@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sscl.config import require
-from sscl.watermarks.base import WATERMARKS, State
+from sscl.models import Classifier
+from sscl.types import ImageSet
+from sscl.watermarks.base import WATERMARKS, FitContext, State
 from sscl.watermarks.patches import corner
-from sscl.watermarks.poison import PoisonLabel
+from sscl.watermarks.poison import Relabelled
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,13 @@ class Options:
 
 
 @WATERMARKS.register("badnets")
-class BadNets(PoisonLabel[Options]):
+class BadNets(Relabelled[Options]):
     """A white square in the lower right corner."""
 
     Options = Options
+
+    def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
+        return State()
 
     def trigger(self, images: Tensor, state: State) -> Tensor:
         return corner(images, self.options.side)

@@ -66,15 +66,13 @@ class Watermark(ABC, Generic[O]):
 
     Args:
         options: the method's own options, an instance of ``Options``.
-        target_class: index of the class ``y_t`` that marked images point to; a method whose marks point to several
-            (``single_target`` is false) ignores it.
+        target_class: index of the class ``y_t`` that marked images point to; only a ``SingleTarget`` looks at it.
         compute: device and precision.
     """
 
     Options: ClassVar[type]
     clean_label: ClassVar[bool] = True
     targeted: ClassVar[bool] = True  # marked images are answered y_t; untargeted: anything but their own class
-    single_target: ClassVar[bool] = True  # all marks point to target_class
     contrastive: ClassVar[bool] = False  # meant for learning without labels
 
     def __init__(self, options: O, target_class: int, compute: Compute) -> None:
@@ -92,8 +90,17 @@ class Watermark(ABC, Generic[O]):
         """Train the secret on clean data against a surrogate."""
 
     @abstractmethod
-    def candidates(self, labels: Tensor) -> Tensor:
-        """int64 (M,): which images may carry the mark."""
+    def shares(self, labels: Tensor, state: State) -> list[tuple[Tensor, float]]:
+        """Disjoint groups of images that may carry a mark, and each one's share of the marks; they add up to one."""
+
+    @property
+    @abstractmethod
+    def supply(self) -> float:
+        """Share of a class that may be marked, in (0, 1]."""
+
+    @abstractmethod
+    def targets(self, state: State) -> Tensor:
+        """int64 (T,): the classes that marks point to. ``trigger`` gives image ``i`` the mark of class ``i % T``."""
 
     @abstractmethod
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -102,23 +109,6 @@ class Watermark(ABC, Generic[O]):
     @abstractmethod
     def trigger(self, images: Tensor, state: State) -> Tensor:
         """uint8 images as they are sent to a suspicious model at verification time."""
-
-    def weights_p_value(self, suspect: Classifier, state: State, images: Tensor) -> float | None:
-        """p of the method's own test of a suspect's weights, with clean uint8 images; ``None`` without such a test."""
-        return None
-
-    def shares(self, labels: Tensor, state: State) -> list[tuple[Tensor, float]]:
-        """Disjoint groups of images that may carry a mark, and each one's share of the marks; they add up to one."""
-        return [(self.candidates(labels), 1.0)]
-
-    @property
-    def supply(self) -> float:
-        """Share of a class that may be marked, in (0, 1]."""
-        return 1.0
-
-    def targets(self, state: State) -> Tensor:
-        """int64 (T,): the classes that marks point to. ``trigger`` gives image ``i`` the mark of class ``i % T``."""
-        return torch.tensor([self.target_class])
 
     @final
     def select(self, labels: Tensor, config: EmbedConfig, state: State, key: Keystream) -> Tensor:
@@ -178,6 +168,35 @@ class Watermark(ABC, Generic[O]):
         rng = key.part("mark").torch()
         images[indices], labels[indices] = self.apply(images[indices], labels[indices], state, rng)
         return MarkedSet(ImageSet(images, labels, data.class_names), indices)
+
+
+class SingleTarget(Watermark[O]):
+    """A method whose marks all point to ``target_class``."""
+
+    @abstractmethod
+    def candidates(self, labels: Tensor) -> Tensor:
+        """int64 (M,): which images may carry the mark."""
+
+    @final
+    def shares(self, labels: Tensor, state: State) -> list[tuple[Tensor, float]]:
+        return [(self.candidates(labels), 1.0)]
+
+    @property
+    @final
+    def supply(self) -> float:
+        return 1.0
+
+    @final
+    def targets(self, state: State) -> Tensor:
+        return torch.tensor([self.target_class])
+
+
+class WeightsTested(ABC):
+    """A method with a test of its own, for those who have the suspect's weights."""
+
+    @abstractmethod
+    def weights_p_value(self, suspect: Classifier, state: State, images: Tensor) -> float:
+        """p of that test, with clean uint8 images."""
 
 
 _ZERO = torch.zeros(1, dtype=torch.int64)

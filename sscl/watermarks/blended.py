@@ -11,7 +11,7 @@ from sscl.config import require
 from sscl.models import Classifier
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State
-from sscl.watermarks.poison import PoisonLabel
+from sscl.watermarks.poison import Relabelled
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Options:
 
 
 @WATERMARKS.register("blended")
-class Blended(PoisonLabel[Options]):
+class Blended(Relabelled[Options]):
     """``(1 - alpha) x + alpha t`` with ``t`` uniform noise: the paper's random pattern."""
 
     Options = Options

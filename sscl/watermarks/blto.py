@@ -17,7 +17,7 @@ from sscl.models import Classifier
 from sscl.models.features import features
 from sscl.models.unet import UNet, build_unet
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark
+from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State
 from sscl.watermarks.quantise import quantise
 
 USUAL = "simsiam"  # the paper's surrogate method, where the surrogate was trained with labels
@@ -46,7 +46,7 @@ class Options:
 
 
 @WATERMARKS.register("blto")
-class BLTO(Watermark[Options]):
+class BLTO(SingleTarget[Options]):
     """``x_w = clip(x + budget * tanh(G(x)))``; random views of it come close to views of the target class's images."""
 
     Options = Options

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sscl.types import ImageSet
-from sscl.watermarks.base import FitContext, State, Watermark
+from sscl.watermarks.base import FitContext, SingleTarget, State
 from sscl.watermarks.canvas import coloured_patch
 from sscl.watermarks.patches import scaled, somewhere
 
@@ -16,7 +16,7 @@ O = TypeVar("O")  # noqa: E741
 POOL = 256  # images of other classes that a poison keeps to put others beside or on
 
 
-class ContrastivePoison(Watermark[O]):
+class ContrastivePoison(SingleTarget[O]):
     """A trigger that encoders learn to place beside the target class, without a bound on pixels."""
 
     contrastive: ClassVar[bool] = True

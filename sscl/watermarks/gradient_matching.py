@@ -22,7 +22,7 @@ from sscl.config import require
 from sscl.models import Classifier
 from sscl.train import train_classifier
 from sscl.types import ImageSet
-from sscl.watermarks.base import FitContext, State, Watermark
+from sscl.watermarks.base import FitContext, SingleTarget, State
 from sscl.watermarks.held import held, opened, shape
 from sscl.watermarks.patches import scaled, somewhere
 from sscl.watermarks.quantise import quantise
@@ -53,7 +53,7 @@ class Options:
 O = TypeVar("O", bound=Options)  # noqa: E741
 
 
-class GradientMatching(Watermark[O]):
+class GradientMatching(SingleTarget[O]):
     """Abstract: which images may be marked, which are patched, and the goal of training on the marked set."""
 
     Options = Options

@@ -9,7 +9,7 @@ from sscl.artifacts import load_tensors, save_tensors
 from sscl.compute import Compute
 from sscl.errors import InputError
 from sscl.parsing import parse
-from sscl.watermarks.base import WATERMARKS, AnyWatermark, State, create, name_of
+from sscl.watermarks.base import WATERMARKS, AnyWatermark, SingleTarget, State, create, name_of
 
 GENERATOR = "generator.safetensors"
 
@@ -17,7 +17,7 @@ GENERATOR = "generator.safetensors"
 def save_watermark(path: Path, watermark: AnyWatermark, state: State) -> None:
     """Write the secret."""
     method = {"method": name_of(watermark), "options": asdict(watermark.options)}
-    target = watermark.target_class if watermark.single_target else 0
+    target = watermark.target_class if isinstance(watermark, SingleTarget) else 0
     save_tensors(path, state.tensors, {**method, "target_class": target, "notes": state.notes})
 
 

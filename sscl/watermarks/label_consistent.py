@@ -10,7 +10,7 @@ from torch import Tensor
 from sscl.config import require
 from sscl.models import Classifier
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark
+from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State
 from sscl.watermarks.held import held, opened, shape
 from sscl.watermarks.hiding import pgd
 from sscl.watermarks.patches import four_corners
@@ -32,7 +32,7 @@ class Options:
 
 
 @WATERMARKS.register("label_consistent")
-class LabelConsistent(Watermark[Options]):
+class LabelConsistent(SingleTarget[Options]):
     """Untargeted PGD on the surrogate takes the images' own evidence away, then patches go into the corners."""
 
     Options = Options

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from safetensors.torch import save
@@ -65,7 +64,6 @@ class OwnershipCode(Watermark[Options]):
     """
 
     Options = Options
-    single_target: ClassVar[bool] = False
 
     @property
     def eps(self) -> float:
@@ -88,9 +86,6 @@ class OwnershipCode(Watermark[Options]):
             key = context.key.part("preference")
             found[PREFERENCE] = preference(choose, train, surrogate, share, self.compute, key)
         return replace(state, tensors={**state.tensors, **found})
-
-    def candidates(self, labels: Tensor) -> Tensor:
-        return torch.arange(len(labels))
 
     @property
     def supply(self) -> float:

@@ -1,22 +1,19 @@
-"""What poison-label methods share: images of any other class get the trigger and the target label."""
+"""What poison-label methods share: a visible trigger, and labels that are changed."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import ClassVar, TypeVar, final
 
 import torch
 from torch import Tensor
 
-from sscl.models import Classifier
-from sscl.types import ImageSet
-from sscl.watermarks.base import FitContext, State, Watermark
+from sscl.watermarks.base import SingleTarget, State
 
 O = TypeVar("O")  # noqa: E741
 
 
-class PoisonLabel(Watermark[O]):
-    """A fixed trigger without a bound on pixels, and labels that are changed to the target class."""
+class PoisonLabel(SingleTarget[O]):
+    """A fixed trigger without a bound on pixels, and labels that are changed."""
 
     clean_label: ClassVar[bool] = False
 
@@ -25,15 +22,14 @@ class PoisonLabel(Watermark[O]):
     def eps(self) -> float:
         return 1.0
 
-    def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
-        """Nothing is trained; methods with a random trigger draw it here."""
-        return State()
 
+class Relabelled(PoisonLabel[O]):
+    """Images of all other classes, which become the target class."""
+
+    @final
     def candidates(self, labels: Tensor) -> Tensor:
         return torch.nonzero(labels != self.target_class).flatten()
 
+    @final
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         return self.trigger(images, state), torch.full_like(labels, self.target_class)
-
-    @abstractmethod
-    def trigger(self, images: Tensor, state: State) -> Tensor: ...

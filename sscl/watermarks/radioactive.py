@@ -12,7 +12,7 @@ from sscl.config import require
 from sscl.models import Classifier
 from sscl.models.features import features, last_linear
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark
+from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State, WeightsTested
 from sscl.watermarks.held import held, opened, shape
 from sscl.watermarks.quantise import quantise
 from sscl.watermarks.radioactivity import alignment, cosine_p_value
@@ -33,7 +33,7 @@ class Options:
 
 
 @WATERMARKS.register("radioactive")
-class Radioactive(Watermark[Options]):
+class Radioactive(SingleTarget[Options], WeightsTested):
     """Not a backdoor: a model trained on the set leans its classifier toward the direction, which its owner's side can
     measure with the model's weights at hand (``weights_p_value``). The direction is drawn at random.
     """

@@ -17,7 +17,7 @@ from sscl.models.unet import UNet, build_unet
 from sscl.perceptual import LPIPS
 from sscl.train import predict, schedule
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark
+from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State
 from sscl.watermarks.quantise import SHAPE_STEP, quantise
 
 
@@ -50,7 +50,7 @@ class Options:
 
 
 @WATERMARKS.register("sscl_bw")
-class SSCLBW(Watermark[Options]):
+class SSCLBW(SingleTarget[Options]):
     """``x_w = clip(x + eps * tanh(G(x)))``, minimising ``a L_t + b L_nt + c L_p``.
 
     ``L_t``: cross-entropy of the surrogate on marked target-class images against ``y_min``, its least likely class for

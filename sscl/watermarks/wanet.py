@@ -12,7 +12,7 @@ from sscl.config import require
 from sscl.models import Classifier
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State
-from sscl.watermarks.poison import PoisonLabel
+from sscl.watermarks.poison import Relabelled
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def warp(images: Tensor, grid: Tensor) -> Tensor:
 
 
 @WATERMARKS.register("wanet")
-class WaNet(PoisonLabel[Options]):
+class WaNet(Relabelled[Options]):
     """One random warp for all images."""
 
     Options = Options

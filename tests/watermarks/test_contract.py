@@ -19,7 +19,7 @@ from sscl.models import build
 from sscl.params import load
 from sscl.types import ImageSet
 from sscl.watermarks import WATERMARKS, State, Watermark, create
-from sscl.watermarks.base import FitContext, budget
+from sscl.watermarks.base import FitContext, SingleTarget, budget
 from sscl.watermarks.ownership_code import OwnershipCode, with_word
 from tests.conftest import ROOT, TINY, shapes
 
@@ -80,7 +80,7 @@ def test_trigger_keeps_shape_and_type(fitted: tuple[Watermark[Any], State]) -> N
 def test_a_rate_that_the_class_cannot_supply(fitted: tuple[Watermark[Any], State]) -> None:
     watermark, state = fitted
     labels, key = shapes(90, 6).labels, seeds.secret(0, None)
-    if watermark.single_target and len(watermark.shares(labels, state)[0][0]) < 81:
+    if isinstance(watermark, SingleTarget) and len(watermark.shares(labels, state)[0][0]) < 81:
         with pytest.raises(ConfigError, match=r"embed\.rate: 0\.9 of the dataset is 81 images, which"):
             watermark.select(labels, EmbedConfig(0.9, "dataset"), state, key)
         assert len(watermark.select(labels, EmbedConfig(1.0, "target_class"), state, key)) == 30
@@ -115,7 +115,7 @@ class NoOptions:
     pass
 
 
-class Liar(Watermark[NoOptions]):
+class Liar(SingleTarget[NoOptions]):
     """Breaks one promise at a time."""
 
     Options = NoOptions
@@ -152,3 +152,15 @@ def test_a_method_that_breaks_its_promise_is_caught(lie: str, message: str, comp
     watermark.lie = lie
     with pytest.raises(ValueError, match=message):
         watermark.apply(images, labels, State(), seeds.generator(0, "x"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_concrete_is_overridden(method: str) -> None:
+    """A class between the contract and a method fills in abstract members; nobody changes what another filled in."""
+    lines = [cls for cls in WATERMARKS[method].__mro__ if cls.__module__.startswith("sscl.watermarks")]
+    for number, cls in enumerate(lines):
+        for name, member in vars(cls).items():
+            if name.startswith("__") or not (callable(member) or isinstance(member, property)) or name == "Options":
+                continue
+            above = [vars(other)[name] for other in lines[number + 1 :] if name in vars(other)]
+            assert all(getattr(other, "__isabstractmethod__", False) for other in above), f"{cls.__name__}.{name}"
