@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from torch import Tensor
 
 from benchmarks.ownership import ROOT, Root, Sets, study_of, write
 from sscl.audit.commitment import Case, reference_effects
@@ -51,35 +52,30 @@ def main(
         common = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": seed}
         common |= {"start": study.config.user.start, "architecture": study.config.user.model, "innocent": False}
         common |= {"attack": "none", "peer": study.method, "rate": len(study.marked) / len(study.train)}
-        for name in stranger or STRANGERS:
-            rows = [common | {"suspect": name, "machine": machine()} | row for row in measured(study, STRANGERS[name])]
-            print(
-                seed,
-                name,
-                json.dumps([{key: row[key] for key in ("access", "p", "delta_p", "ba")} for row in rows]),
-                flush=True,
-            )
-            write(results, rows)
+        with tempfile.TemporaryDirectory() as folder:
+            place = Workplace(study.released, study.train, study.config.user, study.compute, study.seed, Path(folder))
+            for name in stranger or STRANGERS:
+                found = measured(study, place, STRANGERS[name])
+                rows = [common | {"suspect": name, "machine": machine()} | row for row in found]
+                told = [{key: row[key] for key in ("access", "p", "delta_p", "ba")} for row in rows]
+                print(seed, name, json.dumps(told), flush=True)
+                write(results, rows)
 
 
-def measured(study: Study, stranger: Stranger) -> Iterator[dict[str, Any]]:
+def measured(study: Study, place: Workplace, stranger: Stranger) -> Iterator[dict[str, Any]]:
     """Rows of one stranger's model."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Workplace(study.released, study.train, study.config.user, study.compute, study.seed, Path(folder))
-        oracle = stranger.suspect(place)
-        taught = stranger.taught(study.test.classes)
-        ba = accuracy(oracle, study, stranger)
-        if oracle.context.class_names is not None:
-            record = study.recorded(oracle)
-            word = study.secret[0].targets(study.secret[1])
-            yield from ({"ba": ba, "statistic": "effect", **found} for found in study.findings(record, word))
-        else:
-            yield from ({"ba": ba, **row} for row in of_own_classes(study, oracle, int(taught.max()) + 1))
+    oracle, taught = stranger.suspect(place), stranger.taught(study.test.classes)
+    ba = accuracy(oracle, study, taught)
+    if oracle.context.class_names is None:
+        yield from ({"ba": ba, **row} for row in of_own_classes(study, oracle, int(taught.max()) + 1))
+    else:
+        word = study.secret[0].targets(study.secret[1])
+        yield from ({"ba": ba, "statistic": "effect", **row} for row in study.findings(study.recorded(oracle), word))
 
 
-def accuracy(oracle: Oracle, study: Study, stranger: Stranger) -> float:
+def accuracy(oracle: Oracle, study: Study, taught: Tensor) -> float:
     """Benign accuracy over the test images of classes that the suspect has."""
-    labels = stranger.taught(study.test.classes)[study.test.labels]
+    labels = taught[study.test.labels]
     images = study.test.images[labels >= 0].permute(0, 2, 3, 1).contiguous().numpy()
     answers = oracle.query(images)
     return float((answers.predictions == labels[labels >= 0].numpy()).mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ class Workplace:
         training: how models are trained here.
         compute: device and precision.
         seed: names the random numbers, with a use.
-        folder: for files; there, and empty.
+        folder: for files; there.
     """
 
     released: ImageSet
@@ -43,6 +44,11 @@ class Workplace:
     def trained(self, data: ImageSet, use: str = "stranger", practice: Practice | None = None) -> Classifier:
         """A fresh model on ``data``; the same use gives the same random numbers."""
         return train_classifier(data, self.training, self.compute, seed=self.seed, use=use, practice=practice).model
+
+    @cached_property
+    def usual(self) -> Classifier:
+        """The model that plain training on the release gives; not to be changed."""
+        return self.compute.place(self.trained(self.released))
 
     def shuffled(self, count: int, use: str) -> Tensor:
         """int64 (count,): a random order."""

@@ -10,7 +10,7 @@ class Plain(Stranger):
     """Trained on the release as it is."""
 
     def model(self, workplace: Workplace) -> Classifier:
-        return workplace.trained(workplace.released)
+        return workplace.usual
 
 
 STRANGERS.register("plain")(Plain())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,7 +31,7 @@ class Quantised(Stranger):
     """Weights and activations in int8 (onnxruntime), asked as a stranger's file."""
 
     def model(self, workplace: Workplace) -> Classifier:
-        return workplace.trained(workplace.released)
+        return workplace.usual
 
     def suspect(self, workplace: Workplace) -> Oracle:
         """The file of the quantised model, in the sandbox.
@@ -43,7 +44,7 @@ class Quantised(Stranger):
             from onnxruntime.quantization.shape_inference import quant_pre_process
         except ImportError:
             raise ConfigError("stranger int8_onnx: pip install 'sscl-bw[onnx]' onnx") from None
-        model = self.model(workplace).cpu().to(memory_format=torch.contiguous_format)
+        model = copy.deepcopy(self.model(workplace)).cpu().to(memory_format=torch.contiguous_format)
         images = workplace.released.images[:CALIBRATED].float().div(255).numpy()
         whole, ready, small = (workplace.folder / f"{name}.onnx" for name in ("float", "ready", "int8"))
         torch.onnx.export(

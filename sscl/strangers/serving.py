@@ -40,7 +40,7 @@ class AugmentedAnswers(Stranger):
     """Answers averaged over shifts and mirror images."""
 
     def model(self, workplace: Workplace) -> Classifier:
-        return Shifted(workplace.trained(workplace.released)).eval()
+        return Shifted(workplace.usual).eval()
 
 
 class Ensemble(Stranger):
@@ -48,7 +48,7 @@ class Ensemble(Stranger):
 
     def model(self, workplace: Workplace) -> Classifier:
         others = [workplace.trained(workplace.others, f"stranger {number}") for number in (1, 2)]
-        return Together([workplace.trained(workplace.released), *others]).eval()
+        return Together([workplace.usual, *others]).eval()
 
 
 STRANGERS.register("test_time_augmentation")(AugmentedAnswers())
