@@ -1,6 +1,7 @@
-"""The tables of the docs, from the rows of ``benchmarks/ownership.py``.
+"""The tables of the docs, from the rows of ``benchmarks/ownership.py`` and ``benchmarks/strangers.py``.
 
 python benchmarks/ownership_tables.py
+python benchmarks/ownership_tables.py --results docs/results/real.json
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import pandas as pd
 import typer
 from scipy import stats
 
+from sscl.strangers import STRANGERS
+
 RESULTS = Path("docs/results/code.json")
 HEAD = ("profile, network", "marked", "access", "seeds", "p at most", "p <= 0.001", "published p", "delta_P", "BA lost")
 
 
 def main(results: Annotated[Path, typer.Option(help="Where the rows are.")] = RESULTS) -> None:
-    """Print guilty models, detectors, removal attacks and innocents."""
+    """Print guilty models, detectors, removal attacks, innocents and strangers: what there are rows of."""
     rows = pd.DataFrame(json.loads(results.read_text()))
-    for kind, show in {"guilty": guilty, "removal": removal, "innocents": innocents}.items():
+    kinds = {"guilty": guilty, "removal": removal, "innocents": innocents, "strangers": strangers}
+    for kind, show in kinds.items():
         some = rows[rows["command"].str.startswith(kind)]
         if len(some):
             print("\n".join(show(some)), end="\n\n")
@@ -91,6 +95,20 @@ def innocents(rows: pd.DataFrame) -> list[str]:
             uniform = stats.kstest(p, "uniform").pvalue
             accused = ((p <= 0.05).sum(), f"{low:.0f} to {high:.0f}", (p <= 0.001).sum(), f"{uniform:.2g}")
             lines.append(line(access, name, len(p), *accused))
+    return lines
+
+
+def strangers(rows: pd.DataFrame) -> list[str]:
+    """What strangers do with a release, one row for each profile and seed."""
+    lines = [line("profile, seed", "stranger", "p, probabilities", "p, labels", "delta_P", "BA"), "|---" * 6 + "|"]
+    groups: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(["command", "seed", "suspect"])
+    for (command, seed, name), group in groups:
+        by = {row["access"]: row for row in group.to_dict("records")}
+        full, labels = by["probabilities"], by["labels"]
+        moved = "-" if pd.isna(full["delta_p"]) else f"{full['delta_p']:.3f}"
+        about = f"`{name}`: {STRANGERS[name].about}"
+        cells = (f"{full['p']:.2g}", f"{labels['p']:.2g}", moved, f"{100 * full['ba']:.2f}")
+        lines.append(line(f"{settings(command)}, {seed}", about, *cells))
     return lines
 
 

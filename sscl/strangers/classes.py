@@ -27,7 +27,7 @@ class ClassSubset(_OtherClasses):
 
 
 class ClassMerging(_OtherClasses):
-    """Two of the classes are one."""
+    """Classes are merged in pairs."""
 
     def taught(self, classes: int) -> Tensor:
         return torch.arange(classes) // 2

@@ -70,6 +70,6 @@ class AveragedWeights(Stranger):
 
 STRANGERS.register("rand_augment")(_Practised("RandAugment, two operations of magnitude 9.", RandAugment().practice(9)))
 STRANGERS.register("mixup")(_Practised("Mixup, alpha 1.", Mixup().practice(1.0)))
-STRANGERS.register("cutmix")(_Practised("CutMix.", CutMix()))
+STRANGERS.register("cutmix")(_Practised("CutMix, with uniform shares.", CutMix()))
 STRANGERS.register("label_smoothing")(_Practised("Label smoothing 0.1.", Practice(SMOOTHING)))
 STRANGERS.register("averaged_weights")(AveragedWeights())

@@ -41,14 +41,18 @@ class Tiny:
 Arguments = Callable[[Tiny], list[str]]
 
 
+ACCESS = ("probabilities", "labels")
+
+
 def rows_of(tiny: Tiny) -> Path:
     """Some rows as ``ownership.py`` writes them."""
     common = {"profile": "demo", "architecture": "mlp", "access": "labels", "p": 0.1, "p_plain": 0.2, "delta_p": 0.5}
     common |= {"p_published": 0.3, "p_sequential": 0.4, "p_grinding": 0.5, "ba": 0.9, "ba_clean": 0.91, "rate": 0.1}
     common |= {"lpips": 0.01, "psnr": 30.0, "suspect": "released", "attack": "none"}
     kinds = [{"command": f"{kind} demo"} for kind in ("guilty", "removal", "innocents")]
+    strangers = [{"command": "strangers demo", "seed": 0, "suspect": "plain", "access": how} for how in ACCESS]
     detector = {"command": "guilty demo", "profile": "demo", "detector": "strip", "auroc_within_class": 0.5}
-    tiny.rows.write_text(json.dumps([*(common | kind for kind in kinds), detector]))
+    tiny.rows.write_text(json.dumps([*(common | kind for kind in (*kinds, *strangers)), detector]))
     return tiny.rows
 
 
