@@ -118,6 +118,10 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         True,
     ),
     "ownership_tables": ([lambda tiny: ["--results", str(rows_of(tiny))]], False),
+    "picture": (
+        [lambda tiny: ["demo", "--out", str(tiny.folder / "p.svg"), *seeds(tiny)[:2], *tiny.sets]],
+        False,
+    ),
     "scale": (
         [lambda tiny: [str(tiny.finished), "--size", "200", "--runner", "thread", "--results", str(tiny.rows)]],
         True,
