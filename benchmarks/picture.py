@@ -2,8 +2,9 @@
 
     python benchmarks/picture.py cifar10-small
 
-The photograph is scikit-learn's ``flower.jpg`` (by dany13, CC BY 2.0) at the size of the dataset's images. Its mark is
-the release's first. Bars are means over all marks, and over the verification images of other classes than the mark's.
+The photograph is scikit-learn's ``flower.jpg`` (flickr.com/photos/vultilion/6056698931, CC BY 2.0) at the size of the
+dataset's images. Its mark is the release's first. Bars are means over all marks, and over the verification images of
+other classes than the mark's.
 """
 
 from __future__ import annotations
