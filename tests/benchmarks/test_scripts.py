@@ -118,6 +118,7 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         True,
     ),
     "ownership_tables": ([lambda tiny: ["--results", str(rows_of(tiny))]], False),
+    "peers": ([lambda tiny: ["demo", *seeds(tiny)]], True),
     "picture": (
         [lambda tiny: ["demo", "--out", str(tiny.folder / "p.svg"), *seeds(tiny)[:2], *tiny.sets]],
         False,

@@ -1,0 +1,106 @@
+"""Other exact ways to prove the use of a dataset, beside the ownership code: the same images, networks and queries.
+
+    python benchmarks/peers.py demo --seeds 3
+    python benchmarks/peers.py cifar10-small
+
+Every peer marks as large a share of the images as the code, as strongly as the code may (``eps``). The innocent model
+is trained on the clean images. Rows go to ``docs/results/peers.json``, one a peer, suspect, access and query count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from torch import Tensor
+
+from benchmarks.ownership import ROOT, Root, Sets, study_of, write
+from sscl import seeds
+from sscl.benchmark.study import Study
+from sscl.models import Classifier
+from sscl.peers import PEERS, Evidence, Peer
+from sscl.perceptual import LPIPS, image_quality
+from sscl.provenance import machine
+from sscl.train import benign_accuracy, predict, train_classifier
+from sscl.types import ImageSet, Responses
+
+RESULTS = Path("docs/results/peers.json")
+QUERIES = (400, 4000)
+SHOWN = 1000  # images over which visibility is measured
+OWN = "ownership_code"
+
+
+def main(
+    profile: str,
+    count: Annotated[int, typer.Option("--seeds", help="How many seeds.")] = 1,
+    first: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    root: Root = ROOT,
+    overrides: Sets = None,
+    results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
+) -> None:
+    """Train on every peer's release, and audit that model and an innocent one."""
+    for seed in range(first, first + count):
+        study = study_of(profile, seed, root, overrides)
+        innocent = study.opened(study.bench.trained(study.config, "user", study.data))
+        command = " ".join(("peers", profile, *(overrides or ())))
+        common: dict[str, Any] = {"command": command, "dataset": study.config.data.source, "profile": profile}
+        common |= {"seed": seed, "architecture": study.config.user.model, "machine": machine()}
+        for name in (OWN, *PEERS):
+            found = of_code(study, innocent) if name == OWN else of_peer(study, name, innocent)
+            rows = [common | {"watermark": name} | row for row in found]
+            for row in rows:
+                print(seed, name, json.dumps({key: row[key] for key in ("suspect", "access", "queries", "p", "ba")}))
+            write(results, rows)
+
+
+def of_code(study: Study, innocent: Classifier) -> Iterator[dict[str, Any]]:
+    """The ownership code's rows."""
+    word = study.secret[0].targets(study.secret[1])
+    guilty = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
+    lpips = changed(study.train, study.released)
+    for suspect, model in (("released", guilty), ("clean", innocent)):
+        ba = benign_accuracy(model, study.test, study.compute)
+        for row in study.findings(study.asked(model), word):
+            yield {"suspect": suspect, "ba": ba, "lpips": lpips} | {n: row[n] for n in ("access", "queries", "p")}
+
+
+def of_peer(study: Study, name: str, innocent: Classifier) -> Iterator[dict[str, Any]]:
+    """A peer's rows."""
+    peer, rate = PEERS[name], len(study.marked) / len(study.train)
+    key = seeds.secret(study.seed, None).part("peer", name)
+    released, evidence = peer.release(study.train, rate, study.secret[0].eps, key)
+    use = f"peer {name}"
+    guilty = train_classifier(released, study.config.user, study.compute, seed=study.seed, use=use).model
+    lpips = changed(study.train, released) if len(released) == len(study.train) else 0.0
+    for suspect, model in (("released", guilty.eval()), ("clean", innocent)):
+        ba = benign_accuracy(model, study.test, study.compute)
+        for access, queries, p_value in audited(study, peer, evidence, model):
+            yield {"suspect": suspect, "ba": ba, "lpips": lpips, "access": access, "queries": queries, "p": p_value}
+
+
+def audited(study: Study, peer: Peer, evidence: Evidence, model: Classifier) -> Iterator[tuple[str, int, float]]:
+    """Access, queries and p-value."""
+    for access in ("probabilities", "labels"):
+        for queries in QUERIES:
+            p_value = peer.p_value(partial(answers, study, model, access), evidence, queries)
+            yield access, min(queries, 2 * len(evidence.published)), p_value
+
+
+def answers(study: Study, model: Classifier, access: str, images: Tensor) -> Responses:
+    """A model's answers to uint8 images."""
+    found = predict(model, images, study.compute).double().numpy()
+    return Responses.of_labels(found.argmax(axis=1), found.shape[1]) if access == "labels" else Responses(found)
+
+
+def changed(before: ImageSet, after: ImageSet) -> float:
+    """Mean LPIPS over the images that differ."""
+    differing = (before.images != after.images).flatten(1).any(dim=1).nonzero().flatten()[:SHOWN]
+    return float(image_quality(LPIPS(), before.images[differing], after.images[differing])["lpips"])
+
+
+if __name__ == "__main__":
+    typer.run(main)
