@@ -75,21 +75,20 @@ class Pipeline:
         """Whether DVC would skip the stage: its outputs are there, unchanged, and what ``dvc.lock`` has was made
         from what is here now."""
         with suppress(InputError):
-            now = self._state(name)
-            if now == self._noted(name):
+            slot = self._slot(name)
+            if self._state(name, slot.key) == self._noted(name):
                 return True
-            made = self._slot(name).manifest() or {}
-            return made.get("key") == now["key"] and self._agrees(name)
+            return (slot.manifest() or {}).get("key") == slot.key and self._agrees(name)
         return False
 
-    def _state(self, name: str) -> dict[str, Any]:
-        """What decides whether the stage is current.
+    def _state(self, name: str, key: str) -> dict[str, Any]:
+        """What decides whether the stage, whose content key is ``key``, is current.
 
         Raises:
             InputError: an input, an output or DVC's entry is missing.
         """
         outputs = {path: digest(self.root / OUT / path) for path in STAGES[name].outputs.values()}
-        return {"key": self.key(name), "outputs": outputs, "locked": key_of(entry=self._locked(name))}
+        return {"key": key, "outputs": outputs, "locked": key_of(entry=self._locked(name))}
 
     def _noted(self, name: str) -> dict[str, Any] | None:
         """The state in which DVC last found the stage up to date."""
@@ -118,7 +117,7 @@ class Pipeline:
 
     def _remember(self, name: str) -> None:
         self._note(name).parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._note(name), self._state(name))
+        write_json(self._note(name), self._state(name, self.key(name)))
 
     def _locked(self, name: str) -> dict[str, Any]:
         """The stage's entry of ``dvc.lock``.
