@@ -33,7 +33,7 @@ from sscl.audit.trial import Trial, null_of
 from sscl.compute import Compute
 from sscl.config import NAME, Config, dump
 from sscl.data.store import Card
-from sscl.errors import InputError
+from sscl.errors import ConfigError, InputError
 from sscl.layout import (
     CLEAN,
     COMMITMENT,
@@ -151,7 +151,13 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
     folders = sorted(path for path in (root / FOLDER).glob("*") if (path / WATERMARK).is_dir())
     if not folders:
         raise InputError(f"{root / FOLDER}: no recipients; `sscl release create VERSION --recipient NAME` makes one")
-    wanted = marks_needed(len(case.class_names), len(folders) + 1, case.config.alpha)
+    try:
+        wanted = marks_needed(len(case.class_names), len(folders) + 1, case.config.alpha)
+    except ConfigError:
+        raise InputError(
+            f"{root / FOLDER}: {len(folders)} recipients are too many to name one at alpha {case.config.alpha:g}, "
+            "whatever the number of marks; commit to a larger alpha"
+        ) from None
     if case.watermark.options.marks < wanted:
         raise InputError(
             f"{root / FOLDER}: {case.watermark.options.marks} marks cannot name one of {len(folders)} recipients at "

@@ -155,6 +155,14 @@ def test_what_cannot_be_traced(copies: Path, finished: Path, config: Config, tmp
         recipients.trace(other, config, oracle)
 
 
+def test_more_recipients_than_drawn_words_tell_apart(
+    copies: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sscl.statistics.words.DRAWN", 50)
+    with pytest.raises(InputError, match=r"recipients are too many to name one at alpha 0\.02, .* a larger alpha"):
+        recipients.trace(copies, config, Knows(copies, [], Compute.resolve(config.compute)))
+
+
 def test_a_copy_whose_commitment_was_changed_names_nobody(copies: Path, config: Config, tmp_path: Path) -> None:
     """Whoever could choose a recipient's word afterwards could accuse anybody of handing the copy on."""
     other = Path(shutil.copytree(copies, tmp_path / "other", symlinks=True))
