@@ -53,12 +53,18 @@ def guilty(rows: pd.DataFrame) -> list[str]:
                 shown(group["psnr"], lambda found: f"{found.min():.1f}"),
             )
         )
-    lines += ["", line("profile", "detector", "AUROC"), "|---|---|---|"]
-    found: Iterable[tuple[Any, pd.DataFrame]] = rows[rows["detector"].notna()].groupby(["command", "detector"])
-    for (command, detector), group in found:
+    lines += ["", line("profile, network", "detector", "AUROC"), "|---|---|---|"]
+    found: Iterable[tuple[Any, pd.DataFrame]] = rows[rows["detector"].notna()].groupby(
+        ["command", "architecture", "detector"]
+    )
+    for (command, model, detector), group in found:
         scores = group["auroc_within_class"]
         lines.append(
-            line(settings(command), detector, f"{scores.mean():.2f} ({scores.min():.2f} to {scores.max():.2f})")
+            line(
+                f"{settings(command)}, {model}",
+                detector,
+                f"{scores.mean():.2f} ({scores.min():.2f} to {scores.max():.2f})",
+            )
         )
     return lines
 
