@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc.repo import Repo, lock_repo
+from dvc.rwlock import rwlock
 from prefect.client.orchestration import get_client
 
 from flows.audit import audit
@@ -24,6 +25,7 @@ from sscl.artifacts import digest
 from sscl.audit.check import check
 from sscl.errors import ConfigError, InputError
 from sscl.package.pack import files_of
+from sscl.provenance import code_digest
 from sscl.release import reader
 from sscl.release.config import load_release
 from sscl.release.create import create
@@ -103,6 +105,34 @@ def test_deleted_outputs_are_restored_not_computed(workspace: Path, server: None
     assert (workspace / "out/private/generator/release/generator.safetensors").is_file()
     assert changed(before, workspace) == set()
     assert manifests["prepare"]["outs"]["out/clean"]["md5"].endswith(".dir")
+
+
+def test_an_edit_after_dvc_reaches_the_stages_that_it_concerns(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC does not see an edit of a stage's code before its stage ``code`` has run again."""
+    shutil.rmtree(workspace / "out/.sscl/dvc", ignore_errors=True)  # as after a `dvc repro` by hand
+    pipeline = Pipeline(workspace)
+    assert pipeline.is_current("report")
+    shutil.rmtree(workspace / "out/.sscl/dvc")
+
+    def edited(module: str) -> str:
+        return "edited" if module == "sscl.stages.report" else code_digest(module)
+
+    monkeypatch.setattr("sscl.runner.code_digest", edited)
+    monkeypatch.setattr("tasks.pipeline.code_digest", edited)
+    assert pipeline.is_current("prepare")
+    assert not pipeline.is_current("report")
+    assert pipeline._stale_code("prepare") == []
+    assert pipeline._stale_code("report") == ["code"]
+
+
+def test_two_stages_run_at_the_same_time(workspace: Path) -> None:
+    """DVC locks what a stage reads, so another stage may not write it."""
+    with Repo(str(workspace)) as repo:
+        read = [str(workspace / "out/code/simulate"), str(workspace / "out/public/release")]
+        with rwlock(repo.tmp_dir, repo.fs, "sscl stage simulate malicious", read, [], False):
+            Pipeline(workspace).reproduce("simulate@independent_model", 120.0)
 
 
 def test_artifacts_show_in_prefect_and_secrets_do_not(workspace: Path, server: None) -> None:

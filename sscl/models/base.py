@@ -118,7 +118,7 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
     """PyTorch's default initialisation, drawn from ``generator`` and not from the global state.
 
     Convolutions and linear layers: Kaiming-uniform with a = sqrt(5), biases uniform in 1/sqrt(fan_in); norms: ones,
-    zeros; attention: Xavier-uniform, zeros.
+    zeros; attention: Xavier-uniform, zeros, but for its output, a linear layer.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

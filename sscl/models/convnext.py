@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.convnext import CNBlock, CNBlockConfig, ConvNeXt
 
+from sscl.config import require
 from sscl.models.base import CLASSIFIERS, Drawn
 
 LAYER_SCALE = 1e-6  # as published
+SMALLEST = 16  # pixels: four times half as large is one
 
 
 class _ConvNeXt(Drawn):
@@ -18,6 +20,7 @@ class _ConvNeXt(Drawn):
         self, channels: int, size: int, classes: int, widths: tuple[int, ...], depths: tuple[int, ...]
     ) -> None:
         super().__init__()
+        require(size >= SMALLEST, "model", "convnext_nano", f"images of {SMALLEST} pixels or more, not of {size}")
         after = (*widths[1:], None)
         settings = [CNBlockConfig(*setting) for setting in zip(widths, after, depths, strict=True)]
         self.inner = ConvNeXt(settings, layer_scale=LAYER_SCALE, num_classes=classes)

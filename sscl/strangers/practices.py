@@ -46,26 +46,42 @@ class CutMix(Practice):
 class _Averaging(Practice):
     """Keeps a running average of the weights."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__(label_smoothing)
         self.weights: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:
         for name, parameter in model.named_parameters():
-            average = self.weights.setdefault(name, parameter.clone())
-            average.lerp_(parameter, 1 - DECAY)
+            if name in self.weights:
+                self.weights[name].lerp_(parameter, 1 - DECAY)
+            else:
+                self.weights[name] = parameter.clone()
 
 
 class AveragedWeights(Stranger):
     """An exponential moving average of the weights."""
 
     def model(self, workplace: Workplace) -> Classifier:
-        practice = _Averaging()
+        practice = _Averaging(workplace.training.label_smoothing)
         model = workplace.trained(workplace.released, practice=practice)
         averages = {name.removeprefix("_orig_mod."): value for name, value in practice.weights.items()}
-        model.load_state_dict(averages, strict=False)
-        return model
+        model.load_state_dict({**model.state_dict(), **averages})
+        return settled(model, workplace)
+
+
+@torch.no_grad()
+def settled(model: Classifier, workplace: Workplace) -> Classifier:
+    """The model with batch statistics of its own weights, over an epoch's images (Izmailov et al. 2018)."""
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    if norms:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all batches
+        model.train()
+        for images in torch.split(workplace.released.images, workplace.training.batch_size):
+            model(workplace.compute.floats(images))
+    return model.eval()
 
 
 STRANGERS.register("rand_augment")(_Practised("RandAugment, two operations of magnitude 9.", RandAugment().practice(9)))

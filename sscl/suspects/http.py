@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import httpx
 import numpy as np
@@ -21,12 +22,14 @@ from sscl.errors import ConfigError, InputError, SSCLError, printable
 from sscl.suspects.base import ORACLES, Context, Oracle, SuspectError, shown
 from sscl.suspects.http_answers import Reader, Reading
 from sscl.suspects.http_cache import ResponseCache
+from sscl.suspects.http_faults import TransientError, passes, retry_after, waiting
 from sscl.suspects.http_requests import PRESETS, Asking
+from sscl.suspects.http_window import in_time, together
 from sscl.types import Responses
 
-T = TypeVar("T")
+Attempt = Callable[[httpx.Client, dict[str, Any]], tuple[int, str, np.ndarray | None]]
+CROWDED = (429, 503)  # asked too much: from then on, one request at a time
 REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
-LONGEST_WAIT = 60.0
 MOST_PARALLEL = 64
 LARGEST_REPLY = 1 << 20  # bytes
 FIRST_DECLINED = 3  # images without a mark that are declined before anything is answered: the request is wrong
@@ -67,14 +70,6 @@ class BudgetError(SSCLError):
     """The query budget is spent; what was answered is kept."""
 
 
-class _TransientError(Exception):
-    """Worth another try, after ``wait`` seconds if the server said so."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
 @ORACLES.register("http")
 class HttpEndpoint(Oracle):
     """``http(s)://``. Retries 429, 5xx, timeouts, broken connections and truncated bodies with exponential back-off.
@@ -110,7 +105,7 @@ class HttpEndpoint(Oracle):
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self._cache = ResponseCache(context.state / name if context.state else None)
         self._slot = 0.0  # when the next request may be sent
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._lock, self._stop, self._crowded = threading.Lock(), threading.Event(), False
         self._declined: int | None = 0  # replies that declined an image before the first answer
         self.paid = len(self._cache)  # the budget is the audit's, however often it is taken up again
 
@@ -149,29 +144,48 @@ class HttpEndpoint(Oracle):
         return Responses(rows, self._reader.access, answered)
 
     def _rows(self, images: np.ndarray) -> Iterator[np.ndarray | None]:
-        """Answers in order. Until one is there, one image at a time: a wrong request is not sent many times."""
+        """Answers in order. What fails among several requests at a time is tried again by itself."""
         self._stop.clear()
         client = httpx.Client(timeout=self.options.timeout, headers=self._headers)
         done = 0
         with client, ThreadPoolExecutor(self.options.parallel) as pool:
             try:
                 while done < len(images):
-                    some = images[done : done + (self.options.parallel if self._declined is None else 1)]
+                    some = images[done : done + self._window(len(images) - done)]
                     files = [self.options.asking.file(image) for image in some]
-                    different = dict(zip(files, some, strict=True))
-                    asked = {
-                        content: pool.submit(self._one, client, image, content) for content, image in different.items()
-                    }
-                    for content in files:
-                        kept, row = asked[content].result()
+                    early = self._together(client, pool, dict(zip(files, some, strict=True))) if len(some) > 1 else {}
+                    final = next((e for e in early.values() if isinstance(e, SSCLError)), None)
+                    for image, content in zip(some, files, strict=True):
+                        found = early.get(content)
+                        if final and not isinstance(found, tuple):
+                            raise final
+                        kept, row = found if isinstance(found, tuple) else self._one(client, image, content, self._ask)
                         self._count(kept, row)
                         self.transcript.append(kept)
                         yield row
                     done += len(some)
             finally:
-                self._stop.set()  # what still waits for another try gives up
+                self._stop.set()  # what is under way ends
 
-    def _one(self, client: httpx.Client, image: np.ndarray, content: bytes) -> tuple[dict[str, Any], np.ndarray | None]:
+    def _window(self, left: int) -> int:
+        """How many of the images that are left are asked about at a time.
+
+        One until there is an answer, so that a wrong request is not sent many times; one for a server that says it is
+        asked too much; and one if the budget may not be enough, because the first images are the ones that count.
+        """
+        tight = self.options.budget is not None and self.options.budget - self.paid < left
+        return 1 if self._declined is not None or self._crowded or tight else self.options.parallel
+
+    def _together(
+        self, client: httpx.Client, pool: ThreadPoolExecutor, images: Mapping[bytes, np.ndarray]
+    ) -> dict[bytes, tuple[dict[str, Any], np.ndarray | None] | Exception]:
+        """By file, the reply and the answer in it, or why there is none; each is tried once."""
+        works = [partial(self._one, client, image, content, self._attempt) for content, image in images.items()]
+        return dict(zip(images, together(pool, works, TransientError, self._stop), strict=True))
+
+    def _one(
+        self, client: httpx.Client, image: np.ndarray, content: bytes, ask: Attempt
+    ) -> tuple[dict[str, Any], np.ndarray | None]:
         """The reply, kept from now on, and the answer in it."""
         key = hashlib.sha256(content).hexdigest()
         kept = self._cache.get(key)
@@ -182,7 +196,7 @@ class HttpEndpoint(Oracle):
             except ValueError:  # of a run with other settings
                 kept = None
         if kept is None:
-            status, body, row = self._ask(client, image, content)
+            status, body, row = ask(client, self.options.asking.of(image, content))
             early = row is None and self._declined is not None  # perhaps because of a wrong credential or request
             kept = self._cache.row(key, status, body) if early else self._cache.put(key, status, body)
         return kept, row
@@ -199,7 +213,7 @@ class HttpEndpoint(Oracle):
         elif row is not None:
             self._declined = None
 
-    def _ask(self, client: httpx.Client, image: np.ndarray, content: bytes) -> tuple[int, str, np.ndarray | None]:
+    def _ask(self, client: httpx.Client, request: dict[str, Any]) -> tuple[int, str, np.ndarray | None]:
         """Status and body of a reply, and the answer in it; ``None`` if the server declined the image.
 
         Raises:
@@ -208,15 +222,14 @@ class HttpEndpoint(Oracle):
             SuspectError: it replies with what is no answer.
         """
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(1 + self.options.retries) | tenacity.stop_when_event_set(self._stop),
-            wait=_wait,
-            sleep=tenacity.sleep_using_event(self._stop),
-            retry=tenacity.retry_if_exception_type(_TransientError),
+            stop=tenacity.stop_after_attempt(1 + self.options.retries),
+            wait=waiting,
+            retry=tenacity.retry_if_exception_type(TransientError),
             reraise=True,
         )
         try:
-            return retrying(self._attempt, client, self.options.asking.of(image, content))
-        except _TransientError as error:
+            return retrying(self._attempt, client, request)
+        except TransientError as error:
             raise SSCLError(
                 f"{self.address}: {error} after {1 + self.options.retries} attempts; run the same command again to go "
                 "on, answers so far are kept"
@@ -224,20 +237,26 @@ class HttpEndpoint(Oracle):
 
     def _attempt(self, client: httpx.Client, request: dict[str, Any]) -> tuple[int, str, np.ndarray | None]:
         with self._lock:
+            if self._stop.is_set():
+                raise TransientError("ended")
             if self.options.budget is not None and self.paid >= self.options.budget:
                 raise BudgetError(f"{self.address}: the budget of {self.options.budget} queries is spent")
             self.paid += 1
             begin = max(self._slot, time.monotonic())
             self._slot = begin + (1 / self.options.per_second if self.options.per_second else 0.0)
-        self._stop.wait(max(0.0, begin - time.monotonic()))
+        if self._stop.wait(max(0.0, begin - time.monotonic())):
+            with self._lock:
+                self.paid -= 1
+            raise TransientError("ended")
         end = time.monotonic() + self.options.timeout
         try:
-            response, body = in_time(self.options.timeout, lambda: self._exchange(client, request, end))
+            response, body = in_time(self.options.timeout, lambda: self._exchange(client, request, end), self._stop)
         except httpx.TransportError as error:
-            raise _TransientError(f"{type(error).__name__} ({printable(str(error), 100)})") from None
+            raise TransientError(f"{type(error).__name__} ({printable(str(error), 100)})") from None
         status = response.status_code
         if status == 429 or status >= 500:
-            raise _TransientError(f"HTTP {status}", _retry_after(response))
+            self._crowded |= status in CROWDED
+            raise TransientError(f"HTTP {status}", retry_after(response))
         if status in (401, 403):
             raise InputError(f"{self.address}: HTTP {status}; set oracle.auth_env to the variable with the credential")
         if status in REFUSALS:
@@ -250,12 +269,12 @@ class HttpEndpoint(Oracle):
         if not response.is_success:
             raise InputError(f"{self.address}: HTTP {status}; is the URL right?")
         if status == 202:
-            raise _TransientError(f"HTTP 202, no answer yet ({printable(body, 80)})")
+            raise TransientError(f"HTTP 202, no answer yet ({printable(body, 80)})")
         try:
             return status, body, self._reader.read(body)
         except ValueError as error:
-            if _passing(body):
-                raise _TransientError(f"an error instead of an answer ({printable(body, 100)})") from None
+            if passes(body):
+                raise TransientError(f"an error instead of an answer ({printable(body, 100)})") from None
             raise SuspectError(f"{self.address}: {error}") from None
 
     def _exchange(self, client: httpx.Client, request: dict[str, Any], end: float) -> tuple[httpx.Response, str]:
@@ -279,30 +298,6 @@ class HttpEndpoint(Oracle):
         return text
 
 
-def in_time(seconds: float, work: Callable[[], T]) -> T:
-    """What ``work`` returns or raises, if it ends in time; headers that never end are bounded by nothing else.
-
-    Raises:
-        httpx.ReadTimeout: it does not. Its thread is left alone.
-    """
-    found: list[T | Exception] = []
-
-    def run() -> None:
-        try:
-            found.append(work())
-        except Exception as error:
-            found.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not found:
-        raise httpx.ReadTimeout("the reply did not end in time")
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
-
-
 def _credential(options: Options) -> dict[str, str]:
     """The header with the credential, whose value is never shown."""
     if not options.auth_env:
@@ -313,29 +308,3 @@ def _credential(options: Options) -> dict[str, str]:
     if not (value.isascii() and value.isprintable()):
         raise InputError(f"oracle.auth_env: ${options.auth_env} has characters that no header can have; remove them")
     return {options.auth_header: value}
-
-
-def _passing(body: str) -> bool:
-    """Whether a reply with status 200 is cut off, or says that something failed: worth another try."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return True
-    return isinstance(document, dict) and bool({"error", "errors", "detail", "message"} & set(document))
-
-
-_backoff = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, _TransientError) and error.wait is not None:
-        return min(error.wait, LONGEST_WAIT)
-    return _backoff(state)
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    try:
-        return max(0.0, float(response.headers["Retry-After"]))
-    except (KeyError, ValueError):
-        return None

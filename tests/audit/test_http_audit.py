@@ -20,7 +20,7 @@ from sscl.compute import Compute
 from sscl.data.store import Card
 from sscl.errors import SSCLError
 from sscl.suspects import Context, open_oracle
-from sscl.suspects import http as module
+from sscl.suspects import http_faults as module
 from sscl.suspects.base import SuspectError
 from tests.audit.test_evidence import COMPUTE
 from tests.serving import serving

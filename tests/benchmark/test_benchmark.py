@@ -23,8 +23,11 @@ from sscl.benchmark.run import Bench
 from sscl.cli import app
 from sscl.detection import recall_at
 from sscl.errors import ConfigError, InputError
+from sscl.models import Classifier
+from sscl.types import ImageSet
 from sscl.watermarks import WATERMARKS, State
-from sscl.watermarks.poison import PoisonLabel
+from sscl.watermarks.base import FitContext
+from sscl.watermarks.poison import Relabelled
 from tests.conftest import ROOT, TINY, shapes, store
 
 SETS = [argument for change in TINY for argument in ("--set", change)]
@@ -39,8 +42,11 @@ class ToyOptions:
 def toy() -> Iterator[None]:
     """A registered method: what a new file in ``sscl/watermarks`` would do."""
 
-    class Toy(PoisonLabel[ToyOptions]):
+    class Toy(Relabelled[ToyOptions]):
         Options = ToyOptions
+
+        def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
+            return State()
 
         def trigger(self, images: Tensor, state: State) -> Tensor:
             marked = images.clone()

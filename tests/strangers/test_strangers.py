@@ -15,7 +15,7 @@ from sscl.config import TrainConfig
 from sscl.models import Classifier, build
 from sscl.strangers import STRANGERS, Workplace
 from sscl.strangers.merged import Merged
-from sscl.strangers.practices import DECAY, CutMix, _Averaging
+from sscl.strangers.practices import DECAY, CutMix, _Averaging, settled
 from sscl.strangers.serving import SHIFTS, Shifted, Together
 from sscl.train import predict
 from sscl.types import ImageSet
@@ -107,6 +107,19 @@ def test_averaged_weights_are_an_exponential_average() -> None:
     for value in values[1:]:
         expected = DECAY * expected + (1 - DECAY) * value
     assert all(weights == pytest.approx(expected) for weights in (w.flatten()[0] for w in practice.weights.values()))
+
+
+def test_averaged_weights_have_batch_statistics_of_their_own(place: Place) -> None:
+    workplace = place("settled")
+    model = build("resnet8", 1, 28, 3, torch.Generator().manual_seed(0))
+    found = settled(model, workplace)
+    assert not found.training
+    first = next(module for module in found.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    inputs: list[Tensor] = []
+    first.register_forward_pre_hook(lambda _, given: inputs.append(given[0].detach()))
+    for images in torch.split(workplace.released.images, TRAINING.batch_size):
+        found(workplace.compute.floats(images))
+    torch.testing.assert_close(first.running_mean, torch.cat(inputs).mean(dim=(0, 2, 3)))
 
 
 def test_answers_are_averaged(compute: Compute) -> None:

@@ -24,7 +24,7 @@ from examples.suspect_server import make_app
 from sscl.compute import Compute
 from sscl.data.codec import decode
 from sscl.errors import ConfigError, InputError, SSCLError
-from sscl.suspects import Context, Oracle, open_oracle
+from sscl.suspects import Context, Oracle, http_faults, open_oracle
 from sscl.suspects import http as module
 from sscl.suspects.base import SuspectError
 from sscl.suspects.http import BudgetError
@@ -53,7 +53,7 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_backoff", lambda state: 0.01)
+    monkeypatch.setattr(http_faults, "_backoff", lambda state: 0.01)
 
 
 def client(url: str, compute: Compute, state: Path | None = None, **settings: Any) -> Oracle:
@@ -162,23 +162,30 @@ def test_budget_and_pace(serve: Serve, compute: Compute) -> None:
 
 
 class Slow:
-    """An API in this process: counts the requests that it works on at a time."""
+    """An API in this process: counts the requests that it works on at a time; ``fault`` gives an image's status."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, fault: Callable[[int], int] = lambda number: 200) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fault: Callable[[np.ndarray], int] = lambda image: 200) -> None:
         self.count = self.now = self.most = 0
-        self._fault, self._lock = fault, threading.Lock()
+        self.fault, self._lock = fault, threading.Lock()
         transport = httpx.MockTransport(self._answer)
         monkeypatch.setattr(module.httpx, "Client", functools.partial(httpx.Client, transport=transport))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         with self._lock:
             self.count, self.now = self.count + 1, self.now + 1
-            self.most, number = max(self.most, self.now), self.count
+            self.most = max(self.most, self.now)
         time.sleep(0.05)
+        image = decode(request.content)
+        status = self.fault(image)
         with self._lock:
             self.now -= 1
-        image = decode(request.content)
-        return httpx.Response(self._fault(number), json={"probabilities": predict(image[None, :, :, None])[0].tolist()})
+        probabilities = predict(image[None, :, :, None])[0].tolist()
+        return httpx.Response(status, json={"probabilities": probabilities}, headers={"Retry-After": "0.1"})
+
+
+def number_of(image: np.ndarray) -> int:
+    """Which of ``IMAGES`` it is."""
+    return int(image[0, 0]) // 64
 
 
 def test_a_few_requests_at_a_time_after_the_first(
@@ -206,16 +213,77 @@ def test_two_equal_images_at_a_time_are_one_query(compute: Compute, monkeypatch:
 def test_a_failure_ends_the_others_and_keeps_their_answers(
     compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    api = Slow(monkeypatch, lambda number: 404 if number == 3 else 503 if number == 4 else 200)
-    monkeypatch.setattr(module, "_backoff", lambda state: 30.0)
+    slow = threading.Event()
+
+    def fault(image: np.ndarray) -> int:
+        if number_of(image) == 3:
+            slow.wait(20)  # it would take longer than anybody waits
+        return {2: 404}.get(number_of(image), 200)
+
+    api = Slow(monkeypatch, fault)
     started = time.monotonic()
     with pytest.raises(InputError, match="HTTP 404; is the URL right"):
         client("http://host/", compute, tmp_path, request="raw", parallel=3).query(IMAGES)
-    assert time.monotonic() - started < 10  # the third request does not wait for its next try
+    assert time.monotonic() - started < 10
+    slow.set()
     assert api.count == 4
-    api._fault = lambda number: 200
+    api.fault = lambda image: 200
     client("http://host/", compute, tmp_path, request="raw").query(IMAGES)
     assert api.count == 6  # two of four were answered
+
+
+def test_what_fails_at_a_time_is_tried_again_alone(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what fails for good says so, whatever passing fault an image before it has."""
+    failed = set()
+
+    def once(image: np.ndarray) -> int:
+        first = number_of(image) not in failed
+        failed.add(number_of(image))
+        return 500 if first and number_of(image) in (1, 2) else 200
+
+    api = Slow(monkeypatch, once)
+    np.testing.assert_allclose(client("http://host/", compute, request="raw").query(IMAGES).values, predict(IMAGES))
+    assert api.count == 6
+    Slow(monkeypatch, lambda image: {1: 503, 2: 401}.get(number_of(image), 200))
+    with pytest.raises(InputError, match="HTTP 401"):
+        client("http://host/", compute, request="raw").query(IMAGES)
+
+
+def test_a_server_that_is_asked_too_much_is_asked_one_at_a_time(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.concatenate([IMAGES + np.uint8(number) for number in range(5)])
+    api = Slow(monkeypatch)
+    api.fault = lambda image: 429 if api.now > 1 else 200
+    oracle = client("http://host/", compute, request="raw", parallel=4)
+    np.testing.assert_allclose(oracle.query(images).values, predict(images))
+    assert api.count <= len(images) + 4  # the one window that was too much
+
+
+def test_requests_that_wait_for_their_turn_are_not_sent_after_a_failure(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = Slow(monkeypatch, lambda image: 401 if number_of(image) else 200)
+    oracle = client("http://host/", compute, request="raw", per_second=1.0, parallel=3)
+    with pytest.raises(InputError, match="HTTP 401"):
+        oracle.query(IMAGES)
+    assert api.count == 2
+    assert oracle.paid == 2  # type: ignore[attr-defined]
+
+
+def test_a_tight_budget_goes_to_the_first_images(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = set()
+
+    def once(image: np.ndarray) -> int:
+        first = number_of(image) not in failed
+        failed.add(number_of(image))
+        return 500 if first and number_of(image) == 1 else 200
+
+    Slow(monkeypatch, once)
+    oracle = client("http://host/", compute, request="raw", budget=3)
+    with pytest.raises(BudgetError):
+        oracle.query(IMAGES)
+    assert len(oracle.transcript) == 2
 
 
 @pytest.mark.parametrize(
@@ -339,7 +407,7 @@ def test_a_request_that_is_always_declined_ends_at_once(serve: Serve, compute: C
 
 def test_refused_images_are_abstentions(serve: Serve, compute: Compute) -> None:
     url, _ = serve(lambda n, body: Response(status_code=422) if n == 2 else None)
-    assert client(url, compute).query(IMAGES).valid.tolist() == [True, False, True, True]
+    assert client(url, compute, parallel=1).query(IMAGES).valid.tolist() == [True, False, True, True]
 
 
 def test_credentials(serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
