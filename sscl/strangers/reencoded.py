@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from sscl.attacks.base import Filtered
 from sscl.attacks.query_filters import resize
 from sscl.data.jpeg import encoded
 from sscl.models import Classifier
@@ -35,7 +37,10 @@ class Jpeg(_Reencoded):
 
 
 class Halved(_Reencoded):
-    """Every image stored at half of its size, and enlarged for the training."""
+    """Every image stored at half of its size, and enlarged for the training; queries go the same way."""
+
+    def model(self, workplace: Workplace) -> Classifier:
+        return Filtered(super().model(workplace), partial(resize, share=0.5)).eval()
 
     def stored(self, images: Tensor) -> Tensor:
         return (resize(images.float(), 0.5)).round().clamp(0, 255).to(torch.uint8)
