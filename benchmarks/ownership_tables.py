@@ -1,7 +1,8 @@
-"""The tables of the docs, from the rows of ``benchmarks/ownership.py`` and ``benchmarks/strangers.py``.
+"""The tables of the docs, from the rows of ``benchmarks/ownership.py``, ``strangers.py`` and ``peers.py``.
 
 python benchmarks/ownership_tables.py
 python benchmarks/ownership_tables.py --results docs/results/real.json
+python benchmarks/ownership_tables.py --results docs/results/peers.json
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ HEAD = ("profile, network", "marked", "access", "seeds", "p at most", "p <= 0.00
 
 
 def main(results: Annotated[Path, typer.Option(help="Where the rows are.")] = RESULTS) -> None:
-    """Print guilty models, detectors, removal attacks, innocents and strangers: what there are rows of."""
+    """Print guilty models, detectors, removal attacks, innocents, strangers and peers: what there are rows of."""
     rows = pd.DataFrame(json.loads(results.read_text()))
-    kinds = {"guilty": guilty, "removal": removal, "innocents": innocents, "strangers": strangers}
+    kinds = {"guilty": guilty, "removal": removal, "innocents": innocents, "strangers": strangers, "peers": peers}
     for kind, show in kinds.items():
         some = rows[rows["command"].str.startswith(kind)]
         if len(some):
@@ -115,6 +116,19 @@ def strangers(rows: pd.DataFrame) -> list[str]:
         about = f"`{name}`: {STRANGERS[name].about}"
         cells = (f"{full['p']:.2g}", f"{labels['p']:.2g}", moved, f"{100 * full['ba']:.2f}")
         lines.append(line(f"{settings(command)}, {seed}", about, *cells))
+    return lines
+
+
+def peers(rows: pd.DataFrame) -> list[str]:
+    """The code beside other exact methods."""
+    lines = [line("profile", "method", "access", "queries", "seeds", "p, released", "p, innocent"), "|---" * 7 + "|"]
+    groups: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(["command", "watermark", "access", "queries"])
+    for (command, method, access, queries), group in groups:
+        ranges = []
+        for suspect in ("released", "clean"):
+            found = group.loc[group["suspect"].eq(suspect), "p"]
+            ranges.append(f"{found.min():.2g} to {found.max():.2g}" if len(found) > 1 else f"{found.max():.2g}")
+        lines.append(line(settings(command), f"`{method}`", access, queries, group["seed"].nunique(), *ranges))
     return lines
 
 

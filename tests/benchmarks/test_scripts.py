@@ -41,7 +41,7 @@ class Tiny:
 Arguments = Callable[[Tiny], list[str]]
 
 
-ACCESS = ("probabilities", "labels")
+ACCESS, SUSPECTS = ("probabilities", "labels"), ("released", "clean")
 
 
 def rows_of(tiny: Tiny) -> Path:
@@ -51,8 +51,9 @@ def rows_of(tiny: Tiny) -> Path:
     common |= {"lpips": 0.01, "psnr": 30.0, "suspect": "released", "attack": "none"}
     kinds = [{"command": f"{kind} demo"} for kind in ("guilty", "removal", "innocents")]
     strangers = [{"command": "strangers demo", "seed": 0, "suspect": "plain", "access": how} for how in ACCESS]
+    peers = [{"command": "peers demo", "seed": 0, "watermark": "twins", "suspect": s, "queries": 4} for s in SUSPECTS]
     detector = {"command": "guilty demo", "profile": "demo", "detector": "strip", "auroc_within_class": 0.5}
-    tiny.rows.write_text(json.dumps([*(common | kind for kind in (*kinds, *strangers)), detector]))
+    tiny.rows.write_text(json.dumps([*(common | kind for kind in (*kinds, *strangers, *peers)), detector]))
     return tiny.rows
 
 
