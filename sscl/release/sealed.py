@@ -7,7 +7,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import boto3
 import pyrage
@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pyrage import x25519
 
 from sscl.artifacts import key_of, write_atomically
-from sscl.errors import InputError
+from sscl.errors import InputError, printable
 
 VARIABLE = "SSCL_SEAL_KEY"  # holds an identity, AGE-SECRET-KEY-1...
 KMS = "kms:"  # kms:FILE is an identity that AWS KMS encrypted
@@ -65,8 +65,7 @@ def unseal(sealed: bytes, identity: str, out: Path) -> None:
     temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
     temporary.mkdir(mode=0o700, parents=True)
     try:
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            archive.extractall(temporary, filter="data")
+        _unpack(content, temporary)
         os.replace(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -115,3 +114,18 @@ def _packed(root: Path, folders: Sequence[str]) -> bytes:
             with open(path, "rb") as file:
                 archive.addfile(entry, file)
     return buffer.getvalue()
+
+
+def _unpack(content: bytes, folder: Path) -> None:
+    """The files of such a tar file, and nothing else that one can hold."""
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for entry in archive:
+            path = PurePosixPath(entry.name)
+            plain = entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not entry.issparse()
+            if not plain or path.is_absolute() or ".." in path.parts:
+                raise InputError(f"{printable(entry.name)}: no file of a sealed secret; ask its owner for another")
+            file = archive.extractfile(entry)
+            assert file is not None
+            (folder / path.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(folder / path, file.read())
+            (folder / path).chmod(0o600)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import boto3
+import pyrage
 import pytest
+from pyrage import x25519
 
 from sscl.errors import InputError
 from sscl.release.sealed import new_identity, seal, unseal
@@ -75,3 +79,25 @@ def test_bad_recipients(recipients: list[str], secret: Path, tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"release\.seal_to: .*age1"):
         seal(tmp_path, ["secret"], recipients, tmp_path / "sealed")
     assert not (tmp_path / "sealed").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "device", "above", "absolute", "sparse"])
+def test_what_no_owner_seals_is_not_unpacked(kind: str, tmp_path: Path) -> None:
+    """Whoever knows the public key can seal anything for it."""
+    entry = tarfile.TarInfo({"above": "a/../../b", "absolute": "/tmp/b"}.get(kind, "a/b"))
+    entry.size = 0 if kind in ("link", "device") else 3
+    entry.type = {"link": tarfile.SYMTYPE, "device": tarfile.CHRTYPE}.get(kind, tarfile.REGTYPE)
+    entry.linkname = "/etc/passwd" if kind == "link" else ""
+    if kind == "sparse":
+        entry.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.map": "0,3"}
+        entry.pax_headers |= {"GNU.sparse.size": str(1 << 40), "GNU.sparse.name": "a/b"}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(entry, io.BytesIO(b"abc"))
+    identity, public = new_identity()
+    key = tmp_path / "key"
+    key.write_text(identity)
+    sealed = pyrage.encrypt(buffer.getvalue(), [x25519.Recipient.from_str(public)])
+    with pytest.raises(InputError, match="no file of a sealed secret"):
+        unseal(sealed, str(key), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
