@@ -12,6 +12,7 @@ from sscl.artifacts import read_json
 from sscl.cli.common import Debug, Profile, Set, reporting
 from sscl.cli.pipeline import print_encoder_result, print_result
 from tasks.console import shown
+from tasks.encoder import OUT as ENCODER_OUT
 from tasks.pipeline import Pipeline
 from tasks.results import OUT
 
@@ -37,7 +38,7 @@ def main(flow: Callable[..., Any]) -> None:
             if "watermark_success_rate" in result:
                 print_result(read_json(root / OUT / "metrics.json"), root / OUT)
             elif "linear" in result:
-                print_encoder_result(read_json(root / OUT / "encoder/encoder_metrics.json"), root / OUT / "encoder")
+                print_encoder_result(read_json(root / ENCODER_OUT / "encoder_metrics.json"), root / ENCODER_OUT)
 
     typer.run(command)
 

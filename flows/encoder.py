@@ -9,9 +9,7 @@ from prefect import flow
 
 from flows.chain import ONE_AT_A_TIME
 from sscl.stages.table import ENCODER
-from tasks.encoder import encoder_stage, publish_encoder_results
-
-OUT = "encoder/out"  # where `dvc repro` in the folder `encoder` has it too
+from tasks.encoder import OUT, encoder_stage, publish_encoder_results
 
 
 @flow(name="encoder", task_runner=ONE_AT_A_TIME, validate_parameters=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,20 @@ from sscl.params import load
 from sscl.report.tables import encoder_rows
 from sscl.runner import run_stage
 from sscl.stages.table import ENCODER
+from tasks.console import LINES
+
+OUT = "encoder/out"  # where `dvc repro` in the folder `encoder` has it too
 
 
 @task
 def encoder_stage(name: str, out: str, params: str, profile: str | None, overrides: list[str]) -> bool:
     """Build one stage's outputs unless they are there; whether it computed anything. A killed one resumes."""
-    return run_stage(ENCODER[name], load(Path(params), profile, overrides), Path(out), overwrite=True)
+    started = time.monotonic()
+    LINES.running(name)
+    computed = run_stage(ENCODER[name], load(Path(params), profile, overrides), Path(out), overwrite=True)
+    if computed:
+        LINES.ended(name, f"{time.monotonic() - started:.1f} s")
+    return computed
 
 
 @task

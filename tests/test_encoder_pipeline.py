@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.command import main
 from flows.encoder import encoder
 from sscl.artifacts import digest, load_tensors, read_json
 from sscl.audit.check import check
@@ -70,7 +71,12 @@ def test_an_audit_asks_an_encoder_for_features_or_a_classifier_for_answers(
 
 @pytest.mark.slow
 def test_the_flow_gives_the_same_verdicts_and_neither_it_nor_dvc_repeats_anything(
-    built: tuple[Config, Path], tiny: tuple[str, ...], server: None, tmp_path: Path
+    built: tuple[Config, Path],
+    tiny: tuple[str, ...],
+    server: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = checkout(tmp_path)
     set_parameters(folder / "params.yaml", None, (*tiny, *ALSO))
@@ -81,7 +87,12 @@ def test_the_flow_gives_the_same_verdicts_and_neither_it_nor_dvc_repeats_anythin
     }
     before = {path: path.stat().st_mtime_ns for path in (folder / "encoder/out").rglob("*.safetensors")}
     assert len(before) == 9
-    assert encoder(root=str(folder)) == found
+    monkeypatch.setattr("flows.command.Pipeline.warm_up", lambda _: None)  # a process that outlives the test
+    monkeypatch.setattr("sys.argv", ["flows.encoder", "--root", str(folder)])
+    with pytest.raises(SystemExit) as ended:
+        main(encoder)  # as from the terminal
+    assert ended.value.code == 0
+    assert "Classifiers on the encoder" in capsys.readouterr().out
     assert shell(folder / "encoder", "dvc", "repro").count(": up to date: ") == len(ENCODER)
     assert "Data and pipelines are up to date" in shell(folder / "encoder", "dvc", "repro")
     assert before == {path: path.stat().st_mtime_ns for path in before}
