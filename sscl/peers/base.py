@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from sscl.keystream import Keystream
 from sscl.registry import Registry
+from sscl.statistics.effects import scores
 from sscl.types import ImageSet, Responses
 
 Ask = Callable[[Tensor], Responses]  # uint8 (N, C, H, W) -> answers over the dataset's classes
@@ -25,6 +27,15 @@ class Evidence:
 
     published: ImageSet
     withheld: ImageSet
+
+    def scores(self, ask: Ask, queries: int) -> tuple[np.ndarray, np.ndarray]:
+        """How surely a suspect answers each published and withheld image with its class: float64 (N,) each."""
+        count = min(queries // 2, len(self.published))
+        first, second = (
+            scores(ask(part.images[:count]))[np.arange(count), part.labels[:count].numpy()]
+            for part in (self.published, self.withheld)
+        )
+        return first, second
 
 
 class Peer(ABC):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from scipy import stats
 
 from sscl.keystream import Keystream
 from sscl.peers.base import PEERS, Ask, Evidence, Peer
-from sscl.statistics.effects import scores
-from sscl.types import ImageSet, Responses
+from sscl.types import ImageSet
 
 
 class Twins(Peer):
@@ -35,19 +33,9 @@ class Twins(Peer):
         return ImageSet(images, data.labels, data.class_names), Evidence(published, withheld)
 
     def p_value(self, ask: Ask, evidence: Evidence, queries: int) -> float:
-        pairs = min(queries // 2, len(evidence.published))
-        first, second = (
-            own_scores(ask(part.images[:pairs]), part.labels[:pairs].numpy())
-            for part in (evidence.published, evidence.withheld)
-        )
+        first, second = evidence.scores(ask, queries)
         surer, differing = int((first > second).sum()), int((first != second).sum())
         return float(stats.binomtest(surer, differing, 0.5, "greater").pvalue) if differing else 1.0
-
-
-def own_scores(answers: Responses, labels: np.ndarray) -> np.ndarray:
-    """float64 (N,): how surely each image is answered with its own class."""
-    found: np.ndarray = scores(answers)[np.arange(len(labels)), labels]
-    return found
 
 
 PEERS.register("twins")(Twins())
