@@ -78,7 +78,7 @@ def load_split(folder: Path, split: str) -> ImageSet:
     card, dataset = open_dataset(folder)
     count = card.counts[split]
     pixels = np.empty((count, card.size, card.size, card.channels), dtype=np.uint8)
-    labels = torch.empty(count, dtype=torch.int64)
+    labels = np.empty(count, dtype=np.int64)
     for number, record in enumerate(dataset.records(split)):
         try:
             image = decode(record.data)
@@ -88,4 +88,6 @@ def load_split(folder: Path, split: str) -> ImageSet:
         except (RefusedImageError, IndexError) as error:
             raise InputError(f"{folder}/{split}: {record.name}: {error}; run `sscl stage prepare` again") from None
         labels[number] = record.label
-    return ImageSet(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels, card.class_names)
+    return ImageSet(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels), card.class_names
+    )

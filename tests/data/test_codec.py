@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
-from sscl.data.codec import ORIENTATION, RefusedImageError, decode, encode_jpeg, encode_png, opened
+from sscl.data.codec import (
+    ORIENTATION,
+    PNG_END,
+    PNG_START,
+    READ,
+    RefusedImageError,
+    _is_plain_png,
+    decode,
+    encode_jpeg,
+    encode_png,
+    opened,
+)
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
 SMOOTH = np.stack(np.broadcast_arrays(*np.ogrid[0:200:20j, 0:200:20j], 90), axis=2).astype(np.uint8)
+PLAIN = encode_png(PIXELS[:5, :6])
 
 
 def saved(pixels: np.ndarray, kind: str, mode: str = "RGB", **options: Any) -> bytes:
@@ -93,6 +108,49 @@ def test_whatever_the_bytes_only_one_error_comes_out(tail: bytes, head: bytes) -
         except RefusedImageError as error:
             said = str(error)
         assert said.isprintable()
+
+
+@pytest.mark.parametrize("shape", [(17, 23), (17, 23, 3)])
+@pytest.mark.parametrize("level", [0, 9])
+def test_plain_png_files_give_what_pil_reads(shape: tuple[int, ...], level: int) -> None:
+    for pixels in (np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8), np.zeros(shape, np.uint8)):
+        plain, with_a_comment = io.BytesIO(), io.BytesIO()
+        text = PngInfo()
+        text.add_text("comment", "not plain")
+        Image.fromarray(pixels).save(plain, "PNG", compress_level=level)
+        Image.fromarray(pixels).save(with_a_comment, "PNG", compress_level=level, pnginfo=text)
+        assert _is_plain_png(plain.getvalue())
+        assert not _is_plain_png(with_a_comment.getvalue())
+        for file in (plain, with_a_comment):
+            np.testing.assert_array_equal(opened(file.getvalue())[0], pixels)
+
+
+def test_interlaced_png_is_not_taken_for_plain() -> None:
+    """Four pixels in three passes of Adam7, made by hand because PIL writes none."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 2, 2, 8, 0, 0, 0, 1)
+    rows = b"\0\1" + b"\0\2" + b"\0\3\4"  # each begins with its filter
+    data = PNG_START[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + PNG_END
+    np.testing.assert_array_equal(decode(data), [[1, 2], [3, 4]])
+
+
+@given(st.integers(0, 8 * len(PLAIN) - 1))
+def test_a_damaged_png_file_is_refused_as_by_pil(bit: int) -> None:
+    data = bytearray(PLAIN)
+    data[bit // 8] ^= 1 << bit % 8
+    try:
+        expected: np.ndarray | None = np.asarray(Image.open(io.BytesIO(data), formats=READ))
+    except Exception:
+        expected = None
+    try:
+        found: np.ndarray | None = decode(bytes(data))
+    except RefusedImageError:
+        found = None
+    if found is not None:
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_many_pixels_are_not_decoded() -> None:
