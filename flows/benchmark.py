@@ -9,8 +9,6 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
-from sscl.benchmark.plan import load_plan
-from sscl.benchmark.results import IncompleteError
 from sscl.cli.common import Debug, reporting
 from tasks.benchmark import measure, publish
 from tasks.runners import Address, Runner, Workers, runner
@@ -37,6 +35,9 @@ def benchmark(
     Raises:
         IncompleteError: some cells failed; the others' rows are published.
     """
+    from sscl.benchmark.plan import load_plan
+    from sscl.benchmark.results import IncompleteError
+
     folder = Path(root)
     params = str(folder / "params.yaml")
     cells = load_plan(folder / "benchmark.yaml", profile)

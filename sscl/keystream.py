@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch  # loaded on first use, as in sscl.seeds
 
 KEY_BYTES = 32
 _BLOCK = 1 << 16  # bytes that are squeezed at a time
@@ -85,6 +88,8 @@ class Keystream:
 
         For what only looks random, such as initial weights; marks and words are drawn by the methods above.
         """
+        import torch
+
         generator = torch.Generator().manual_seed(0)
         state = generator.get_state().clone()
         words = np.frombuffer(self.take(4 * _MT19937_WORDS), dtype="<u4").astype("<u8")

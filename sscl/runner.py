@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from sscl.artifacts import STATE, Slot, building, digest, key_of
-from sscl.checkpoint import Checkpoint
 from sscl.config import Config, dump
 from sscl.provenance import code_digest
 from sscl.seeds import secret_digest
@@ -52,6 +51,8 @@ def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False,
         InputError: a missing input, or outputs of another config without ``overwrite``.
         SSCLError: it failed; what was there before still is.
     """
+    from sscl.checkpoint import Checkpoint  # with torch, which is not needed to tell what is current
+
     slot = slot_of(stage, config, root)
     function: Callable[..., None] = importlib.import_module(f"sscl.stages.{stage.verb}").run
     with building(slot, overwrite, vouched) as temporaries:

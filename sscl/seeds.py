@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from sscl.errors import InputError
 from sscl.keystream import KEY_BYTES, Keystream
+
+if TYPE_CHECKING:
+    import torch  # loaded on first use: whoever asks what is current needs none
 
 
 def derive(seed: int, *names: str) -> int:
@@ -23,6 +25,8 @@ def derive(seed: int, *names: str) -> int:
 
 def generator(seed: int, *names: str) -> torch.Generator:
     """A CPU generator for the named public use. Draw on the CPU so that every device sees the same numbers."""
+    import torch
+
     return torch.Generator().manual_seed(derive(seed, *names))
 
 

@@ -11,7 +11,6 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
-from sscl.audit.session import audit_suspect
 from sscl.errors import InputError, SSCLError
 from sscl.params import load
 from tasks.results import OUT
@@ -81,6 +80,8 @@ def run_audit(
     occasion: int | None = None,
 ) -> dict[str, Any]:
     """Query the suspect, write the evidence, show the verdict; another occasion asks anew what was answered before."""
+    from sscl.audit.session import audit_suspect
+
     folder = Path(root)
     finding, audit = audit_suspect(
         suspect,

@@ -10,10 +10,6 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.tasks import exponential_backoff
 
-from sscl.benchmark import results, tables
-from sscl.benchmark.plan import Cell
-from sscl.benchmark.run import Bench
-
 
 @task(
     name="benchmark-cell",
@@ -25,10 +21,15 @@ from sscl.benchmark.run import Bench
 )
 def measure(label: str, cell: dict[str, Any], out: str, params: str, overrides: Sequence[str]) -> dict[str, Any]:
     """The cell's row; computed once, whoever asks."""
+    from sscl.benchmark.plan import Cell
+    from sscl.benchmark.run import Bench
+
     wanted = Cell(**{**cell, "overrides": tuple(cell["overrides"])})
     return Bench(Path(out), Path(params), tuple(overrides)).row(wanted)
 
 
 def publish(rows: list[dict[str, Any]], out: Path) -> None:
     """Files in ``out``, and the tables in the Prefect UI."""
+    from sscl.benchmark import results, tables
+
     create_markdown_artifact(tables.markdown(results.save(rows, out)), key="benchmark", description=str(out))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
 from sscl.release.config import load_release
-from sscl.release.create import create
-from sscl.release.gate import Check
 from tasks.results import OUT
 from tasks.retries import PATIENT
+
+if TYPE_CHECKING:
+    from sscl.release.gate import Check
 
 FAILED_GATE = "sscl.gate.failed"  # what an automation listens for
 
@@ -34,6 +35,8 @@ def show_gate(checks: list[Check], version: str) -> None:
 )
 def publish_release(version: str, root: str, differing: bool = False) -> dict[str, Any]:
     """Gate, pack, seal, publish; the gate's figures show in the Prefect UI whether they pass or not."""
+    from sscl.release.create import create
+
     folder = Path(root)
     config = load_release(folder / "params.yaml")
     lines: list[str] = []

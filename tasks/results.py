@@ -10,8 +10,6 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from sscl.artifacts import read_json
 from sscl.layout import GRID
-from sscl.report.figures import data_uri
-from sscl.report.tables import scenario_rows
 from sscl.stages.table import STAGES
 
 OUT = "out"
@@ -23,6 +21,9 @@ def publish_results(root: str) -> dict[str, Any]:
 
     Of a study also the image grid; of a release under a secret key its amplified marks would tell the key.
     """
+    from sscl.report.figures import data_uri
+    from sscl.report.tables import scenario_rows
+
     outputs = STAGES["report"].outputs
     metrics = read_json(Path(root) / OUT / outputs["metrics"])
     create_table_artifact(scenario_rows(metrics), key="ownership-verification", description=metrics["dataset"])

@@ -62,6 +62,15 @@ def test_parameters_are_the_flows(entry: dict[str, Any]) -> None:
     flow.validate_parameters(entry["parameters"] | needed)
 
 
+def test_what_is_served_loads_no_torch() -> None:
+    """Every scheduled run starts a process; what needs seconds to load is loaded by the task that needs it."""
+    code = (
+        "import flows.evaluate, flows.encoder, flows.serve, sys; print({'torch', 'pandas', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_an_unknown_flow_is_named(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text("deployments: [{name: x, entrypoint: 'flows/x.py:x'}]")
     with pytest.raises(ConfigError, match="deployment x: no flow 'x', choose one of audits, benchmark, release"):
