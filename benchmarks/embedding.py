@@ -32,6 +32,7 @@ from sscl.provenance import machine
 from sscl.stages import embed
 from sscl.watermarks import State, create
 from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
+from sscl.watermarks.sscl_bw import Options
 
 COMPUTE = ComputeConfig("cpu", None, False, False, False)
 SIZES = [20_000, 200_000]
@@ -48,6 +49,7 @@ def make(folder: Path, count: int) -> None:
                 writer.write(split, Record(f"{number}.png", encode_png(pixels), number % 10))
     Card("noise-0", "parquet", NAMES, 1, 28, {"train": count, "test": 10}, {}).write(folder / "clean")
     options = load(profile="demo", overrides=["generator.method=sscl_bw"]).generator.options
+    assert isinstance(options, Options)
     state = State(dict(build_unet(1, options.width, seeds.generator(0, "g")).state_dict()))
     (folder / "generator").mkdir()
     watermark = create("sscl_bw", options, 1, 10, Compute.resolve(COMPUTE))

@@ -69,7 +69,7 @@ class GeneratorConfig:
     """Which watermark method makes the marks; ``options`` is that method's own frozen ``Options``."""
 
     method: str
-    options: Any
+    options: object
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,9 @@ def _no_global_randomness() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def compute() -> Compute:
-    return Compute.resolve(ComputeConfig("cpu", threads=None, bf16=False, channels_last=False, compile=False))
+    """The CPU, or the device that SSCL_TEST_DEVICE names, e.g. cuda."""
+    device = os.environ.get("SSCL_TEST_DEVICE", "cpu")
+    return Compute.resolve(ComputeConfig(device, threads=None, bf16=False, channels_last=False, compile=False))
 
 
 @pytest.fixture(scope="session")

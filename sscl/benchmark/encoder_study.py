@@ -31,7 +31,7 @@ from sscl.models.features import all_features
 from sscl.models.io import save_classifier
 from sscl.statistics import words
 from sscl.suspects import Context
-from sscl.suspects.classifier import InMemory, Options
+from sscl.suspects.classifier import ClassifierOptions, InMemory
 from sscl.train import benign_accuracy
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import FitContext
@@ -49,7 +49,7 @@ TUNED: Ways = {**LINEAR, "full 1e-4": ("full", 1e-4), "full 1e-3": ("full", 1e-3
 class Changing(InMemory):
     """A model whose answers are changed before anybody sees them."""
 
-    def __init__(self, model: Classifier, context: Context, options: Options, change: Change | None) -> None:
+    def __init__(self, model: Classifier, context: Context, options: ClassifierOptions, change: Change | None) -> None:
         super().__init__(model, context, options)
         self.change = change
 
@@ -94,7 +94,7 @@ class EncoderStudy:
     def record(self, model: Classifier, *, features: bool = False, change: Change | None = None) -> Record:
         """Everything that an audit asks; the word plays no part in it. Features may be changed before they are told."""
         record = Record(0, self.study.test.classes, self.study.images.labels.tolist())
-        options = Options("features" if features else "probabilities")
+        options = ClassifierOptions("features" if features else "probabilities")
         oracle = Changing(model, Context(None, self.study.compute), options, change)
         ask(oracle, self.study.sent, self.study.exact, record=record)
         return record
@@ -112,7 +112,7 @@ class EncoderStudy:
     def references(self) -> dict[str, References]:
         """What the owner's clean encoder answers, under a linear classifier of its own."""
         model, context = self.study.opened(self.study.surrogate), Context(None, self.study.compute)
-        oracles = InMemory(model, context), InMemory(model, context, Options("features"))
+        oracles = InMemory(model, context), InMemory(model, context, ClassifierOptions("features"))
         case = Case("", self.study.images, self.study.sent, self.study.config.audit, *oracles)
         found = reference_effects(case).items()
         return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found}

@@ -60,13 +60,13 @@ class Oracle(ABC):
     Args:
         address: path, URL or ``module:function``.
         context: the owner's classes, the device, where to cache.
-        options: the oracle's own ``Options``, from the ``--oracle`` file.
+        options: the oracle's own ``Options``, from the ``--oracle`` file; classes say again which type they have.
     """
 
     Options: ClassVar[type] = NoOptions
     example: ClassVar[str] = ""  # an address of this kind, which no other kind accepts
 
-    def __init__(self, address: str, context: Context, options: Any) -> None:
+    def __init__(self, address: str, context: Context, options: object) -> None:
         self.address, self.context, self.options = address, context, options
         self.transcript: list[dict[str, Any]] = []  # an API's own words, one a query
         self.reading: dict[str, Any] | None = None  # how answers were read from them

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ LARGEST = 1 << 33  # bytes of a file
 
 
 @dataclass(frozen=True)
-class Options:
+class ClassifierOptions:
     """What a classifier of ours is asked for: the probabilities of its classes, or what its last layer is given."""
 
     output: Literal["probabilities", "features"] = "probabilities"
@@ -32,10 +32,12 @@ class Options:
 class InMemory(Oracle):
     """A model of this process; it has no address by which it could be asked for."""
 
+    options: ClassifierOptions
+
     def __init__(
-        self, model: Classifier, context: Context, options: Options | None = None, address: str = "in memory"
+        self, model: Classifier, context: Context, options: ClassifierOptions | None = None, address: str = "in memory"
     ) -> None:
-        super().__init__(address, context, options or Options())
+        super().__init__(address, context, options or ClassifierOptions())
         self._model = model
 
     @classmethod
@@ -60,10 +62,10 @@ class LocalModel(InMemory):
         InputError: not such a file, NaN weights, or another number of classes.
     """
 
-    Options = Options
+    Options = ClassifierOptions
     example = "model.safetensors"
 
-    def __init__(self, address: str, context: Context, options: Any) -> None:
+    def __init__(self, address: str, context: Context, options: ClassifierOptions) -> None:
         path = regular(Path(address), LARGEST, "a classifier that sscl wrote")
         self._sha256 = digest(path)
         model, _ = load_classifier(path, None if context.class_names is None else len(context.class_names))

@@ -36,7 +36,7 @@ FIRST_DECLINED = 3  # images without a mark that are declined before anything is
 
 
 @dataclass(frozen=True)
-class Options:
+class HttpOptions:
     """How the API is spoken to, and how fast; ``asking`` and ``reading`` have their keys beside these in the file.
 
     Attributes:
@@ -79,10 +79,11 @@ class HttpEndpoint(Oracle):
         InputError: the credential's environment variable is not set.
     """
 
-    Options = Options
+    Options = HttpOptions
+    options: HttpOptions
     example = "https://host/predict"
 
-    def __init__(self, address: str, context: Context, options: Any) -> None:
+    def __init__(self, address: str, context: Context, options: HttpOptions) -> None:
         try:
             url = httpx.URL(address)
         except httpx.InvalidURL as error:
@@ -298,7 +299,7 @@ class HttpEndpoint(Oracle):
         return text
 
 
-def _credential(options: Options) -> dict[str, str]:
+def _credential(options: HttpOptions) -> dict[str, str]:
     """The header with the credential, whose value is never shown."""
     if not options.auth_env:
         return {}

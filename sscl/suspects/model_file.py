@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from sscl.foreign import content_of
 from sscl.sandbox.process import Sandbox, SandboxError
 from sscl.sandbox.runtimes import RUNTIMES
 from sscl.suspects.base import ORACLES, Context, Oracle, SuspectError
-from sscl.suspects.scale import SCALES, Scale, as_probabilities, scale_of
+from sscl.suspects.scale import Scale, as_probabilities, scale_of
 from sscl.types import Responses
 
 LARGEST = 1 << 31  # bytes of a file
@@ -24,7 +24,7 @@ DTYPES = {"float": np.float32, "float16": np.float16, "double": np.float64, "uin
 
 
 @dataclass(frozen=True)
-class Options:
+class FileOptions:
     """What the model takes and gives, where its file does not say.
 
     Attributes:
@@ -43,13 +43,12 @@ class Options:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     output: str | None = None
-    scale: str | None = None
+    scale: Scale | None = None
     seconds: float = 300.0
     memory: int = 8 << 30
 
     def __post_init__(self) -> None:
         require(self.channels in (None, 1, 3), "channels", self.channels, "1 or 3")
-        require(self.scale in (None, *SCALES), "scale", self.scale, f"one of {', '.join(SCALES)}")
         require(self.seconds > 0, "seconds", self.seconds, "a positive number")
         require(self.memory >= 1 << 28, "memory", self.memory, "at least 268435456 bytes")
         require(not self.std or all(self.std), "std", self.std, "numbers other than 0")
@@ -63,10 +62,11 @@ class ModelFile(Oracle):
         InputError: not such a file, or it cannot be opened in the sandbox.
     """
 
-    Options = Options
+    Options = FileOptions
+    options: FileOptions
     example = "model.onnx"
 
-    def __init__(self, address: str, context: Context, options: Any) -> None:
+    def __init__(self, address: str, context: Context, options: FileOptions) -> None:
         super().__init__(address, context, options)
         runtime = runtime_of(address)
         assert runtime is not None
@@ -139,7 +139,7 @@ class _Input:
     std: tuple[float, ...] | None
 
     @classmethod
-    def of(cls, options: Options, shape: list[int | None] | None, dtype: str | None) -> _Input:
+    def of(cls, options: FileOptions, shape: list[int | None] | None, dtype: str | None) -> _Input:
         dims = shape if shape and len(shape) == 4 else [None] * 4
         layout = options.layout or ("nhwc" if dims[3] in (1, 3) and dims[1] not in (1, 3) else "nchw")
         channels = options.channels or dims[1 if layout == "nchw" else 3]

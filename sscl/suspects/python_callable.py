@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from sscl.types import Responses
 
 
 @dataclass(frozen=True)
-class Options:
+class CallableOptions:
     """What a function's float rows are; integers are labels."""
 
     output: Literal["probabilities", "features"] = "probabilities"
@@ -33,10 +33,11 @@ class PythonCallable(Oracle):
         InputError: no such module or function.
     """
 
-    Options = Options
+    Options = CallableOptions
+    options: CallableOptions
     example = "pkg.mod:function"
 
-    def __init__(self, address: str, context: Context, options: Any) -> None:
+    def __init__(self, address: str, context: Context, options: CallableOptions) -> None:
         super().__init__(address, context, options)
         module, _, name = address.partition(":")
         try:

@@ -5,12 +5,11 @@ It is judged once a suspect, by its first answers; features are never guessed, t
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 Scale = Literal["probabilities", "percent", "logits", "features"]
-SCALES: tuple[str, ...] = get_args(Scale)
 SLACK = 0.05  # how far from 1 a sum may be: eight-bit outputs of ten classes are off by up to 0.02
 
 

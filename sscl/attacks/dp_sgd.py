@@ -1,0 +1,72 @@
+"""DP-SGD: training that promises how little any one image can change the model."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sscl.attacks.base import REMOVALS
+from sscl.attacks.robust_training import RobustTraining
+from sscl.models import Classifier
+from sscl.train import Practice
+
+CLIP = 1.0  # longest gradient of one image
+AT_A_TIME = 64  # gradients of single images that are in memory together
+
+
+class PrivateGradients(Practice):
+    """The mean of the images' clipped gradients, plus noise. Batch normalisation keeps the statistics that it begins
+    with, because those of a batch would mix its images."""
+
+    def __init__(self, multiplier: float) -> None:
+        super().__init__()
+        self.multiplier, self._batch = multiplier, 1
+
+    def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        """A weighted loss whose gradient is the mean of the clipped ones."""
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        self._batch = len(x)
+        weights = CLIP / gradient_lengths(model, x, labels).clamp(min=CLIP)
+        return (weights * F.cross_entropy(model(x), labels, reduction="none")).mean()
+
+    def adjust(self, model: Classifier, rng: torch.Generator) -> None:
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                noise = torch.randn(parameter.grad.shape, generator=rng) * (self.multiplier * CLIP / self._batch)
+                parameter.grad += noise.to(parameter.grad.device)
+
+
+def gradient_lengths(model: Classifier, x: Tensor, labels: Tensor) -> Tensor:
+    """Euclidean length of each image's own gradient of the cross-entropy: float (N,), for images (N, C, H, W)."""
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    buffers = dict(model.named_buffers())
+
+    def loss(weights: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
+        logits = torch.func.functional_call(model, (weights, buffers), (image[None],))
+        return F.cross_entropy(logits, label[None])
+
+    def length(image: Tensor, label: Tensor) -> Tensor:
+        gradients = torch.func.grad(loss)(weights, image, label)
+        return torch.stack([part.float().square().sum() for part in gradients.values()]).sum().sqrt()
+
+    found: Tensor = torch.func.vmap(length, chunk_size=AT_A_TIME)(x, labels)
+    return found
+
+
+class DPSGD(RobustTraining):
+    """Abadi et al. 2016, "Deep learning with differential privacy": gradients clipped an image, and Gaussian noise.
+
+    ``strength`` is the noise's standard deviation over the clipping length. Batches are those of an ordinary training,
+    shuffled and not sampled, as in most implementations.
+    """
+
+    unit, usual, grid = "noise multiplier", 1.0, (0.5, 1.0)
+
+    def practice(self, strength: float) -> Practice:
+        return PrivateGradients(strength)
+
+
+REMOVALS.register("dp_sgd")(DPSGD())

@@ -1,0 +1,73 @@
+"""DP-SGD against gradients that are computed one image after the other."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sscl import seeds
+from sscl.attacks.dp_sgd import CLIP, PrivateGradients, gradient_lengths
+from sscl.compute import Compute
+from sscl.config import TrainConfig
+from sscl.models import Classifier
+from sscl.train import fresh
+from tests.conftest import shapes
+
+TRAINING = TrainConfig("lenet5", 1, 8, "sgd", 0.1, 0.0, "constant", "none")
+DATA = shapes(70, 1)
+
+
+def made(name: str, compute: Compute) -> Classifier:
+    return compute.place(fresh(DATA, replace(TRAINING, model=name), 0, "x")).train()
+
+
+def gradients(model: Classifier, number: int, compute: Compute) -> list[torch.Tensor]:
+    x, labels = compute.floats(DATA.images[number : number + 1]), DATA.labels[number : number + 1]
+    parameters = list(model.parameters())
+    return list(torch.autograd.grad(F.cross_entropy(model(x), labels.to(compute.device)), parameters))
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet8"])
+def test_the_step_is_the_mean_of_clipped_gradients(name: str, compute: Compute) -> None:
+    model = made(name, compute)
+    practice = PrivateGradients(0.0)
+    x, labels = compute.floats(DATA.images), DATA.labels.to(compute.device)
+    practice.loss(model, x, labels, seeds.generator(0, "noise")).backward()
+    expected = [torch.zeros_like(parameter) for parameter in model.parameters()]
+    lengths = []
+    for number in range(len(DATA)):
+        found = gradients(model, number, compute)
+        lengths.append(torch.cat([part.flatten() for part in found]).norm())
+        for total, part in zip(expected, found, strict=True):
+            total += part * min(1.0, float(CLIP / lengths[-1])) / len(DATA)
+    assert any(length > CLIP for length in lengths)
+    torch.testing.assert_close(gradient_lengths(model, x, labels), torch.stack(lengths), rtol=1e-3, atol=1e-4)
+    for parameter, wanted in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_the_noise_is_as_large_as_promised(compute: Compute) -> None:
+    model = made("lenet5", compute)
+    practice, plain = PrivateGradients(2.0), PrivateGradients(0.0)
+    x, labels = compute.floats(DATA.images), DATA.labels.to(compute.device)
+    noisy = copy.deepcopy(model)
+    for one, how in ((model, plain), (noisy, practice)):
+        how.loss(one, x, labels, seeds.generator(0, "noise")).backward()
+        how.adjust(one, seeds.generator(0, "noise"))
+    pairs = zip(noisy.parameters(), model.parameters(), strict=True)
+    differences = torch.cat(
+        [(a.grad - b.grad).flatten() for a, b in pairs if a.grad is not None and b.grad is not None]
+    )
+    assert float(differences.std()) == pytest.approx(2.0 * CLIP / len(DATA), rel=0.02)
+
+
+def test_batch_normalisation_learns_nothing_of_a_batch(compute: Compute) -> None:
+    model = made("resnet8", compute)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    x, labels = compute.floats(DATA.images), DATA.labels.to(compute.device)
+    PrivateGradients(1.0).loss(model, x, labels, seeds.generator(0, "noise"))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
