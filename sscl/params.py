@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ def default_params() -> Path:
 def read(path: Path) -> Raw:
     """The file as a mapping; raises ``ConfigError`` if it is missing, not YAML, or not a mapping."""
     try:
-        raw = yaml.load(path.read_text(), LOADER)
+        raw = deepcopy(_loaded(path.read_text()))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; name one with --params, or run where params.yaml is") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -37,6 +39,12 @@ def read(path: Path) -> Raw:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected sections such as `data:`, got {type(raw).__name__}")
     return raw
+
+
+@lru_cache(maxsize=4)
+def _loaded(text: str) -> Any:
+    """The document. A flow asks for the same one at every task."""
+    return yaml.load(text, LOADER)
 
 
 def load(path: Path | None = None, profile: str | None = None, overrides: Iterable[str] = ()) -> Config:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ class Pipeline:
         """
         path = self.root / "dvc.lock"
         try:
-            found: dict[str, Any] = yaml.load(path.read_bytes(), LOADER)["stages"][name]
+            found: dict[str, Any] = _loaded(path.read_bytes())["stages"][name]
         except (OSError, yaml.YAMLError, TypeError, KeyError):
             raise InputError(f"{path}: says nothing about stage {name!r}; run it first") from None
         return found
@@ -193,6 +194,12 @@ class Pipeline:
     def _environment(self, watch: Path) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return {**os.environ, "PATH": path, WATCH: str(watch), "DVC_NO_ANALYTICS": "1"}
+
+
+@lru_cache(maxsize=1)
+def _loaded(lock: bytes) -> Any:
+    """The document of ``dvc.lock``, which is read at every stage and changes at some."""
+    return yaml.load(lock, LOADER)
 
 
 def _follow(
