@@ -6,6 +6,7 @@
     python benchmarks/ownership.py guilty sub-imagenet-small --seeds 3 --set user.model=efficientnet_lite0 \
         --set user.start=imagenet --set user.epochs=3
     python benchmarks/ownership.py removal cifar10-small
+    python benchmarks/ownership.py removal demo --attack dp_sgd --strength 0.5 --strength 1
     python benchmarks/ownership.py innocents demo --count 80
     python benchmarks/ownership.py innocents cifar10-small --count 40
     python benchmarks/ownership.py innocents sub-imagenet-small --count 10 --set user.model=efficientnet_lite0 \
@@ -77,6 +78,7 @@ SAME = (
     "seed",
     "suspect",
     "attack",
+    "strength",
     "detector",
     "rate",
     "learning",
@@ -172,12 +174,15 @@ def attacker_of(study: Study, released: ImageSet) -> Attacker:
 def removal(
     profile: str,
     attacks: Annotated[list[str] | None, typer.Option("--attack", help="[default: all]")] = None,
+    strengths: Annotated[
+        list[float] | None, typer.Option("--strength", help="In the attack's unit.  [default: the usual one]")
+    ] = None,
     seed: int = 0,
     root: Root = ROOT,
     overrides: Sets = None,
     results: Results = RESULTS,
 ) -> None:
-    """Every removal attack at its usual strength on one model trained on the release."""
+    """Removal attacks on one model trained on the release."""
     command = " ".join(("removal", profile, *(overrides or ())))
     study = study_of(profile, seed, root, overrides)
     watermark, state = study.secret
@@ -185,16 +190,17 @@ def removal(
     model = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
     triggered, attacker = watermark.trigger(study.test.images, state), attacker_of(study, released)
     rows: list[dict[str, Any]] = []
-    for name in attacks or REMOVALS:
-        attacked = study.compute.place(REMOVALS[name](model, attacker))
+    wanted = [(name, strength) for name in attacks or REMOVALS for strength in strengths or [REMOVALS[name].usual]]
+    for name, strength in wanted:
+        attacked = study.compute.place(REMOVALS[name](model, attacker, strength))
         score = suspect_scores(
             attacked, study.test, triggered, targets=word, verify=study.config.verify, compute=study.compute
         )
         for found in study.findings(study.asked(attacked), word):
             row = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": seed}
-            row |= {"suspect": "released", "innocent": False, "attack": name, "strength": REMOVALS[name].usual}
+            row |= {"suspect": "released", "innocent": False, "attack": name, "strength": strength}
             rows.append(row | {"ba": score["ba"], "machine": machine()} | found)
-        print(name, json.dumps({n: rows[-2][n] for n in ("p", "p_plain", "delta_p", "ba")}), flush=True)
+        print(name, strength, json.dumps({n: rows[-2][n] for n in ("p", "p_plain", "delta_p", "ba")}), flush=True)
         write(results, rows)
 
 

@@ -48,7 +48,7 @@ def rows_of(tiny: Tiny) -> Path:
     """Some rows as ``ownership.py`` writes them."""
     common = {"profile": "demo", "architecture": "mlp", "access": "labels", "p": 0.1, "p_plain": 0.2, "delta_p": 0.5}
     common |= {"p_published": 0.3, "p_sequential": 0.4, "p_grinding": 0.5, "ba": 0.9, "ba_clean": 0.91, "rate": 0.1}
-    common |= {"lpips": 0.01, "psnr": 30.0, "suspect": "released", "attack": "none"}
+    common |= {"lpips": 0.01, "psnr": 30.0, "suspect": "released", "attack": "none", "strength": 0.4}
     kinds = [{"command": f"{kind} demo"} for kind in ("guilty", "removal", "innocents")]
     strangers = [{"command": "strangers demo", "seed": 0, "suspect": "plain", "access": how} for how in ACCESS]
     peers = [{"command": "peers demo", "seed": 0, "watermark": "twins", "suspect": s, "queries": 4} for s in SUSPECTS]
@@ -113,7 +113,7 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
     "ownership": (
         [
             lambda tiny: ["guilty", "demo", "--seeds", "1", *seeds(tiny)],
-            lambda tiny: ["removal", "demo", "--attack", "pruning", "--attack", "query_blur", *seeds(tiny)],
+            lambda tiny: ["removal", "demo", "--attack", "pruning", "--strength", "0.5", *seeds(tiny)],
             lambda tiny: ["innocents", "demo", "--count", "5", "--tries", "5", *seeds(tiny)],
         ],
         True,
