@@ -12,6 +12,7 @@ from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS
 from sscl.benchmark.plan import NONE, STRANGER
 from sscl.benchmark.sweeps import before, usual
 from sscl.report.published import PUBLISHED
+from sscl.report.tables import p_text
 
 BY = ["dataset", "profile", "method"]
 TESTS = ("p_paper", "p_exact", "p_weights")
@@ -128,12 +129,16 @@ def markdown(found: pd.DataFrame) -> str:
 def _markdown(table: pd.DataFrame) -> str:
     lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
     for row in table.itertuples(index=False):
-        lines.append("| " + " | ".join(_cell(value) for value in row) + " |")
+        lines.append(
+            "| " + " | ".join(_cell(name, value) for name, value in zip(table.columns, row, strict=True)) + " |"
+        )
     return "\n".join(lines)
 
 
-def _cell(value: Any) -> str:
-    return number(value) if isinstance(value, float) else str(value)
+def _cell(column: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return p_text(value) if column in TESTS and value == value else number(value)
 
 
 def number(value: float) -> str:

@@ -39,7 +39,7 @@ def row(cell: Any) -> dict[str, Any]:
     if cell.attack == "strip":
         return known | {"auroc": 0.7, "recall": 0.1}
     if cell.attack == "pruning":
-        scores |= {"delta_p": 0.2 - 0.1 * cell.strength, "ba": 0.9 - 0.1 * cell.strength}
+        scores |= {"delta_p": 0.2 - 0.1 * cell.strength, "ba": 0.9 - 0.1 * cell.strength, "p_exact": 2e-6}
     return known | scores | (extra if cell.attack == NONE else {})
 
 
@@ -89,6 +89,7 @@ def test_tables_leave_varied_rows_out_and_name_the_papers_figures(found: pd.Data
     assert (innocent["p_exact_accuses"], innocent["p_paper_accuses"], innocent["seeds"]) == (0, 0, 2)
     guilty = tables.scenarios(found).set_index(["profile", "method", "scenario"]).loc[("demo", "sscl_bw", "Malicious")]
     assert (guilty["p_exact_accuses"], guilty["p_paper_accuses"]) == (2, 2)
+    assert "| 2e-06 |" in tables.markdown(found), "a small p is not zero"
     assert set(tables.scenarios(found)["scenario"]) == {"Malicious", "Ind-M", "Ind-W"}
 
 
