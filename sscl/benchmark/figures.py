@@ -30,7 +30,7 @@ def draw(found: pd.DataFrame) -> dict[str, tuple[str, str]]:
         caption = f"delta_P by surrogate (rows) and suspect (columns), {profile}, {method} (the paper's Figure 6)"
         drawn[f"architectures-{profile}-{method}"] = (caption, _heatmap(matrix))
     for profile, table in sweeps.attacked(found).items():
-        drawn[f"removal-{profile}"] = (f"delta_P that attacks leave, {profile}", _heatmap(table))
+        drawn[f"removal-{profile}"] = (f"delta_P that attacks leave, {profile}", _heatmap(table.T))
     for profile, table in sweeps.detected(found).items():
         caption = f"AUROC of detectors within the target class, {profile} (0.5: nothing is seen; 0 and 1: everything)"
         drawn[f"detectors-{profile}"] = (caption, _heatmap(table, blind=0.5))
@@ -42,7 +42,7 @@ def page(found: pd.DataFrame, drawn: dict[str, tuple[str, str]]) -> str:
     source = Path(__file__).with_name("page.html").read_text()
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
     shown = {
-        title: Markup(table.to_html(index=False, border=0, float_format=tables.number, na_rep="-"))
+        title: Markup(tables.as_text(table).to_html(index=False, border=0))
         for title, table in tables.everything(found).items()
     }
     figures = [(caption, Markup(svg)) for caption, svg in drawn.values()]

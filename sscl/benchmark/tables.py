@@ -126,12 +126,15 @@ def markdown(found: pd.DataFrame) -> str:
     return "\n\n".join(f"### {title}\n\n{_markdown(table)}" for title, table in everything(found).items())
 
 
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as people read it."""
+    cells = {name: [_cell(name, value) for value in table[name].tolist()] for name in table.columns}
+    return pd.DataFrame(cells, columns=table.columns)
+
+
 def _markdown(table: pd.DataFrame) -> str:
     lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-    for row in table.itertuples(index=False):
-        lines.append(
-            "| " + " | ".join(_cell(name, value) for name, value in zip(table.columns, row, strict=True)) + " |"
-        )
+    lines += ["| " + " | ".join(row) + " |" for row in as_text(table).itertuples(index=False)]
     return "\n".join(lines)
 
 
