@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -31,7 +31,12 @@ from sscl.provenance import machine
 from sscl.train import OPTIMIZERS, train_classifier
 from sscl.types import ImageSet
 
-IMAGES = {"baseline_cnn": 20_000, "resnet8": 4_000}  # seconds of work each
+IMAGES = {"baseline_cnn": 20_000, "resnet8": 4_000, "fastnet_narrow": 8_000}  # seconds of work each
+CROPS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "crop_flip": {"padding": 4},
+    "shift_flip": {"padding": 2, "padding_mode": "reflect"},
+}
 ROUNDS = 3
 
 
@@ -47,7 +52,7 @@ def bare(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
     optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
     x, y = compute.floats(data.images[: config.batch_size]), data.labels[: config.batch_size].to(compute.device)
     run, model = compute.faster(model), model.train()
-    batches = len(data) // config.batch_size
+    batches = max(1, len(data) // config.batch_size)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -70,9 +75,10 @@ def ours(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
 class PerImage(Dataset[tuple[torch.Tensor, int]]):
     """What most research code does: a PIL image and per-image transforms."""
 
-    def __init__(self, data: ImageSet, augmented: bool) -> None:
+    def __init__(self, data: ImageSet, augment: str) -> None:
         self.arrays, self.labels = data.images.permute(0, 2, 3, 1).squeeze(-1).numpy(), data.labels.tolist()
-        crop = [transforms.RandomCrop(data.size, padding=4), transforms.RandomHorizontalFlip()] if augmented else []
+        crop = [transforms.RandomCrop(data.size, **CROPS[augment]), transforms.RandomHorizontalFlip()]
+        crop = crop if CROPS[augment] else []
         steps = [transforms.ToPILImage(), *crop, transforms.ToTensor(), transforms.Normalize(0.5, 0.25)]
         self.transform = transforms.Compose(steps)
 
@@ -86,7 +92,7 @@ class PerImage(Dataset[tuple[torch.Tensor, int]]):
 def data_loader(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
     model = compute.place(build(config.model, data.channels, data.size, data.classes, seeds.generator(0, "bench")))
     optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
-    dataset = PerImage(data, config.augment == "crop_flip")
+    dataset = PerImage(data, config.augment)
     loader = DataLoader(dataset, config.batch_size, shuffle=True, generator=seeds.generator(0, "loader"))
 
     def epoch() -> None:
@@ -111,7 +117,7 @@ def main(
     """Measure, and print the table."""
     progress.set_quiet(True)
     table = Table("model", "bare step", "our loop", "share of bare", "DataLoader", "ours / DataLoader", box=None)
-    for profile, channels, size in (("demo", 1, 28), ("cifar10-small", 3, 32)):
+    for profile, channels, size in (("demo", 1, 28), ("cifar10-small", 3, 32), ("cifar10", 3, 32)):
         config = load(profile=profile)
         user = replace(config.user, epochs=1)
         compute = Compute.resolve(config.compute)
