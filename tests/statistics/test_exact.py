@@ -135,7 +135,10 @@ def test_what_all_marks_or_all_groups_share_does_not_count(effects: np.ndarray, 
     moved = scale * effects + shift * np.arange(4) + shift * np.arange(3)[:, None]
     if np.abs(centred(effects)).max() < 1e-6:
         return
-    assert exact.p_value(moved, word, rng) == pytest.approx(exact.p_value(effects, word, rng), abs=3 / 24)
+    null, rounding = Null.of(effects, rng), 1e-6 * exact.RESOLUTION  # words that tie but for rounding may change places
+    own = null.statistic(word)
+    fewest, most = (null.statistics > own + rounding).mean(), (null.statistics >= own - rounding).mean()
+    assert fewest < exact.p_value(moved, word, rng) <= most
     assert np.allclose(centred(moved), scale * centred(effects), atol=1e-9)
 
 
