@@ -25,6 +25,7 @@ def test_no_class_keeps_its_place(classes: int) -> None:
         assert classes == 1 or not (order == torch.arange(classes)).any()
 
 
+@pytest.mark.slow
 def test_the_model_still_tells_shapes_apart_by_other_answers(compute: Compute) -> None:
     attacker = Attacker(shapes(240, 1), shapes(240, 2), TRAINING, compute, 0)
     model = train_classifier(attacker.released, TRAINING, compute, seed=0, use="victim").model
