@@ -29,6 +29,11 @@ class PrivateGradients(Practice):
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         self._batch = len(x)
+        model = getattr(model, "_orig_mod", model)  # gradients of single images cannot be taken of a compiled one
+        with torch.autocast(x.device.type, enabled=False):
+            return self._weighted(model, x, labels)
+
+    def _weighted(self, model: Classifier, x: Tensor, labels: Tensor) -> Tensor:
         weights = CLIP / gradient_lengths(model, x, labels).clamp(min=CLIP)
         return (weights * F.cross_entropy(model(x), labels, reduction="none")).mean()
 
@@ -60,7 +65,8 @@ class DPSGD(RobustTraining):
     """Abadi et al. 2016, "Deep learning with differential privacy": gradients clipped an image, and Gaussian noise.
 
     ``strength`` is the noise's standard deviation over the clipping length. Batches are those of an ordinary training,
-    shuffled and not sampled, as in most implementations.
+    shuffled and not sampled, as in most implementations. No epsilon is computed; the normalisation of inputs is taken
+    from the data without noise.
     """
 
     unit, usual, grid = "noise multiplier", 1.0, (0.5, 1.0)

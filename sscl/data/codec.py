@@ -49,7 +49,7 @@ def opened(data: bytes) -> tuple[np.ndarray, bool]:
     if not data:
         raise RefusedImageError("empty file")
     if _is_plain_png(data):
-        with suppress(ValueError):  # damaged: said below
+        with suppress(ValueError, MemoryError, OverflowError):  # damaged: said below
             return _plain_png(data), True
     try:
         image = Image.open(io.BytesIO(data), formats=READ)
