@@ -85,9 +85,8 @@ def settings(command: str) -> str:
 def removal(rows: pd.DataFrame) -> list[str]:
     """One model after each attack."""
     lines = [line("profile", "attack", "strength", "p", "delta_P", "BA"), "|---|---|---|---|---|---|"]
-    for row in (
-        rows[rows["access"].eq("probabilities")].sort_values(["profile", "attack", "strength"]).to_dict("records")
-    ):
+    some = rows[rows["access"].eq("probabilities")].sort_values(["profile", "attack", "strength"])
+    for row in some.to_dict("records"):
         cells = (f"{row['p']:.2g}", f"{row['delta_p']:.3f}", f"{100 * row['ba']:.2f}")
         lines.append(line(row["profile"], row["attack"], f"{row['strength']:g}", *cells))
     return lines

@@ -77,8 +77,8 @@ class PerImage(Dataset[tuple[torch.Tensor, int]]):
 
     def __init__(self, data: ImageSet, augment: str) -> None:
         self.arrays, self.labels = data.images.permute(0, 2, 3, 1).squeeze(-1).numpy(), data.labels.tolist()
-        crop = [transforms.RandomCrop(data.size, **CROPS[augment]), transforms.RandomHorizontalFlip()]
-        crop = crop if CROPS[augment] else []
+        how = CROPS[augment]
+        crop = [transforms.RandomCrop(data.size, **how), transforms.RandomHorizontalFlip()] if how else []
         steps = [transforms.ToPILImage(), *crop, transforms.ToTensor(), transforms.Normalize(0.5, 0.25)]
         self.transform = transforms.Compose(steps)
 

@@ -31,7 +31,7 @@ def default_params() -> Path:
 def read(path: Path) -> Raw:
     """The file as a mapping; raises ``ConfigError`` if it is missing, not YAML, or not a mapping."""
     try:
-        raw = deepcopy(_loaded(path.read_text()))
+        raw = deepcopy(document(path.read_text()))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; name one with --params, or run where params.yaml is") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -42,8 +42,8 @@ def read(path: Path) -> Raw:
 
 
 @lru_cache(maxsize=4)
-def _loaded(text: str) -> Any:
-    """The document. A flow asks for the same one at every task."""
+def document(text: str | bytes) -> Any:
+    """The YAML document, which callers leave as it is. A flow asks for the same ones at every task."""
     return yaml.load(text, LOADER)
 
 

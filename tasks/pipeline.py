@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from sscl.__main__ import PRELOAD
 from sscl.artifacts import STATE, Slot, digest, key_of, read_json, write_json
 from sscl.errors import InputError, SSCLError
 from sscl.layout import CODE
-from sscl.params import LOADER, load
+from sscl.params import document, load
 from sscl.progress import WATCH
 from sscl.provenance import code_digest
 from sscl.runner import slot_of
@@ -133,7 +132,7 @@ class Pipeline:
         """
         path = self.root / "dvc.lock"
         try:
-            found: dict[str, Any] = _loaded(path.read_bytes())["stages"][name]
+            found: dict[str, Any] = document(path.read_bytes())["stages"][name]
         except (OSError, yaml.YAMLError, TypeError, KeyError):
             raise InputError(f"{path}: says nothing about stage {name!r}; run it first") from None
         return found
@@ -194,12 +193,6 @@ class Pipeline:
     def _environment(self, watch: Path) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return {**os.environ, "PATH": path, WATCH: str(watch), "DVC_NO_ANALYTICS": "1"}
-
-
-@lru_cache(maxsize=1)
-def _loaded(lock: bytes) -> Any:
-    """The document of ``dvc.lock``, which is read at every stage and changes at some."""
-    return yaml.load(lock, LOADER)
 
 
 def _follow(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from sscl import progress, seeds
+from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Removal
 from sscl.models import Classifier
 from sscl.models.base import initialise
 from sscl.types import ImageSet
 
-WIDTH, BOTTLENECK, BATCH, RATE = 32, 16, 64, 2e-3
+WIDTH, BOTTLENECK = 32, 16
 
 
 def network(channels: int, rng: torch.Generator) -> nn.Module:
@@ -41,17 +41,13 @@ class AutoencoderTraining(Removal):
         compute, clean, released = attacker.compute, attacker.clean, attacker.released
         rng = seeds.generator(attacker.seed, "autoencoder")
         redraw = network(clean.channels, rng).to(compute.device)
-        optimizer = torch.optim.Adam(redraw.parameters(), lr=RATE)
         pad = -clean.size % 4
-        with progress.step("train autoencoder", int(strength) * len(clean)) as step:
-            for _ in range(int(strength)):
-                for batch in torch.split(torch.randperm(len(clean), generator=rng), BATCH):
-                    x = F.pad(compute.floats(clean.images[batch]), (0, pad, 0, pad))
-                    loss = F.mse_loss(redraw(x), x)
-                    optimizer.zero_grad(set_to_none=True)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                    step.advance(len(batch))
+
+        def loss(x: Tensor) -> Tensor:
+            padded = F.pad(x, (0, pad, 0, pad))
+            return F.mse_loss(redraw(padded), padded)
+
+        attacker.fit(redraw, int(strength), "autoencoder", rng=rng, loss=loss)
         done = []
         with torch.no_grad():
             for images in torch.split(released.images, 1000):

@@ -10,8 +10,9 @@ from typing import ClassVar, final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sscl import progress
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.models import Classifier
@@ -20,6 +21,7 @@ from sscl.train import Practice, train_classifier
 from sscl.types import ImageSet
 
 FINE_TUNING_RATE = 0.1  # of the training's learning rate
+OWN_BATCH, OWN_RATE = 64, 2e-3  # of the attacker's own networks
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,28 @@ class Attacker:
         return train_classifier(
             self.clean, config, self.compute, seed=self.seed, use=use, start=model, practice=practice
         ).model
+
+    def fit(
+        self, network: nn.Module, epochs: int, use: str, *, rng: torch.Generator, loss: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Train a network of the attacker's own on the clean images, without their labels.
+
+        Args:
+            network: changed in place, by Adam.
+            epochs: how many.
+            use: names the training to whoever watches.
+            rng: draws the order of the images.
+            loss: scalar to minimise, of a batch of float images (N, C, H, W) in [0, 1].
+        """
+        optimizer = torch.optim.Adam(network.parameters(), lr=OWN_RATE)
+        with progress.step(f"train {use}", epochs * len(self.clean)) as step:
+            for _ in range(epochs):
+                for batch in torch.split(torch.randperm(len(self.clean), generator=rng), OWN_BATCH):
+                    found = loss(self.compute.floats(self.clean.images[batch]))
+                    optimizer.zero_grad(set_to_none=True)
+                    found.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                    step.advance(len(batch))
 
     def trained(self, data: ImageSet, use: str, practice: Practice | None = None) -> Classifier:
         """A fresh model on ``data``."""

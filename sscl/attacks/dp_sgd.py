@@ -25,17 +25,14 @@ class PrivateGradients(Practice):
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         """A weighted loss whose gradient is the mean of the clipped ones."""
+        model = getattr(model, "_orig_mod", model)  # gradients of single images cannot be taken of a compiled one
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         self._batch = len(x)
-        model = getattr(model, "_orig_mod", model)  # gradients of single images cannot be taken of a compiled one
         with torch.autocast(x.device.type, enabled=False):
-            return self._weighted(model, x, labels)
-
-    def _weighted(self, model: Classifier, x: Tensor, labels: Tensor) -> Tensor:
-        weights = CLIP / gradient_lengths(model, x, labels).clamp(min=CLIP)
-        return (weights * F.cross_entropy(model(x), labels, reduction="none")).mean()
+            weights = CLIP / gradient_lengths(model, x, labels).clamp(min=CLIP)
+            return (weights * F.cross_entropy(model(x), labels, reduction="none")).mean()
 
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:
         for parameter in model.parameters():

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sscl import progress, seeds
+from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Removal, Wrapped
 from sscl.models import Classifier
 from sscl.models.unet import build_unet
 
-WIDTH, BATCH, RATE = 8, 64, 2e-3
+WIDTH = 8
 TOGETHER, TEMPERATURE = 0.1, 0.07  # weight of the supervised contrastive loss (the authors'), and its temperature
 
 
@@ -67,26 +67,20 @@ class Reprogramming(Removal):
     unit, usual, grid, integral = "epochs", 20, (5, 20), True
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        compute, clean = attacker.compute, attacker.clean
         rng = seeds.generator(attacker.seed, "reprogramming")
         places = displaced(model.classes, rng)
-        attacked = Reprogrammed(model, build_unet(clean.channels, WIDTH, rng), places)
-        compute.place(attacked).requires_grad_(False).eval()
-        optimizer = torch.optim.Adam(attacked.redraw.requires_grad_(True).parameters(), lr=RATE)
-        with progress.step("train reprogramming", int(strength) * len(clean)) as step:
-            for _ in range(int(strength)):
-                for batch in torch.split(torch.randperm(len(clean), generator=rng), BATCH):
-                    x = compute.floats(clean.images[batch])
-                    with torch.no_grad():
-                        wanted = model(x).argmax(dim=1)
-                    images = attacked.redrawn(x)
-                    answers = attacked.read(images).softmax(dim=1)
-                    loss = F.binary_cross_entropy(answers, F.one_hot(wanted, model.classes).to(answers.dtype))
-                    loss = loss + TOGETHER * contrastive_loss(images, wanted)
-                    optimizer.zero_grad(set_to_none=True)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                    step.advance(len(batch))
+        attacked = Reprogrammed(model, build_unet(model.channels, WIDTH, rng), places)
+        attacker.compute.place(attacked).requires_grad_(False).eval()
+
+        def loss(x: Tensor) -> Tensor:
+            with torch.no_grad():
+                wanted = model(x).argmax(dim=1)
+            images = attacked.redrawn(x)
+            answers = attacked.read(images).softmax(dim=1)
+            apart = F.binary_cross_entropy(answers, F.one_hot(wanted, model.classes).to(answers.dtype))
+            return apart + TOGETHER * contrastive_loss(images, wanted)
+
+        attacker.fit(attacked.redraw.requires_grad_(True), int(strength), "reprogramming", rng=rng, loss=loss)
         return attacked
 
 
