@@ -34,7 +34,7 @@ import typer
 
 from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.errors import SSCLError
-from sscl.layout import METRICS, PACKED, WATERMARK
+from sscl.layout import PACKED, WATERMARK, Root
 from sscl.params import load
 from sscl.provenance import machine
 from sscl.release import objects, reader
@@ -153,7 +153,8 @@ def pipeline() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="sscl-faults-"))
     source = store(folder / "source", shapes(240, seed=1), shapes(90, seed=2))
     run_all(load(Path("params.yaml"), "demo", (*TINY, f"data.path={source}")), folder / "out")
-    figures(folder / "out", read_json(folder / "out" / METRICS))
+    root = Root(folder / "out")
+    figures(root, read_json(root.metrics))
     return folder / "out"
 
 
@@ -308,7 +309,7 @@ def full_disk_of_the_publisher(seed: int, place: Place, upstream: str) -> bool:
         )
         urls = {name: f"s3://{place.bucket}/{name}" for name in ("public", "private", "copies")}
         config = ReleaseConfig(**urls, seal_to=[new_identity()[1]], parallel=2, limits=limits)
-        publish = partial(create, root, config, "1.0.0", lambda _: None, study=True)
+        publish = partial(create, Root(root), config, "1.0.0", lambda _: None, study=True)
         refused = says("the disk is full", publish) and place.is_intact()
         (small / "filler").unlink()
         publish()

@@ -22,7 +22,7 @@ from sscl.audit.commitment import copy_for, draw_word
 from sscl.audit.examine import prepare
 from sscl.compute import Compute
 from sscl.data.store import Card, load_split
-from sscl.layout import CLEAN, COMMITMENT, COMMITTED, METRICS, MODEL, OPENED, OPENING, RELEASED, WATERMARK
+from sscl.layout import MODEL, Root
 from sscl.models.io import save_classifier
 from sscl.params import build
 from sscl.provenance import machine
@@ -38,29 +38,30 @@ GUILTY, ACCOMPLICE = "licensee-0001", "licensee-0002"
 
 
 def main(
-    root: Annotated[Path, typer.Argument(help="Output root of a finished pipeline.")],
+    out: Annotated[Path, typer.Argument(help="Output root of a finished pipeline.")],
     count: Annotated[int, typer.Option(help="Recipients in all.")] = 1000,
     audits: Annotated[int, typer.Option(help="Simulated audits of innocents.")] = 200,
     level: Annotated[float, typer.Option(help="Corrected p at which a recipient is named.")] = 0.01,
     results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
 ) -> None:
     """Make the copies, train, trace, write the rows and print the table."""
-    config = build(read_json(root / METRICS)["config"])
+    root = Root(out)
+    config = build(read_json(root.metrics)["config"])
     compute = Compute.resolve(config.compute)
     copies = {name: recipients.protect(root, config, name) for name in (GUILTY, ACCOMPLICE)}
-    sets = {name: load_split(copy / RELEASED, "train") for name, copy in copies.items()}
+    sets = {name: load_split(copy.released, "train") for name, copy in copies.items()}
     images, labels = (torch.cat([getattr(one, part) for one in sets.values()]) for part in ("images", "labels"))
     both = ImageSet(images, labels, names_of(root))
     suspects = {GUILTY: sets[GUILTY], f"{GUILTY} and {ACCOMPLICE}, merged": both}
     key = seeds.secret(config.seed, config.key_file)
-    case = prepare(root / WATERMARK, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
+    case = prepare(root.watermark, compute, root.opening, root.commitment)
     names = [f"licensee-{number:04d}" for number in range(1, count + 1)]
     words_of = {name: draw_word(copy_for(case.opening, name, key), None) for name in names}
     rows: list[dict[str, Any]] = []
     print("| trained on | recipients | named | their corrected p | next best |\n|---|---|---|---|---|")
-    paths = {"clean data": root / "models/independent_model" / MODEL}
+    paths = {"clean data": out / "models/independent_model" / MODEL}
     for suspect, data in suspects.items():
-        paths[suspect] = root / "licensees" / suspect.replace(" ", "-").replace(",", "") / MODEL
+        paths[suspect] = out / "licensees" / suspect.replace(" ", "-").replace(",", "") / MODEL
         if not paths[suspect].is_file():
             paths[suspect].parent.mkdir(parents=True, exist_ok=True)
             save_classifier(
@@ -82,14 +83,14 @@ def main(
     write_json(results, rows)
 
 
-def names_of(root: Path) -> tuple[str, ...]:
+def names_of(root: Root) -> tuple[str, ...]:
     """The dataset's classes."""
-    return Card.read(root / CLEAN).class_names
+    return Card.read(root.clean).class_names
 
 
-def simulated(level: float, root: Path, audits: int, count: int) -> dict[str, Any]:
+def simulated(level: float, root: Root, audits: int, count: int) -> dict[str, Any]:
     """How often an innocent's answers name anybody: effects as strong and as uneven as a guilty model's, at random."""
-    opening = read_json(root / OPENED / OPENING)
+    opening = read_json(root.opening)
     marks, groups = opening["mark_count"], opening["groups"]
     rng, key, wrong = np.random.default_rng(0), seeds.secret(0, None).part("simulated"), 0
     for _ in range(audits):

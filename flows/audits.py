@@ -11,7 +11,7 @@ from prefect import flow
 
 from sscl.artifacts import key_of, read_json
 from sscl.cli.common import Debug, reporting
-from sscl.layout import AUDITS, COMMITMENT, COMMITTED
+from sscl.layout import AUDITS, Root
 from sscl.statistics.correction import holm
 from tasks.audit import UnansweredError, announce_verdict, read_suspects, run_audit
 from tasks.results import OUT
@@ -35,14 +35,14 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     Raises:
         UnansweredError: some suspects could not be audited; the others were.
     """
-    folder, today = Path(root), datetime.now(UTC).date().isoformat()
+    folder, out, today = Path(root), Root(Path(root) / OUT), datetime.now(UTC).date().isoformat()
     entries = read_suspects(folder / suspects)
-    commitment = read_json(folder / OUT / COMMITTED / COMMITMENT)["sha256"]
+    commitment = read_json(out.commitment)["sha256"]
     found, failed = [], []
     for entry in entries:
         name = key_of(commitment=commitment, suspect=entry["suspect"])[:12]  # however it is spoken to
         bundle = f"{OUT}/{AUDITS}/{today}-{name}.zip"
-        occasion = occasion_of(folder / OUT / AUDITS, name, today)
+        occasion = occasion_of(out.audits, name, today)
         oracle, sign = (str(folder / entry[key]) if key in entry else None for key in ("oracle", "sign"))
         model = folder / entry["suspect"]
         suspect = str(model) if model.is_file() else entry["suspect"]

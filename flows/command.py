@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from prefect.settings import PREFECT_API_URL
 
-from sscl.artifacts import read_json
 from sscl.cli.common import Debug, Profile, Set, reporting
 from sscl.cli.pipeline import print_encoder_result, print_result
+from sscl.layout import Root
 from tasks.console import shown
 from tasks.encoder import OUT as ENCODER_OUT
 from tasks.pipeline import Pipeline
@@ -36,9 +36,9 @@ def main(flow: Callable[..., Any]) -> None:
                 Pipeline(root).warm_up()
                 result = flow(profile=profile, overrides=list(set_ or ()), root=str(root))
             if "watermark_success_rate" in result:
-                print_result(read_json(root / OUT / "metrics.json"), root / OUT)
+                print_result(Root(root / OUT))
             elif "linear" in result:
-                print_encoder_result(read_json(root / ENCODER_OUT / "encoder_metrics.json"), root / ENCODER_OUT)
+                print_encoder_result(Root(root / ENCODER_OUT))
 
     typer.run(command)
 

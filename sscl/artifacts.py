@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor  # imported where it is used: commands that only move files start faster without
 
 PRIVATE = "private"  # the folder under an output root that nobody else may read
-STATE = ".sscl"  # sibling of the outputs: manifests, locks, checkpoints; never part of an output
 
 
 def write_atomically(path: Path, content: bytes) -> None:

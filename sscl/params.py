@@ -97,7 +97,24 @@ def build(raw: Raw) -> Config:
     sections = dict(raw)
     if isinstance(sections.get("generator"), Mapping):
         sections["generator"] = _generator(sections["generator"])
-    return parse(Config, sections, "")
+    config = parse(Config, sections, "")
+    for attack in config.attacks.removals:
+        _check_attack(attack.name)
+    return config
+
+
+def _check_attack(name: str) -> None:
+    """Before hours of training, and not after them."""
+    from sscl.attacks import REMOVALS
+
+    try:
+        weights_only = REMOVALS[name].weights_only
+    except ConfigError as error:
+        raise ConfigError(f"attacks.removals: {error}") from None
+    if not weights_only:
+        known = ", ".join(attack for attack in REMOVALS if REMOVALS[attack].weights_only)
+        reason = "changes more than weights, which only `sscl benchmark` can do"
+        raise ConfigError(f"attacks.removals: {name} {reason}; choose one of {known}")
 
 
 def _generator(section: Mapping[str, Any]) -> GeneratorConfig:

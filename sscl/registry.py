@@ -45,7 +45,10 @@ class Registry(Generic[T]):
         return self._members[name]
 
     def __getitem__(self, name: str) -> T:
-        self._discover()
+        if name not in self._members:
+            self._discover_alone(name)
+        if name not in self._members:
+            self._discover()
         try:
             return self._members[name]
         except KeyError:
@@ -59,6 +62,15 @@ class Registry(Generic[T]):
     def __contains__(self, name: object) -> bool:
         self._discover()
         return name in self._members
+
+    def _discover_alone(self, name: str) -> None:
+        """Import the file of that name, in which a member usually is, and no other: some take seconds."""
+        if self._discovered or self._package is None or not name.isidentifier():
+            return
+        with self._lock:
+            package = importlib.import_module(self._package)
+            if name in (module.name for module in pkgutil.iter_modules(package.__path__)):
+                importlib.import_module(f"{self._package}.{name}")
 
     def _discover(self) -> None:
         if self._discovered or self._package is None:

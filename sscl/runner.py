@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sscl.artifacts import STATE, Slot, building, digest, key_of
+from sscl.artifacts import Slot, building, digest, key_of
 from sscl.config import Config, dump
+from sscl.layout import Root
 from sscl.provenance import code_digest
 from sscl.seeds import secret_digest
 from sscl.stages.table import EVERYTHING, STAGES, Stage
@@ -34,7 +35,7 @@ def slot_of(stage: Stage, config: Config, root: Path, base: Path = Path()) -> Sl
         inputs=inputs,
         code=code_digest(f"sscl.stages.{stage.verb}"),
     )
-    return Slot(stage.name, tuple(root / path for path in stage.outputs.values()), key, root / STATE)
+    return Slot(stage.name, tuple(root / path for path in stage.outputs.values()), key, Root(root).state)
 
 
 def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False, *, vouched: bool = False) -> bool:

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from sscl.artifacts import read_json
+from sscl.layout import Root
 from sscl.params import load
 from sscl.report.tables import encoder_rows
 from sscl.runner import run_stage
@@ -33,6 +34,6 @@ def encoder_stage(name: str, out: str, params: str, profile: str | None, overrid
 @task
 def publish_encoder_results(out: str) -> dict[str, Any]:
     """The table of an encoder's suspects as an artifact; returns each one's decision and p-value."""
-    metrics = read_json(Path(out) / ENCODER["encoder_report"].outputs["metrics"])
+    metrics = read_json(Root(Path(out)).encoder_metrics)
     create_table_artifact(encoder_rows(metrics), key="encoder-verification", description=metrics["dataset"])
     return {name: {part: found[part] for part in ("decision", "p_value")} for name, found in metrics["audits"].items()}

@@ -12,7 +12,7 @@ from prefect import task, unmapped
 from sscl.artifacts import read_json
 from sscl.config import Config
 from sscl.errors import InputError
-from sscl.layout import METRICS
+from sscl.layout import Root
 from sscl.package.files import File
 from sscl.params import build
 from sscl.release import large
@@ -27,18 +27,18 @@ from tasks.retries import PATIENT
 @task(name="plan-shards")
 def plan_shards(root: str) -> tuple[str, int]:
     """Draw which images are marked; the plan's folder, and how many shards there are."""
-    folder, shards = large.plan(Path(root) / OUT, _config(root))
-    return str(folder), len(shards)
+    folder, shards = large.plan(Root(Path(root) / OUT), _config(root))
+    return str(folder.path), len(shards)
 
 
 def _config(root: str) -> Config:
-    return build(read_json(Path(root) / OUT / METRICS)["config"])
+    return build(read_json(Root(Path(root) / OUT).metrics)["config"])
 
 
 @task(name="mark-shard", tags=["shards"], task_run_name="mark-shard-{number}", **PATIENT)
 def mark_shard(folder: str, number: int) -> dict[str, Any]:
     """Mark, pack and digest one shard; done once, whoever asks, and again after a worker died."""
-    return asdict(large.mark(Path(folder), number))
+    return asdict(large.mark(Root(Path(folder)), number))
 
 
 @task(name="upload-file", task_run_name="upload-{key}", **PATIENT)
@@ -64,11 +64,11 @@ def publish_shards(
     differing: bool = False,
 ) -> dict[str, Any]:
     """Gate on the sample's figures, then assemble and publish; called by the flow, so that its uploads are tasks."""
-    folder = Path(root)
+    folder, out = Path(root), Root(Path(root) / OUT)
     config = load_release(folder / "params.yaml")
-    passed(folder / OUT, config, version, log, lambda checks: show_gate(checks, version), study=False)
-    if large.plan(folder / OUT, _config(root))[0] != Path(plan):
+    passed(out, config, version, log, lambda checks: show_gate(checks, version), study=False)
+    if large.plan(out, _config(root))[0].path != Path(plan):
         raise InputError(f"{plan}: the pipeline was run again while shards were marked; run this again")
-    candidate = large.assemble(Path(plan), [File(**shard) for shard in shards])
+    candidate = large.assemble(Root(Path(plan)), [File(**shard) for shard in shards])
     manifest = send(candidate, config.public, config, version, log, folder, upload_by_tasks, differing).manifest
     return {"name": manifest.name, "version": version, "digest": manifest.digest}

@@ -23,9 +23,9 @@ import yaml
 
 from sscl import forkserver
 from sscl.__main__ import PRELOAD
-from sscl.artifacts import STATE, Slot, digest, key_of, read_json, write_json
+from sscl.artifacts import Slot, digest, key_of, read_json, write_json
 from sscl.errors import InputError, SSCLError
-from sscl.layout import CODE
+from sscl.layout import CODE, Root
 from sscl.params import document, load
 from sscl.progress import WATCH
 from sscl.provenance import code_digest
@@ -99,7 +99,7 @@ class Pipeline:
         return None
 
     def _note(self, name: str) -> Path:
-        return self.root / OUT / STATE / "dvc" / f"{name}.json"
+        return Root(self.root / OUT).state / "dvc" / f"{name}.json"
 
     def _agrees(self, name: str) -> bool:
         """Whether DVC finds the stage up to date, as after a ``dvc repro`` by hand; noted for every stage at once."""

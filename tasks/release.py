@@ -35,13 +35,14 @@ def show_gate(checks: list[Check], version: str) -> None:
 )
 def publish_release(version: str, root: str, differing: bool = False) -> dict[str, Any]:
     """Gate, pack, seal, publish; the gate's figures show in the Prefect UI whether they pass or not."""
+    from sscl.layout import Root
     from sscl.release.create import create
 
     folder = Path(root)
     config = load_release(folder / "params.yaml")
     lines: list[str] = []
     outcome = create(
-        folder / OUT,
+        Root(folder / OUT),
         config,
         version,
         lines.append,

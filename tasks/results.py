@@ -9,8 +9,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from sscl.artifacts import read_json
-from sscl.layout import GRID
-from sscl.stages.table import STAGES
+from sscl.layout import GRID, Root
 
 OUT = "out"
 
@@ -24,11 +23,11 @@ def publish_results(root: str) -> dict[str, Any]:
     from sscl.report.figures import data_uri
     from sscl.report.tables import scenario_rows
 
-    outputs = STAGES["report"].outputs
-    metrics = read_json(Path(root) / OUT / outputs["metrics"])
+    out = Root(Path(root) / OUT)
+    metrics = read_json(out.metrics)
     create_table_artifact(scenario_rows(metrics), key="ownership-verification", description=metrics["dataset"])
     if metrics["config"]["key_file"] is None:
-        grid = data_uri((Path(root) / OUT / outputs["out"] / GRID).read_bytes())
+        grid = data_uri(out.page.with_name(GRID).read_bytes())
         markdown = f"Test images: clean, marked, and the change amplified.\n\n![clean, marked, change]({grid})\n"
         create_markdown_artifact(markdown, key="image-grid", description=metrics["dataset"])
     shown = ("dataset", "benign_accuracy_clean", "benign_accuracy_watermarked", "watermark_success_rate", "lpips")

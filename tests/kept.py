@@ -12,7 +12,7 @@ from pathlib import Path
 from prefect.settings import get_current_settings
 
 from sscl.artifacts import load_tensors
-from sscl.layout import OPENED, OPENING, WATERMARK
+from sscl.layout import Root
 
 LONGEST = 240  # bytes of a tensor that are searched for
 
@@ -36,12 +36,12 @@ def forms(content: bytes) -> Iterator[str]:
 
 def secrets_of(root: Path) -> Iterator[str]:
     """Key, generator and marked images of the release under an output root, and what opens its commitment."""
-    for path in (root / WATERMARK).glob("*.safetensors"):
+    for path in Root(root).watermark.glob("*.safetensors"):
         for tensor in load_tensors(path)[0].values():
             if tensor.numel() > 4 and tensor.any():
                 yield from forms(tensor.numpy().tobytes()[:LONGEST])
                 yield str(tensor.flatten()[:50].tolist())[1:-1]
-    opening = json.loads((root / OPENED / OPENING).read_text())
+    opening = json.loads(Root(root).opening.read_text())
     yield from (opening["salt"], opening["secret"])
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from flows.large import large
-from sscl import layout
 from sscl.artifacts import read_json, write_json
 from sscl.config import Config, dump
+from sscl.layout import Root
 from sscl.package.pack import files_of
 from sscl.release import large as shards
 from sscl.release.objects import Objects
@@ -34,8 +34,8 @@ def checkout(finished: Path, config: Config, tmp_path: Path) -> Path:
     shutil.copytree(finished, root / "out")
     (tmp_path / "release.key").write_bytes(os.urandom(32))
     changed = replace(config, key_file=str(tmp_path / "release.key"), package=replace(config.package, shard_images=20))
-    metrics = read_json(root / "out" / layout.METRICS)
-    write_json(root / "out" / layout.METRICS, {**metrics, "config": dump(changed)})
+    metrics = read_json(Root(root / "out").metrics)
+    write_json(Root(root / "out").metrics, {**metrics, "config": dump(changed)})
     return root
 
 
@@ -57,29 +57,28 @@ class Killer(threading.Thread):
 
 @pytest.mark.slow
 def test_a_killed_workers_shard_is_made_again_identically(checkout: Path, server: None, same_environment: None) -> None:
-    config = shards.build(read_json(checkout / "out" / layout.METRICS)["config"])
-    out, planned = shards.plan(checkout / "out", config)
-    package = out / layout.PACKED
+    config = shards.build(read_json(Root(checkout / "out").metrics)["config"])
+    out, planned = shards.plan(Root(checkout / "out"), config)
     straight = [shards.mark(out, number) for number in range(len(planned))]
-    shutil.rmtree(out)
-    killer = Killer(package / "data")
+    shutil.rmtree(out.path)
+    killer = Killer(out.packed / "data")
     killer.start()
     found = large.with_options(task_runner=runner("dask", 2))(root=str(checkout))
     assert killer.killed is not None
     assert killer.killed != os.getpid()
-    assert found == {"shards": len(planned), "folder": str(out)}
-    assert shards.assemble(out, straight).files == files_of(package)
+    assert found == {"shards": len(planned), "folder": str(out.path)}
+    assert shards.assemble(out, straight).files == files_of(out.packed)
 
 
 @pytest.mark.slow
 def test_rays_workers_make_the_same_bytes(checkout: Path, server: None, same_environment: None) -> None:
-    config = shards.build(read_json(checkout / "out" / layout.METRICS)["config"])
-    out, planned = shards.plan(checkout / "out", config)
+    config = shards.build(read_json(Root(checkout / "out").metrics)["config"])
+    out, planned = shards.plan(Root(checkout / "out"), config)
     straight = [shards.mark(out, number) for number in range(len(planned))]
-    shutil.rmtree(out)
+    shutil.rmtree(out.path)
     found = large.with_options(task_runner=runner("ray", 2))(root=str(checkout))
-    assert found == {"shards": len(planned), "folder": str(out)}
-    assert shards.assemble(out, straight).files == files_of(out / layout.PACKED)
+    assert found == {"shards": len(planned), "folder": str(out.path)}
+    assert shards.assemble(out, straight).files == files_of(out.packed)
 
 
 @pytest.mark.slow

@@ -67,6 +67,8 @@ def test_config_round_trip(seed: int, tau: float, rate: float, eps: int, images:
         ("generator.sscl_bw.eps=a/b", "generator.sscl_bw.eps: expected a number or a fraction"),
         ("generator.sscl_bw.eps=.nan", "generator.sscl_bw.eps: expected a finite number"),
         ("generator.method=nothing", "generator.method: 'nothing' does not exist, choose one of"),
+        ("attacks.removals=[{name: scrubbing}]", "attacks.removals: unknown removal attack 'scrubbing': choose one of"),
+        ("attacks.removals=[{name: query_jpeg}]", "attacks.removals: query_jpeg changes more than weights"),
         ("embed.rate=0", "embed.rate: 0.0 is not possible"),
         ("embed.rate_basis=class", "embed.rate_basis: 'class' is not one of"),
         ("surrogate.epochs=many", "surrogate.epochs: expected int, got 'many'"),

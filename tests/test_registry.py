@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,3 +43,23 @@ def test_a_thread_waits_until_another_has_found_every_member(tmp_path: Path, mon
     members: Registry[int] = importlib.import_module("found_slowly").MEMBERS
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(lambda _: members["one"], range(4))) == [1] * 4
+
+
+def test_a_member_in_the_file_of_its_name_needs_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "found_alone"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from sscl.registry import Registry\nMEMBERS = Registry('member', 'found_alone')"
+    )
+    (package / "one.py").write_text("from found_alone import MEMBERS\nMEMBERS.register('one')(1)\n")
+    (package / "pair.py").write_text(
+        "from found_alone import MEMBERS\nMEMBERS.register('two')(2)\nMEMBERS.register('three')(3)\n"
+    )
+    members: Registry[int] = importlib.import_module("found_alone").MEMBERS
+    assert members["one"] == 1
+    assert "found_alone.pair" not in sys.modules
+    assert members["three"] == 3
+    assert list(members) == ["one", "three", "two"]
+    with pytest.raises(ConfigError, match="unknown member 'pair': choose one of one, three, two"):
+        members["pair"]

@@ -75,9 +75,13 @@ class Attacker:
                     optimizer.step()
                     step.advance(len(batch))
 
-    def trained(self, data: ImageSet, use: str, practice: Practice | None = None) -> Classifier:
-        """A fresh model on ``data``."""
-        return train_classifier(data, self.training, self.compute, seed=self.seed, use=use, practice=practice).model
+    def trained(
+        self, data: ImageSet, use: str, practice: Practice | None = None, *, start: Classifier | None = None
+    ) -> Classifier:
+        """A model on ``data``, from ``start`` or fresh."""
+        return train_classifier(
+            data, self.training, self.compute, seed=self.seed, use=use, start=start, practice=practice
+        ).model
 
 
 class Removal(ABC):
@@ -88,12 +92,14 @@ class Removal(ABC):
         usual: strength of the literature's main result.
         grid: strengths for a figure.
         integral: whether the strength is a count.
+        weights_only: whether nothing but weights changes, so that a classifier's file can hold the attacked model.
     """
 
     unit: ClassVar[str]
     usual: ClassVar[float]
     grid: ClassVar[tuple[float, ...]]
     integral: ClassVar[bool] = False
+    weights_only: ClassVar[bool] = True
 
     @final
     def __call__(self, model: Classifier, attacker: Attacker, strength: float | None = None) -> Classifier:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sscl.attacks.base import REMOVALS
+from sscl.attacks.base import REMOVALS, Attacker
 from sscl.attacks.robust_training import RobustTraining
 from sscl.models import Classifier
-from sscl.train import Practice
+from sscl.train import Practice, fresh
 
 CLIP = 1.0  # longest gradient of one image
+GROUPS = 32  # most groups of channels that are normalised together
 AT_A_TIME = 64  # gradients of single images that are in memory together
 
 
 class PrivateGradients(Practice):
-    """The mean of the images' clipped gradients, plus noise. Batch normalisation keeps the statistics that it begins
-    with, because those of a batch would mix its images."""
+    """The mean of the images' clipped gradients, plus noise, for networks without batch normalisation."""
 
     def __init__(self, multiplier: float) -> None:
         super().__init__()
@@ -26,9 +28,6 @@ class PrivateGradients(Practice):
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         """A weighted loss whose gradient is the mean of the clipped ones."""
         model = getattr(model, "_orig_mod", model)  # gradients of single images cannot be taken of a compiled one
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
         self._batch = len(x)
         with torch.autocast(x.device.type, enabled=False):
             weights = CLIP / gradient_lengths(model, x, labels).clamp(min=CLIP)
@@ -58,15 +57,32 @@ def gradient_lengths(model: Classifier, x: Tensor, labels: Tensor) -> Tensor:
     return found
 
 
+def without_batches(network: nn.Module) -> None:
+    """Replace batch normalisation, which mixes images, by group normalisation, in place; as Opacus does."""
+    for name, part in network.named_children():
+        if isinstance(part, nn.BatchNorm2d):
+            groups = math.gcd(GROUPS, part.num_features)
+            setattr(network, name, nn.GroupNorm(groups, part.num_features, device=part.weight.device))
+        else:
+            without_batches(part)
+
+
 class DPSGD(RobustTraining):
     """Abadi et al. 2016, "Deep learning with differential privacy": gradients clipped an image, and Gaussian noise.
 
     ``strength`` is the noise's standard deviation over the clipping length. Batches are those of an ordinary training,
-    shuffled and not sampled, as in most implementations. No epsilon is computed; the normalisation of inputs is taken
-    from the data without noise.
+    shuffled and not sampled, as in most implementations. Batch normalisation becomes group normalisation. No epsilon is
+    computed; the normalisation of inputs is taken from the data without noise.
     """
 
     unit, usual, grid = "noise multiplier", 1.0, (0.5, 1.0)
+    weights_only = False
+
+    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+        practice, use = self.practice(strength), "dpsgd"
+        start = fresh(attacker.released, attacker.training, attacker.seed, use)
+        without_batches(start)
+        return attacker.trained(attacker.released, use, practice, start=start)
 
     def practice(self, strength: float) -> Practice:
         return PrivateGradients(strength)

@@ -27,6 +27,7 @@ class OutputNoise(Removal):
     """At query time; accuracy falls where the model is unsure."""
 
     unit, usual, grid = "sigma of logits", 1.0, (0.5, 1.0, 2.0)
+    weights_only = False
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
         return Noisy(model, strength)

@@ -44,6 +44,8 @@ def resize(x: Tensor, share: float) -> Tensor:
 class QueryFilter(Removal):
     """Puts a filter before the model; the strength is the filter's parameter."""
 
+    weights_only = False
+
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
         return Filtered(model, partial(self.change, strength=strength))
 

@@ -36,6 +36,7 @@ class Screen(Removal):
     """Fitted to the attacker's clean images; the strength is the share of these that it would refuse."""
 
     unit, usual, grid = "share of clean images refused", 0.05, (0.02, 0.05, 0.2)
+    weights_only = False
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
         known = all_features(model, attacker.clean.images, attacker.compute).numpy()

@@ -30,7 +30,7 @@ class Reprogrammed(Wrapped):
 
     def redrawn(self, x: Tensor) -> Tensor:
         """What ``inner`` is shown: float (N, C, H, W) in [0, 1]."""
-        images: Tensor = self.redraw(x).clamp(0, 1)
+        images: Tensor = self.redraw(x).sigmoid()  # a clamp has no gradient where it holds
         return images
 
     def read(self, images: Tensor) -> Tensor:
@@ -65,6 +65,7 @@ class Reprogramming(Removal):
     """On the attacker's clean images, labelled by the model itself, for fewer epochs than the authors' 150."""
 
     unit, usual, grid, integral = "epochs", 20, (5, 20), True
+    weights_only = False
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
         rng = seeds.generator(attacker.seed, "reprogramming")

@@ -30,6 +30,7 @@ class RandomisedSmoothing(Removal):
     """At query time; the model itself stays."""
 
     unit, usual, grid = "sigma of pixel values in [0, 1]", 0.1, (0.05, 0.1, 0.25)
+    weights_only = False
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
         return Smoothed(model, strength)

@@ -8,14 +8,13 @@ from typing import Any
 
 import yaml
 
-from sscl.artifacts import STATE
 from sscl.audit.bundle import load_key
 from sscl.audit.examine import examine, prepare
 from sscl.audit.verdict import Finding
 from sscl.compute import Compute
 from sscl.config import ComputeConfig
 from sscl.errors import InputError
-from sscl.layout import COMMITMENT, COMMITTED, IMPRINTED, OPENED, OPENING, WATERMARK
+from sscl.layout import Root
 from sscl.suspects import Context, open_oracle
 
 
@@ -55,24 +54,23 @@ def audit_suspect(
         raise InputError(f"{bundle}: there already, and evidence is not replaced; name another file, or --overwrite")
     key = load_key(sign) if sign else None
     resolved = Compute.resolve(compute)
-    commitment = root / COMMITTED / COMMITMENT if confirmatory else None
-    case = prepare(secret_under(root), resolved, root / OPENED / OPENING, commitment)
-    context = Context(case.suspects_classes, resolved, answers(root, case.commitment, str(occasion or "")))
+    under = Root(root)
+    case = prepare(secret_under(under), resolved, under.opening, under.commitment if confirmatory else None)
+    context = Context(case.suspects_classes, resolved, answers(under, case.commitment, str(occasion or "")))
     model = open_oracle(suspect, context, read_settings(oracle))
     if bundle:
         bundle.parent.mkdir(parents=True, exist_ok=True)
     return examine(case, model, bundle, key, occasion, seal_to)
 
 
-def secret_under(root: Path) -> Path:
+def secret_under(root: Root) -> Path:
     """Where the word is: of a dataset's release, or, where there is none, of an encoder."""
-    dataset, encoder = root / WATERMARK, root / IMPRINTED
-    return encoder if encoder.is_dir() and not dataset.is_dir() else dataset
+    return root.imprinted if root.imprinted.is_dir() and not root.watermark.is_dir() else root.watermark
 
 
-def answers(root: Path, commitment: dict[str, Any] | None, occasion: str) -> Path:
+def answers(root: Root, commitment: dict[str, Any] | None, occasion: str) -> Path:
     """Where a suspect's answers are kept: never those from before a commitment under it."""
-    return root / STATE / "responses" / (commitment["sha256"][:16] if commitment else "exploratory") / occasion
+    return root.state / "responses" / (commitment["sha256"][:16] if commitment else "exploratory") / occasion
 
 
 def read_settings(path: Path | None) -> dict[str, Any]:

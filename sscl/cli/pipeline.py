@@ -23,7 +23,7 @@ from sscl.cli.common import (
     reporting,
 )
 from sscl.errors import InputError
-from sscl.layout import CODE, PAGE
+from sscl.layout import CODE, Root
 from sscl.stages.table import ABOUT, ALL, ENCODER, STAGES, Stage
 
 TRACKED = "DVC_STAGE"  # set where DVC runs a stage: it keeps every version of the outputs
@@ -77,22 +77,22 @@ def run(
             if not (options.quiet or options.json):
                 err_console.print(f"[dim]{stage.name}[/]", highlight=False)
 
-        stages, report = (ENCODER, "encoder_report") if encoder else (STAGES, "report")
-        computed = run_all(config, options.out, options.overwrite, before=announce, stages=stages)
-        metrics = read_json(options.out / stages[report].outputs["metrics"])
-        if not options.json and encoder:
-            print_encoder_result(metrics, options.out)
-        elif not options.json:
-            print_result(metrics, options.out)
-        return {"computed": computed, "metrics": metrics, "report": str(options.out / report / PAGE)}
+        root, stages = Root(options.out), ENCODER if encoder else STAGES
+        computed = run_all(config, root.path, options.overwrite, before=announce, stages=stages)
+        if not options.json:
+            (print_encoder_result if encoder else print_result)(root)
+        metrics, page = (root.encoder_metrics, root.encoder_page) if encoder else (root.metrics, root.page)
+        return {"computed": computed, "metrics": read_json(metrics), "report": str(page)}
 
     execute(Options(params, profile, set_, out, overwrite, quiet, json_, debug), work)
 
 
-def print_result(metrics: dict[str, Any], root: Path) -> None:
+def print_result(root: Root) -> None:
     """The result table and the path of the report, for people at 80 columns."""
+    from sscl.artifacts import read_json
     from sscl.report.tables import attack_rows, comparison_rows, false_accusations, scenario_rows
 
+    metrics = read_json(root.metrics)
     titled = {
         "Ownership verification": scenario_rows(metrics),
         "After removal attacks": attack_rows(metrics),
@@ -109,21 +109,22 @@ def print_result(metrics: dict[str, Any], root: Path) -> None:
     accused = false_accusations(metrics)
     if accused:
         out_console.print(f"[bold red]The published test accuses an innocent here:[/] {'; '.join(accused)}")
-    out_console.print(f"Report: {root / 'report/report.html'}", soft_wrap=True)
+    out_console.print(f"Report: {root.page}", soft_wrap=True)
 
 
-def print_encoder_result(metrics: dict[str, Any], root: Path) -> None:
+def print_encoder_result(root: Root) -> None:
     """The table of an encoder's suspects and the path of the report."""
+    from sscl.artifacts import read_json
     from sscl.report.tables import encoder_rows
 
-    rows = encoder_rows(metrics)
+    rows = encoder_rows(read_json(root.encoder_metrics))
     table = Table(title="Classifiers on the encoder", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in rows[0]:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
     out_console.print(table)
-    out_console.print(f"Report: {root / 'encoder_report' / PAGE}", soft_wrap=True)
+    out_console.print(f"Report: {root.encoder_page}", soft_wrap=True)
 
 
 def code(out: Out = Path("out"), debug: Debug = False) -> None:

@@ -82,10 +82,11 @@ def create(
     """
 
     def work() -> None:
+        from sscl.layout import Root
         from sscl.release.create import create
 
         config = _config(params, set_, profile)
-        outcome = create(out, config, version, _say, recipient=recipient, study=study, differing=differing)
+        outcome = create(Root(out), config, version, _say, recipient=recipient, study=study, differing=differing)
         if json_:
             found = {"version": version, "digest": outcome.manifest.digest, "sent": outcome.sent}
             typer.echo(json.dumps(found))
@@ -208,21 +209,21 @@ def trace(
     """
 
     def work() -> None:
-        from sscl import layout
         from sscl.artifacts import read_json
         from sscl.audit.session import answers, read_settings
         from sscl.compute import Compute
         from sscl.data.store import Card
-        from sscl.layout import COMMITMENT
+        from sscl.layout import Root
         from sscl.params import build
         from sscl.release import recipients
         from sscl.suspects import Context, open_oracle
 
-        config = build(read_json(out / layout.METRICS)["config"])
-        names = Card.read(out / layout.CLEAN).class_names
-        kept = answers(out, read_json(out / layout.COMMITTED / COMMITMENT), f"trace{occasion}")
+        root = Root(out)
+        config = build(read_json(root.metrics)["config"])
+        names = Card.read(root.clean).class_names
+        kept = answers(root, read_json(root.commitment), f"trace{occasion}")
         context = Context(names, Compute.resolve(config.compute), kept)
-        found = recipients.trace(out, config, open_oracle(suspect, context, read_settings(oracle)))
+        found = recipients.trace(root, config, open_oracle(suspect, context, read_settings(oracle)))
         if json_:
             typer.echo(json.dumps([vars(row) for row in found]))
             return

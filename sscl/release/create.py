@@ -14,7 +14,7 @@ from sscl.artifacts import digest, read_json
 from sscl.audit.bundle import load_key
 from sscl.config import Config
 from sscl.errors import InputError
-from sscl.layout import COMMITMENT, COMMITTED, METRICS, OPENED, PACKED, RELEASED, WATERMARK
+from sscl.layout import OPENED, WATERMARK, Root
 from sscl.package.files import File
 from sscl.package.pack import files_of, pack
 from sscl.params import build
@@ -38,14 +38,14 @@ class Candidate:
         dataset: digest of the watermarked dataset.
     """
 
-    root: Path
+    root: Root
     name: str
     files: list[File]
     dataset: str
 
 
 def create(
-    root: Path,
+    root: Root,
     config: ReleaseConfig,
     version: str,
     announce: Callable[[str], None],
@@ -79,29 +79,28 @@ def create(
         root = recipients.protect(root, run, recipient)
         run = replace(run, package=replace(run.package, name=f"{run.package.name}-for-{recipient}"))
     ensure_packed(root, run)
-    candidate = Candidate(root, run.package.name, files_of(root / PACKED), digest(root / RELEASED))
+    candidate = Candidate(root, run.package.name, files_of(root.packed), digest(root.released))
     place = config.copies if recipient else config.public
     return send(candidate, place, config, version, announce, checkout, differing=differing)
 
 
-def ensure_packed(root: Path, run: Config) -> None:
+def ensure_packed(root: Root, run: Config) -> None:
     """Have the package of the release under ``root``; one that came by ``dvc pull`` is made again and compared.
 
     Raises:
         InputError: it is of another release.
     """
-    package = root / PACKED
-    if slot_of(STAGES["package"], run, root).manifest() or not package.exists():
-        run_stage(STAGES["package"], run, root, overwrite=True)
+    if slot_of(STAGES["package"], run, root.path).manifest() or not root.packed.exists():
+        run_stage(STAGES["package"], run, root.path, overwrite=True)
         return
-    with tempfile.TemporaryDirectory(dir=root) as folder:
-        fresh = pack(root / RELEASED, root / COMMITTED, run.package, Path(folder) / "package")
-    if fresh != files_of(package):
-        raise InputError(f"{package}: not of the release that is here; run `dvc repro package`")
+    with tempfile.TemporaryDirectory(dir=root.path) as folder:
+        fresh = pack(root.released, root.committed, run.package, Path(folder) / "package")
+    if fresh != files_of(root.packed):
+        raise InputError(f"{root.packed}: not of the release that is here; run `dvc repro package`")
 
 
 def passed(
-    root: Path,
+    root: Root,
     config: ReleaseConfig,
     version: str,
     announce: Callable[[str], None],
@@ -109,7 +108,7 @@ def passed(
     study: bool,
 ) -> Config:
     """The configuration of the pipeline under ``root``, if it may be published as ``version``; raises as ``create``."""
-    run = build(read_json(root / METRICS)["config"])
+    run = build(read_json(root.metrics)["config"])
     manifest_key(run.package.name, version)
     if run.key_file is None and not study:
         raise InputError("key_file: null, so anybody can derive the secret from the seed; `sscl keygen --release FILE`")
@@ -134,7 +133,7 @@ def send(
     """Seal the secret and publish at ``place``; ``upload`` sends the files, here or on workers."""
     root, files = candidate.root, candidate.files
     announce(f"packed: {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB")
-    committed = read_json(root / COMMITTED / COMMITMENT)
+    committed = read_json(root.commitment)
     manifest = Manifest(
         format=FORMAT,
         name=candidate.name,
@@ -143,17 +142,17 @@ def send(
         digest=content_digest(files),
         dataset=candidate.dataset,
         commitment=committed["sha256"],
-        source=_source(checkout, root),
+        source=_source(checkout, root.path),
         files=[asdict(file) for file in files],
     )
     manifest = signed_by_owner(manifest, config.sign, committed.get("signer"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / sealed.name_for(config.seal_to)
-        sealed.seal(root, (WATERMARK, OPENED), config.seal_to, path)
+        sealed.seal(root.path, (WATERMARK, OPENED), config.seal_to, path)
         secret = File(str(path), path.stat().st_size, digest(path))
         public, private = Objects(place), Objects(config.private)
         outcome = publish(
-            public, private, manifest, root / PACKED, secret, config.parallel, upload=upload, differing=differing
+            public, private, manifest, root.packed, secret, config.parallel, upload=upload, differing=differing
         )
     announce(f"published: {candidate.name} {version}, {outcome.sent} files sent")
     return outcome

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from sscl.artifacts import STATE, Slot, building, digest, key_of, load_tensors, read_json, write_json
+from sscl.artifacts import Slot, building, digest, key_of, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, Attacker
 from sscl.audit.commitment import references_of, verification_set
 from sscl.audit.whole import exact_finding
@@ -16,7 +15,7 @@ from sscl.config import Config
 from sscl.data.store import Card, load_split
 from sscl.detection import detector_scores
 from sscl.errors import InputError
-from sscl.layout import CLEAN, INDICES, METRICS, MODEL, OPENED, OPENING, REHEARSAL, RELEASED
+from sscl.layout import CLEAN, INDICES, MODEL, OPENED, REHEARSAL, Root
 from sscl.models.io import load_classifier
 from sscl.params import build
 from sscl.perceptual import LPIPS, lpips_at
@@ -29,7 +28,7 @@ from sscl.train import benign_accuracy
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode
 
-FOLDER, FIGURES = "private/gate", "figures.json"
+FIGURES = "figures.json"
 LPIPS_IMAGES = 2000  # marked images over which visibility is measured
 
 
@@ -49,15 +48,15 @@ class Check:
         return f"{self.name} {self.figure:.4g} (limit {self.limit:g})"
 
 
-def check(root: Path, limits: Limits) -> list[Check]:
+def check(root: Root, limits: Limits) -> list[Check]:
     """Every figure of the rehearsal under ``root``. Nothing of the released word is looked at, so none is chosen.
 
     Raises:
         InputError: the pipeline has not run to its end there, or the released set is not the one that was measured.
     """
-    metrics = read_json(root / METRICS)
-    if metrics.get("release") != Card.read(root / RELEASED).name:
-        raise InputError(f"{root / METRICS}: is of another release than {root / RELEASED}; run the pipeline to its end")
+    metrics = read_json(root.metrics)
+    if metrics.get("release") != Card.read(root.released).name:
+        raise InputError(f"{root.metrics}: is of another release than {root.released}; run the pipeline to its end")
     found = figures(root, metrics)
     auroc = {name: score for name, score in found.items() if name not in ("lpips", "p_value", "benign_accuracy")}
     values = {
@@ -79,32 +78,31 @@ def judge(checks: list[Check]) -> None:
         )
 
 
-def figures(root: Path, metrics: dict[str, Any]) -> dict[str, float]:
+def figures(root: Root, metrics: dict[str, Any]) -> dict[str, float]:
     """The rehearsal's LPIPS, p-value, benign accuracy and the AUROC of detectors; computed once a release.
 
     Of every detector that looks at a dataset: over it, and within the marked classes. One that is always wrong sees as
     much as one that is always right. A method without an exact test has NaN for p, which passes nothing.
     """
     config = build(metrics["config"])
-    inputs = {name: digest(root / name) for name in (CLEAN, REHEARSAL, OPENED)}
+    inputs = {name: digest(root.path / name) for name in (CLEAN, REHEARSAL, OPENED)}
     key = key_of(inputs=inputs, config=metrics["config"], code=code_digest(__name__))
-    slot = Slot("gate", (root / FOLDER,), key, root / STATE)
+    slot = Slot("gate", (root.gate,), key, root.state)
     with building(slot, overwrite=True) as temporaries:
         if temporaries is not None:
             temporaries[0].mkdir(parents=True)
             write_json(temporaries[0] / FIGURES, _measured(root, config))
-    found: dict[str, float | None] = read_json(root / FOLDER / FIGURES)
+    found: dict[str, float | None] = read_json(root.gate / FIGURES)
     return {name: math.nan if value is None else value for name, value in found.items()}
 
 
-def _measured(root: Path, config: Config) -> dict[str, float | None]:
+def _measured(root: Root, config: Config) -> dict[str, float | None]:
     compute = Compute.resolve(config.compute)
-    train, test = (load_split(root / CLEAN, split) for split in ("train", "test"))
-    folder = root / REHEARSAL
-    watermark, state = load_watermark(folder / "secret" / GENERATOR, test.classes, compute)
-    marked = load_tensors(folder / "secret" / INDICES)[0]["indices"]
-    model = compute.place(load_classifier(folder / "model" / MODEL)[0]).requires_grad_(False).eval()
-    released = load_split(folder / "data", "train")
+    train, test = (load_split(root.clean, split) for split in ("train", "test"))
+    watermark, state = load_watermark(root.rehearsal / "secret" / GENERATOR, test.classes, compute)
+    marked = load_tensors(root.rehearsal / "secret" / INDICES)[0]["indices"]
+    model = compute.place(load_classifier(root.rehearsal / "model" / MODEL)[0]).requires_grad_(False).eval()
+    released = load_split(root.rehearsal / "data", "train")
     attacker = Attacker(train, released, config.user, compute, config.seed)
     found: dict[str, float | None] = {}
     for name in DETECTORS:
@@ -118,7 +116,7 @@ def _measured(root: Path, config: Config) -> dict[str, float | None]:
     lpips = lpips_at(LPIPS().to(compute.device), train.images[shown], released.images[shown])
     found |= {"lpips": float(lpips.mean()), "benign_accuracy": benign_accuracy(model, test, compute), "p_value": None}
     if isinstance(watermark, OwnershipCode):
-        opening = read_json(root / OPENED / OPENING)
+        opening = read_json(root.opening)
         images = verification_set(test, config.audit, bytes.fromhex(opening["salt"]))
         oracle = InMemory(model, Context(test.class_names, compute))
         finding = exact_finding(

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from sscl import seeds
-from sscl.artifacts import STATE, digest, key_of, load_tensors, read_json, save_tensors, write_json
+from sscl.artifacts import digest, key_of, load_tensors, read_json, save_tensors, write_json
 from sscl.compute import Compute
 from sscl.config import Config, DataConfig, dump
 from sscl.data.base import SPLITS, Dataset
 from sscl.data.sources import SOURCES
 from sscl.data.store import Card
 from sscl.errors import InputError
-from sscl.layout import CLEAN, COMMITTED, DRAW, INDICES, OPENED, PACKED, WATERMARK
+from sscl.layout import COMMITTED, INDICES, OPENED, Root
 from sscl.package.files import DATA, File
 from sscl.package.pack import describe
 from sscl.package.shards import Shard, shards_of, write_shard
@@ -38,8 +38,7 @@ from sscl.stages.embed import marked_records, write_secret
 from sscl.stages.prepare import resized
 from sscl.watermarks.io import GENERATOR, load_watermark
 
-FOLDER = "large"  # under the output root; in it one folder a plan, an output root of its own for what is published
-PLAN = f"{STATE}/plan.json"
+PLAN = "plan.json"  # among the state of an output root
 USE = "large"  # names its random numbers
 
 
@@ -54,8 +53,8 @@ def whole(config: DataConfig) -> Dataset:
     return SOURCES[config.source](replace(config, train_images=None, test_images=None))
 
 
-def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
-    """Draw which images are marked and write what workers need to a folder under ``root/large``; the shards, in order.
+def plan(root: Root, config: Config) -> tuple[Root, list[Shard]]:
+    """Draw which images are marked; write what workers need to an output root under ``root.large``; shards in order.
 
     Another secret, dataset (names, sizes and dates of its files) or protocol is another folder: a worker that is left
     over from an earlier plan cannot touch this one. Memory: eight bytes an image, for its label. Relative paths of the
@@ -68,37 +67,37 @@ def plan(root: Path, config: Config) -> tuple[Path, list[Shard]]:
     """
     if config.data.groups is not None:
         raise InputError("data.groups: a release by shards needs labels; give each image its group's number as one")
-    config = _absolute(config, root.parent)
-    sample, source = Card.read(root / CLEAN), whole(config.data)
+    config = _absolute(config, root.path.parent)
+    sample, source = Card.read(root.clean), whole(config.data)
     if source.class_names[: config.data.classes] != sample.class_names or config.data.classes:
-        raise InputError(f"{root / CLEAN}: other classes than the dataset; run the pipeline on all of them")
+        raise InputError(f"{root.clean}: other classes than the dataset; run the pipeline on all of them")
     counts = {split: source.count(split) for split in sample.counts}
     shards = shards_of(counts, config.package.shard_images)
-    secret = root / WATERMARK / GENERATOR
-    inputs: dict[str, str | None] = {"secret": digest(secret), "commitment": digest(root / COMMITTED)}
+    secret = root.watermark / GENERATOR
+    inputs: dict[str, str | None] = {"secret": digest(secret), "commitment": digest(root.committed)}
     inputs |= {"sample": sample.name, "dataset": key_of(files=_files(config.data))}
     inputs |= {"key_file": seeds.secret_digest(config.key_file)}
     sections = {name: dump(config)[name] for name in ("seed", "key_file", "data", "embed", "package")}
     key = key_of(inputs=inputs, config=sections, counts=counts, code=code_digest(__name__))
-    out = root / FOLDER / key[:16]
-    if (out / PLAN).is_file():
+    out = Root(root.large / key[:16])
+    if (out.state / PLAN).is_file():
         return out, shards
-    shutil.rmtree(out, ignore_errors=True)
+    shutil.rmtree(out.path, ignore_errors=True)
     labels, _ = (_labels(source, split, len(sample.class_names)) for split in SPLITS)
     watermark, state = load_watermark(secret, len(sample.class_names), Compute.resolve(config.compute))
     indices = watermark.select(
         labels, config.embed, state, seeds.secret(config.seed, config.key_file).part("embed", USE)
     )
-    (out / WATERMARK).mkdir(parents=True)
-    for file in (secret, root / WATERMARK / DRAW):
-        shutil.copy(file, out / WATERMARK)
-    save_tensors(out / WATERMARK / INDICES, {"indices": indices}, {"split": "train"})
+    out.watermark.mkdir(parents=True)
+    for file in (secret, root.draw):
+        shutil.copy(file, out.watermark)
+    save_tensors(out.watermark / INDICES, {"indices": indices}, {"split": "train"})
     for folder in (COMMITTED, OPENED):
-        shutil.copytree(root / folder, out / folder)
-    for folder in (f"{PACKED}/{DATA}", f"{STATE}/shards"):
-        (out / folder).mkdir(parents=True)
-    replace(sample, name=f"{config.package.name}-{key[:12]}", counts=counts).write(out)
-    write_json(out / PLAN, dump(config))  # last: with it, the plan is whole
+        shutil.copytree(root.path / folder, out.path / folder)
+    for made in (out.packed / DATA, out.state / "shards"):
+        made.mkdir(parents=True)
+    replace(sample, name=f"{config.package.name}-{key[:12]}", counts=counts).write(out.path)
+    write_json(out.state / PLAN, dump(config))  # last: with it, the plan is whole
     return out, shards
 
 
@@ -125,51 +124,47 @@ def _files(config: DataConfig) -> list[list[Any]]:
     return [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in found]
 
 
-def mark(out: Path, number: int) -> File:
+def mark(out: Root, number: int) -> File:
     """Mark and write one shard of the plan in ``out``, unless it is there; safe to be done by two workers, or again.
 
     Raises:
         InputError: no plan, or an image that cannot be used.
     """
-    config, card = build(read_json(out / PLAN)), Card.read(out)
+    config, card = build(read_json(out.state / PLAN)), Card.read(out.path)
     shard = shards_of(card.counts, config.package.shard_images)[number]
-    note = out / STATE / "shards" / f"{shard.stem}.json"
+    note = out.state / "shards" / f"{shard.stem}.json"
     if note.is_file():
         made = File(**read_json(note))
-        if (out / PACKED / made.path).is_file() and digest(out / PACKED / made.path) == made.sha256:
+        if (out.packed / made.path).is_file() and digest(out.packed / made.path) == made.sha256:
             return made
-    records = _opened(config.data, out).part(shard.split, shard.start, shard.stop)
+    records = _opened(config.data, out.path).part(shard.split, shard.start, shard.stop)
     if config.data.image_size:
         records = (resized(record, config.data.image_size) for record in records)
     if shard.split == "train":
         watermark, state = load_watermark(
-            out / WATERMARK / GENERATOR, len(card.class_names), Compute.resolve(config.compute)
+            out.watermark / GENERATOR, len(card.class_names), Compute.resolve(config.compute)
         )
-        indices = load_tensors(out / WATERMARK / INDICES)[0]["indices"]
+        indices = load_tensors(out.watermark / INDICES)[0]["indices"]
         chosen = indices[(indices >= shard.start) & (indices < shard.stop)] - shard.start
         rng = seeds.secret(config.seed, config.key_file).part("mark", USE, shard.stem).torch()
         records = marked_records(records, set(chosen.tolist()), watermark, state=state, card=card, rng=rng)
-    made = write_shard(shard, records, card, out / PACKED, labels=config.package.labels)
+    made = write_shard(shard, records, card, out.packed, labels=config.package.labels)
     write_json(note, asdict(made))
     return made
 
 
-def assemble(out: Path, shards: Sequence[File]) -> Candidate:
+def assemble(out: Root, shards: Sequence[File]) -> Candidate:
     """Complete the package from its shards' digests, which are not read again; removes what killed workers left.
 
     Raises:
         InputError: no plan.
     """
-    config, card = build(read_json(out / PLAN)), Card.read(out)
-    marked = len(load_tensors(out / WATERMARK / INDICES)[0]["indices"])
-    watermark, state = load_watermark(
-        out / WATERMARK / GENERATOR, len(card.class_names), Compute.resolve(config.compute)
-    )
-    for left in (out / PACKED / DATA).glob(".*.tmp-*"):
+    config, card = build(read_json(out.state / PLAN)), Card.read(out.path)
+    marked = len(load_tensors(out.watermark / INDICES)[0]["indices"])
+    watermark, state = load_watermark(out.watermark / GENERATOR, len(card.class_names), Compute.resolve(config.compute))
+    for left in (out.packed / DATA).glob(".*.tmp-*"):
         shutil.rmtree(left)
     content = content_digest(list(shards))
-    write_secret(
-        out / WATERMARK, watermark, state, embed=config.embed, marked=marked, clean=card.name, released=content
-    )
-    files = describe(out / PACKED, card, config.package, out / COMMITTED, list(shards))
+    write_secret(out.watermark, watermark, state, embed=config.embed, marked=marked, clean=card.name, released=content)
+    files = describe(out.packed, card, config.package, out.committed, list(shards))
     return Candidate(out, config.package.name, files, content)

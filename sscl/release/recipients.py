@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sscl import seeds
-from sscl.artifacts import STATE, Slot, building, digest, key_of, read_json, write_atomically, write_json
+from sscl.artifacts import Slot, building, digest, key_of, read_json, write_atomically, write_json
 from sscl.audit import beacon, timestamp
 from sscl.audit.commitment import (
     copy_for,
@@ -34,19 +34,7 @@ from sscl.compute import Compute
 from sscl.config import NAME, Config, dump
 from sscl.data.store import Card
 from sscl.errors import ConfigError, InputError
-from sscl.layout import (
-    CLEAN,
-    COMMITMENT,
-    COMMITTED,
-    DRAW,
-    MARKS,
-    OPENED,
-    OPENING,
-    RELEASED,
-    SENT,
-    TIMESTAMP_REQUEST,
-    WATERMARK,
-)
+from sscl.layout import CLEAN, COMMITMENT, DRAW, MARKS, OPENED, OPENING, SENT, TIMESTAMP_REQUEST, Root
 from sscl.provenance import code_digest
 from sscl.stages.embed import embed_under, promised_pulse
 from sscl.statistics.tracing import marks_needed
@@ -55,11 +43,10 @@ from sscl.suspects import Oracle
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import with_word
 
-FOLDER = "recipients"
 EVERYBODY = "(the release for everybody)"
 
 
-def protect(root: Path, config: Config, recipient: str) -> Path:
+def protect(root: Root, config: Config, recipient: str) -> Root:
     """The dataset under the recipient's own word, made unless it is there; an output root to audit with.
 
     The copy is committed to first. With a beacon its word is drawn with the pulse that this commitment names, so run it
@@ -71,51 +58,52 @@ def protect(root: Path, config: Config, recipient: str) -> Path:
     """
     if not NAME.fullmatch(recipient):
         raise InputError(f"recipient: {recipient!r} is not possible, expected letters, digits, dots and dashes")
-    sub = root / FOLDER / recipient
+    copy = root.recipient(recipient)
     raw = dump(config)
     sections = {name: raw[name] for name in ("seed", "key_file", "embed", "compute")}
-    inputs: dict[str, str | None] = {name: digest(root / name) for name in (CLEAN, MARKS, OPENED)}
+    inputs: dict[str, str | None] = {name: digest(root.path / name) for name in (CLEAN, MARKS, OPENED)}
     inputs["key_file"] = seeds.secret_digest(config.key_file)
     key = key_of(recipient=recipient, config=sections, inputs=inputs, code=code_digest(__name__))
-    committed = Slot(f"commit-{recipient}", (sub / COMMITTED, sub / OPENED), key, root / STATE)
+    committed = Slot(f"commit-{recipient}", (copy.committed, copy.opened), key, root.state)
     made = committed.manifest()
-    if made and made.get("key") != key and (sub / OPENED).exists():
+    if made and made.get("key") != key and copy.opened.exists():
         raise InputError(
-            f"{sub}: made from another release, configuration or version of sscl; what opens its commitment would be "
-            "lost, so move the folder away for a new copy"
+            f"{copy.path}: made from another release, configuration or version of sscl; what opens its commitment "
+            "would be lost, so move the folder away for a new copy"
         )
     with building(committed, overwrite=True) as temporaries:
         if temporaries is not None:
             _commit(root, config, recipient, *temporaries)
-    with building(Slot(f"copy-{recipient}", (sub / RELEASED, sub / WATERMARK), key, root / STATE), True) as temporaries:
+    marked = Slot(f"copy-{recipient}", (copy.released, copy.watermark), key, root.state)
+    with building(marked, overwrite=True) as temporaries:
         if temporaries is not None:
             _embed(root, config, recipient, *temporaries)
-    return sub
+    return copy
 
 
-def _commit(root: Path, config: Config, recipient: str, public: Path, private: Path) -> None:
+def _commit(root: Root, config: Config, recipient: str, public: Path, private: Path) -> None:
     key = seeds.secret(config.seed, config.key_file)
-    opening = copy_for(read_json(root / OPENED / OPENING), recipient, key)
-    commitment = seal(opening, Card.read(root / CLEAN).name, config.audit, config.beacon)
+    opening = copy_for(read_json(root.opening), recipient, key)
+    commitment = seal(opening, Card.read(root.clean).name, config.audit, config.beacon)
     public.mkdir(parents=True)
     private.mkdir(parents=True)
     write_json(private / OPENING, opening)
-    (private / SENT).symlink_to(os.path.relpath(root / OPENED / SENT, root / FOLDER / recipient / OPENED))
+    (private / SENT).symlink_to(os.path.relpath(root.sent, root.recipient(recipient).opened))
     write_json(public / COMMITMENT, commitment)
     write_atomically(public / TIMESTAMP_REQUEST, timestamp.request(commitment))
 
 
-def _embed(root: Path, config: Config, recipient: str, public: Path, private: Path) -> None:
-    classes, sub = len(Card.read(root / CLEAN).class_names), root / FOLDER / recipient
-    loaded, state = load_watermark(root / MARKS / GENERATOR, classes, Compute.resolve(config.compute))
+def _embed(root: Root, config: Config, recipient: str, public: Path, private: Path) -> None:
+    classes, copy = len(Card.read(root.clean).class_names), root.recipient(recipient)
+    loaded, state = load_watermark(root.marks / GENERATOR, classes, Compute.resolve(config.compute))
     watermark = require_marks(loaded)
-    pulse = promised_pulse(read_json(sub / COMMITTED / COMMITMENT), config.beacon)
-    word = torch.from_numpy(draw_word(read_json(sub / OPENED / OPENING), pulse))
+    pulse = promised_pulse(read_json(copy.commitment), config.beacon)
+    word = torch.from_numpy(draw_word(read_json(copy.opening), pulse))
     private.mkdir(parents=True)
     write_json(private / DRAW, {"pulse": pulse and pulse.as_json()})
     key = seeds.secret(config.seed, config.key_file).part("recipient", recipient)
     embed_under(
-        watermark, with_word(state, word), config.embed, key=key, data=root / CLEAN, public=public, private=private
+        watermark, with_word(state, word), config.embed, key=key, data=root.clean, public=public, private=private
     )
 
 
@@ -136,7 +124,7 @@ class Trace:
     named: bool
 
 
-def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
+def trace(root: Root, config: Config, oracle: Oracle) -> list[Trace]:
     """Whose copy a model was trained on, from as many queries as one audit takes.
 
     A model that did not see a recipient's copy cannot know its word, whatever other copies it saw, so each p-value is
@@ -147,24 +135,25 @@ def trace(root: Path, config: Config, oracle: Oracle) -> list[Trace]:
         InputError: no recipients, too few marks for so many, or a word that does not follow from its commitment.
     """
     compute = Compute.resolve(config.compute)
-    case = prepare(root / WATERMARK, compute, root / OPENED / OPENING, root / COMMITTED / COMMITMENT)
-    folders = sorted(path for path in (root / FOLDER).glob("*") if (path / WATERMARK).is_dir())
-    if not folders:
-        raise InputError(f"{root / FOLDER}: no recipients; `sscl release create VERSION --recipient NAME` makes one")
+    case = prepare(root.watermark, compute, root.opening, root.commitment)
+    copies = [root.recipient(path.name) for path in sorted(root.recipients.glob("*"))]
+    copies = [copy for copy in copies if copy.watermark.is_dir()]
+    if not copies:
+        raise InputError(f"{root.recipients}: no recipients; `sscl release create VERSION --recipient NAME` makes one")
     try:
-        wanted = marks_needed(len(case.class_names), len(folders) + 1, case.config.alpha)
+        wanted = marks_needed(len(case.class_names), len(copies) + 1, case.config.alpha)
     except ConfigError:
         raise InputError(
-            f"{root / FOLDER}: {len(folders)} recipients are too many to name one at alpha {case.config.alpha:g}, "
+            f"{root.recipients}: {len(copies)} recipients are too many to name one at alpha {case.config.alpha:g}, "
             "whatever the number of marks; commit to a larger alpha"
         ) from None
     if case.watermark.options.marks < wanted:
         raise InputError(
-            f"{root / FOLDER}: {case.watermark.options.marks} marks cannot name one of {len(folders)} recipients at "
+            f"{root.recipients}: {case.watermark.options.marks} marks cannot name one of {len(copies)} recipients at "
             f"alpha {case.config.alpha:g}; commit to {wanted} marks, or to a larger alpha"
         )
     words = {EVERYBODY: draw_word(case.opening, case.pulse)}
-    return traced(case, oracle, words | {path.name: _word(path, case) for path in folders})
+    return traced(case, oracle, words | {copy.path.name: _word(copy, case) for copy in copies})
 
 
 def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Trace]:
@@ -180,14 +169,14 @@ def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Tra
     ]
 
 
-def _word(path: Path, case: Case) -> np.ndarray:
+def _word(copy: Root, case: Case) -> np.ndarray:
     """A copy's word, as committed when the copy was made."""
-    opening, drawn = read_json(path / OPENED / OPENING), read_json(path / WATERMARK / DRAW)["pulse"]
+    opening, drawn = read_json(copy.opening), read_json(copy.draw)["pulse"]
     pulse = drawn and beacon.read(drawn, drawn["source"])
-    commitment = read_json(path / COMMITTED / COMMITMENT)
+    commitment = read_json(copy.commitment)
     if opening["marks"] != case.opening["marks"]:
-        raise InputError(f"{path}: a copy of an older release; audit it with that one, or remove the folder")
+        raise InputError(f"{copy.path}: a copy of an older release; audit it with that one, or remove the folder")
     now = datetime.now(UTC)
     if wrong := differences(commitment, opening) + out_of_order(commitment, pulse, None, now):
-        raise InputError(f"{path}: {wrong[0]}; restore the copy as it was handed out")
+        raise InputError(f"{copy.path}: {wrong[0]}; restore the copy as it was handed out")
     return draw_word(opening, pulse)

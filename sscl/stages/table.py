@@ -11,6 +11,8 @@ from sscl.config import Config
 from sscl.layout import (
     CLEAN,
     COMMITTED,
+    ENCODER_METRICS,
+    ENCODER_REPORT,
     IMPRINTED,
     LICENSED,
     MARKS,
@@ -19,6 +21,7 @@ from sscl.layout import (
     PACKED,
     REHEARSAL,
     RELEASED,
+    REPORT,
     SURROGATE,
     WATERMARK,
 )
@@ -123,7 +126,7 @@ def _stages() -> list[Stage]:
     inputs |= {f"audit_{suspect}": f"private/audits/{suspect}" for suspect in suspects}
     inputs |= {**clean, "surrogate": SURROGATE, "generator": MARKS}
     inputs |= {"verification": "verification"}
-    outputs = {"out": "report", "metrics": METRICS, "plots": "plots"}
+    outputs = {"out": REPORT, "metrics": METRICS, "plots": "plots"}
     found.append(Stage("report", EVERYTHING, inputs, outputs, gpu=False))
     return found
 
@@ -144,7 +147,7 @@ def _encoder_stages() -> list[Stage]:
     inputs = {**clean, "surrogate": SURROGATE, "encoder": LICENSED, "watermark": IMPRINTED}
     inputs |= {f"model_{variant}": f"models/{variant}" for variant in DOWNSTREAM}
     inputs |= {f"audit_{variant}": f"private/audits/{variant}" for variant in DOWNSTREAM}
-    outputs = {"out": "encoder_report", "metrics": "encoder_metrics.json"}
+    outputs = {"out": ENCODER_REPORT, "metrics": ENCODER_METRICS}
     found.append(Stage("encoder_report", EVERYTHING, inputs, outputs, gpu=False))
     return found
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from sscl.attacks.neural_cleanse import NeuralCleanse
 from sscl.attacks.robust_training import RobustTraining
 from sscl.compute import Compute
 from sscl.config import TrainConfig
+from sscl.errors import InputError
 from sscl.models import Classifier
+from sscl.models.io import load_classifier, save_classifier
 from sscl.train import predict, train_classifier
 from sscl.types import ImageSet
 from tests.conftest import shapes
@@ -60,6 +64,24 @@ def test_removal_is_repeatable_and_leaves_the_model_alone(name: str, model: Clas
     assert torch.equal(first, again)
     assert not torch.equal(first, predict(model, x, attacker.compute))
     assert all(torch.equal(a, b) for a, b in zip(weights(model).values(), before.values(), strict=True))
+
+
+@pytest.mark.parametrize("name", list(REMOVALS))
+def test_what_differs_in_its_weights_alone_can_be_kept_in_a_file(
+    name: str, attacker: Attacker, compute: Compute, tmp_path: Path
+) -> None:
+    training = replace(TRAINING, model="resnet8", epochs=1)
+    attacker = replace(attacker, training=training)
+    model = train_classifier(attacker.clean, training, compute, seed=0, use="victim").model
+    attacked = REMOVALS[name](model, attacker, weak(name))
+    save_classifier(tmp_path / "model.safetensors", attacked)
+    if REMOVALS[name].weights_only:
+        again = compute.place(load_classifier(tmp_path / "model.safetensors")[0])
+        x = attacker.clean.images
+        assert torch.equal(predict(again, x, compute), predict(attacked, x, compute))
+    else:
+        with pytest.raises(InputError, match="weights do not fit"):
+            load_classifier(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("name", [name for name in REMOVALS if isinstance(REMOVALS[name], RobustTraining)])

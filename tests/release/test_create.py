@@ -11,11 +11,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from sscl import layout
 from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.cli import app
 from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card
+from sscl.layout import Root
 from sscl.release import gate
 from sscl.release.config import load_release
 from sscl.release.objects import Objects
@@ -32,7 +32,7 @@ def sscl(*arguments: str) -> Result:
 def measured(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished pipeline whose rehearsal the gate has measured."""
     root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("measured") / "root"))
-    gate.figures(root, read_json(root / layout.METRICS))
+    gate.figures(Root(root), read_json(Root(root).metrics))
     return root
 
 
@@ -88,7 +88,7 @@ def test_no_secret_is_in_the_public_part(copy: Path, bucket: str, sets: list[str
     public = b"".join(path.read_bytes() for path in (tmp_path / "got").rglob("*") if path.is_file())
     secrets = [
         tensor.numpy().tobytes()
-        for path in (copy / layout.WATERMARK).glob("*.safetensors")
+        for path in Root(copy).watermark.glob("*.safetensors")
         for tensor in load_tensors(path)[0].values()
         if tensor.numel() > 4
     ]
@@ -114,7 +114,7 @@ def test_a_failed_gate_publishes_nothing(copy: Path, bucket: str, sets: list[str
 def test_a_detector_that_is_always_wrong_sees_as_much(
     copy: Path, sets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = gate.figures(copy, read_json(copy / layout.METRICS))
+    found = gate.figures(Root(copy), read_json(Root(copy).metrics))
     assert {"frequency", "frequency_class"} <= set(found)
     monkeypatch.setattr(gate, "figures", lambda *_: dict.fromkeys(found, 0.5) | {"frequency_class": 0.02})
     made = sscl("create", "1.0.0", "--out", str(copy), *sets, "--set", "release.limits.auroc=0.9")
@@ -124,30 +124,30 @@ def test_a_detector_that_is_always_wrong_sees_as_much(
 def test_the_gate_looks_at_the_rehearsal_and_not_at_the_released_word(copy: Path, sets: list[str]) -> None:
     """Whatever the model of the released word does: a release must not be repeated because of it."""
     limits = load_release(ROOT / "params.yaml", [text for text in sets if "=" in text]).limits
-    before = [str(check) for check in gate.check(copy, limits)]
-    metrics = read_json(copy / layout.METRICS)
+    before = [str(check) for check in gate.check(Root(copy), limits)]
+    metrics = read_json(Root(copy).metrics)
     for scenario in metrics["audits"].values():
         scenario["p_value"] = 1.0
     metrics["benign_accuracy"]["malicious"] = metrics["benign_accuracy_watermarked"] = 0.0
     metrics["verification"]["independent_model"]["delta_p"] = 1.0
-    write_json(copy / layout.METRICS, metrics)
+    write_json(Root(copy).metrics, metrics)
     shutil.rmtree(copy / "models/malicious")
-    assert [str(check) for check in gate.check(copy, limits)] == before
+    assert [str(check) for check in gate.check(Root(copy), limits)] == before
     assert [line.split()[0] for line in before] == ["ba_drop", "lpips", "auroc", "p_value"]
 
 
 def test_a_method_without_an_exact_test_does_not_pass(
     copy: Path, sets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = gate.figures(copy, read_json(copy / layout.METRICS))
+    found = gate.figures(Root(copy), read_json(Root(copy).metrics))
     monkeypatch.setattr(gate, "figures", lambda *_: found | {"p_value": float("nan")})
     made = sscl("create", "1.0.0", "--out", str(copy), *sets)
     assert "p_value nan (limit 1000)" in " ".join(made.output.split())
 
 
 def test_figures_of_another_release_do_not_pass(copy: Path, bucket: str, sets: list[str]) -> None:
-    card = Card.read(copy / layout.RELEASED)
-    replace(card, name=f"{card.name}-marked-again").write(copy / layout.RELEASED)
+    card = Card.read(Root(copy).released)
+    replace(card, name=f"{card.name}-marked-again").write(Root(copy).released)
     made = sscl("create", "1.0.0", "--out", str(copy), *sets)
     assert made.exit_code == 2
     assert "is of another release than" in " ".join(made.output.split())
@@ -180,8 +180,8 @@ def test_the_secret_comes_back_to_its_owner(copy: Path, sets: list[str], tmp_pat
     assert sscl("create", "1.0.0", "--out", str(copy), *sets).exit_code == 0
     done = sscl("unseal", "shapes", "1.0.0", "--key", str(tmp_path / "id"), "--out", str(tmp_path / "back"), *sets)
     assert done.exit_code == 0, done.output
-    for path in (copy / layout.WATERMARK).iterdir():
-        assert (tmp_path / "back" / layout.WATERMARK / path.name).read_bytes() == path.read_bytes()
+    for path in Root(copy).watermark.iterdir():
+        assert (Root(tmp_path / "back").watermark / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(

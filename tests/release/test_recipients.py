@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sscl import layout, seeds
+from sscl import seeds
 from sscl.artifacts import digest, load_tensors, read_json, write_json
 from sscl.audit.check import check
 from sscl.audit.commitment import copy_for, draw_word
@@ -20,7 +20,7 @@ from sscl.compute import Compute
 from sscl.config import Config
 from sscl.data.store import Card, load_split
 from sscl.errors import InputError
-from sscl.layout import COMMITMENT, OPENING
+from sscl.layout import INDICES, Root
 from sscl.release import recipients
 from sscl.suspects import Context, Oracle
 from sscl.types import Responses
@@ -31,10 +31,10 @@ NAMES = ("ada", "bob", "eve")
 
 
 @pytest.fixture(scope="module")
-def copies(finished: Path, config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def copies(finished: Path, config: Config, tmp_path_factory: pytest.TempPathFactory) -> Root:
     """A finished pipeline with three recipients' copies."""
-    root = tmp_path_factory.mktemp("copies") / "root"
-    shutil.copytree(finished, root)
+    root = Root(tmp_path_factory.mktemp("copies") / "root")
+    shutil.copytree(finished, root.path)
     for name in NAMES:
         recipients.protect(root, config, name)
     return root
@@ -43,13 +43,13 @@ def copies(finished: Path, config: Config, tmp_path_factory: pytest.TempPathFact
 class Knows(Oracle):
     """Answers as a model would that learnt the marks under some words and nothing else."""
 
-    def __init__(self, root: Path, known: list[np.ndarray], compute: Compute) -> None:
-        super().__init__("fake", Context(Card.read(root / "clean").class_names, compute), None)
-        watermark, state = load_watermark(root / layout.WATERMARK / GENERATOR, 3, compute)
+    def __init__(self, root: Root, known: list[np.ndarray], compute: Compute) -> None:
+        super().__init__("fake", Context(Card.read(root.clean).class_names, compute), None)
+        watermark, state = load_watermark(root.watermark / GENERATOR, 3, compute)
         assert isinstance(watermark, OwnershipCode)
         self.answers: dict[bytes, np.ndarray] = {}
         for mark in range(watermark.options.marks):
-            marked = watermark.asked(load_split(root / "clean", "test").images, mark, state)
+            marked = watermark.asked(load_split(root.clean, "test").images, mark, state)
             towards = np.mean([np.eye(3)[word[mark]] for word in known] or [np.full(3, 1 / 3)], axis=0)
             self.answers |= {image.permute(1, 2, 0).numpy().tobytes(): towards for image in marked}
 
@@ -64,21 +64,21 @@ class Knows(Oracle):
         return Responses(np.stack([self.answers.get(image.tobytes(), np.full(3, 1 / 3)) for image in images]))
 
 
-def word_of(root: Path, name: str | None) -> np.ndarray:
-    opening = read_json(root / layout.OPENED / OPENING)
+def word_of(root: Root, name: str | None) -> np.ndarray:
+    opening = read_json(root.opening)
     return draw_word(copy_for(opening, name, seeds.secret(0, None)) if name else opening, None)
 
 
-def test_each_copy_has_the_same_marks_under_its_own_word(copies: Path) -> None:
-    keys = [load_tensors(copies / layout.WATERMARK / GENERATOR)[0]]
-    keys += [load_tensors(copies / "recipients" / name / layout.WATERMARK / GENERATOR)[0] for name in NAMES]
+def test_each_copy_has_the_same_marks_under_its_own_word(copies: Root) -> None:
+    keys = [load_tensors(copies.watermark / GENERATOR)[0]]
+    keys += [load_tensors(copies.recipient(name).watermark / GENERATOR)[0] for name in NAMES]
     assert len({tuple(key["word"].tolist()) for key in keys}) == 4
     assert all(torch.equal(keys[0][name], key[name]) for key in keys for name in key if name != "word")
-    clean = load_split(copies / "clean", "train")
+    clean = load_split(copies.clean, "train")
     chosen = set()
     for name in NAMES:
-        released = load_split(copies / "recipients" / name / "public/release", "train")
-        marked = load_tensors(copies / "recipients" / name / layout.WATERMARK / "indices.safetensors")[0]["indices"]
+        released = load_split(copies.recipient(name).released, "train")
+        marked = load_tensors(copies.recipient(name).watermark / INDICES)[0]["indices"]
         assert torch.equal(released.labels, clean.labels)
         changed = (released.images != clean.images).flatten(1).any(dim=1)
         assert set(torch.nonzero(changed).flatten().tolist()) <= set(marked.tolist())
@@ -87,17 +87,17 @@ def test_each_copy_has_the_same_marks_under_its_own_word(copies: Path) -> None:
     assert len(chosen) == 3
 
 
-def test_a_copy_is_made_once_and_the_same_again(copies: Path, config: Config, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    shutil.copytree(copies, again, symlinks=True)
-    made = digest(copies / "recipients/ada/public/release")
-    assert digest(recipients.protect(again, config, "ada") / "public/release") == made
-    shutil.rmtree(again / "recipients/ada/public/release")
-    assert digest(recipients.protect(again, config, "ada") / "public/release") == made
+def test_a_copy_is_made_once_and_the_same_again(copies: Root, config: Config, tmp_path: Path) -> None:
+    again = Root(tmp_path / "again")
+    shutil.copytree(copies.path, again.path, symlinks=True)
+    made = digest(copies.recipient("ada").released)
+    assert digest(recipients.protect(again, config, "ada").released) == made
+    shutil.rmtree(again.recipient("ada").released)
+    assert digest(recipients.protect(again, config, "ada").released) == made
 
 
-def test_a_copy_that_was_handed_out_is_not_replaced(copies: Path, config: Config) -> None:
-    released = copies / "recipients/ada" / layout.RELEASED
+def test_a_copy_that_was_handed_out_is_not_replaced(copies: Root, config: Config) -> None:
+    released = copies.recipient("ada").released
     before = digest(released)
     with pytest.raises(InputError, match=r"ada: made from another release, configuration .* move the folder away"):
         recipients.protect(copies, replace(config, embed=replace(config.embed, rate=0.2)), "ada")
@@ -105,7 +105,7 @@ def test_a_copy_that_was_handed_out_is_not_replaced(copies: Path, config: Config
 
 
 @pytest.mark.parametrize("whose", [*NAMES, None])
-def test_the_copy_that_a_model_knows_is_named(whose: str | None, copies: Path, config: Config) -> None:
+def test_the_copy_that_a_model_knows_is_named(whose: str | None, copies: Root, config: Config) -> None:
     known = [word_of(copies, whose)] if whose else []
     found = recipients.trace(copies, config, Knows(copies, known, Compute.resolve(config.compute)))
     assert {row.recipient for row in found} == {*NAMES, recipients.EVERYBODY}
@@ -113,13 +113,13 @@ def test_the_copy_that_a_model_knows_is_named(whose: str | None, copies: Path, c
     assert all(row.adjusted >= row.p_value >= 1 / 630 for row in found)
 
 
-def test_the_release_for_everybody_is_traced_too(copies: Path, config: Config) -> None:
+def test_the_release_for_everybody_is_traced_too(copies: Root, config: Config) -> None:
     known = Knows(copies, [word_of(copies, None)], Compute.resolve(config.compute))
     found = recipients.trace(copies, config, known)
     assert [row.recipient for row in found if row.named] == [recipients.EVERYBODY]
 
 
-def test_tracing_takes_as_many_queries_as_one_audit(copies: Path, config: Config) -> None:
+def test_tracing_takes_as_many_queries_as_one_audit(copies: Root, config: Config) -> None:
     oracle = Knows(copies, [], Compute.resolve(config.compute))
     answer, asked = oracle.answer, []
 
@@ -132,9 +132,9 @@ def test_tracing_takes_as_many_queries_as_one_audit(copies: Path, config: Config
     assert sum(asked) == 10 * 8
 
 
-def test_evidence_against_one_copys_model_can_be_checked(copies: Path, config: Config, tmp_path: Path) -> None:
+def test_evidence_against_one_copys_model_can_be_checked(copies: Root, config: Config, tmp_path: Path) -> None:
     """Under the copy's own commitment."""
-    suspect, ada = str(copies / "models/independent_model/model.safetensors"), copies / "recipients/ada"
+    suspect, ada = str(copies.path / "models/independent_model/model.safetensors"), copies.recipient("ada").path
     finding, audit = audit_suspect(suspect, ada, config.compute, bundle=tmp_path / "ada.zip")
     assert finding.p_value is not None
     assert audit["confirmatory"]
@@ -142,38 +142,37 @@ def test_evidence_against_one_copys_model_can_be_checked(copies: Path, config: C
     assert check(tmp_path / "ada.zip") == []
 
 
-def test_what_cannot_be_traced(copies: Path, finished: Path, config: Config, tmp_path: Path) -> None:
+def test_what_cannot_be_traced(copies: Root, finished: Path, config: Config, tmp_path: Path) -> None:
     oracle = Knows(copies, [], Compute.resolve(config.compute))
     with pytest.raises(InputError, match="no recipients; `sscl release create VERSION --recipient NAME` makes one"):
-        recipients.trace(finished, config, oracle)
+        recipients.trace(Root(finished), config, oracle)
     with pytest.raises(InputError, match=r"recipient: .* is not possible"):
         recipients.protect(copies, config, "../x")
-    other = Path(shutil.copytree(copies, tmp_path / "other", symlinks=True))
-    secret = other / layout.WATERMARK / GENERATOR
-    shutil.copy(other / "recipients/ada" / layout.WATERMARK / GENERATOR, secret)
+    other = Root(shutil.copytree(copies.path, tmp_path / "other", symlinks=True))
+    shutil.copy(other.recipient("ada").watermark / GENERATOR, other.watermark / GENERATOR)
     with pytest.raises(InputError, match="its word does not follow from commitment and beacon"):
         recipients.trace(other, config, oracle)
 
 
 def test_more_recipients_than_drawn_words_tell_apart(
-    copies: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+    copies: Root, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sscl.statistics.words.DRAWN", 50)
     with pytest.raises(InputError, match=r"recipients are too many to name one at alpha 0\.02, .* a larger alpha"):
         recipients.trace(copies, config, Knows(copies, [], Compute.resolve(config.compute)))
 
 
-def test_a_copy_whose_commitment_was_changed_names_nobody(copies: Path, config: Config, tmp_path: Path) -> None:
+def test_a_copy_whose_commitment_was_changed_names_nobody(copies: Root, config: Config, tmp_path: Path) -> None:
     """Whoever could choose a recipient's word afterwards could accuse anybody of handing the copy on."""
-    other = Path(shutil.copytree(copies, tmp_path / "other", symlinks=True))
-    opening = other / "recipients/ada" / layout.OPENED / OPENING
+    other = Root(shutil.copytree(copies.path, tmp_path / "other", symlinks=True))
+    opening = other.recipient("ada").opening
     write_json(opening, read_json(opening) | {"secret": "00" * 32})
     with pytest.raises(InputError, match="ada: commitment: its SHA-256 is not the opening's; restore the copy"):
         recipients.trace(other, config, Knows(copies, [], Compute.resolve(config.compute)))
 
 
-def test_names_are_in_no_public_file(copies: Path) -> None:
-    for path in (copies / "recipients/ada/public").rglob("*"):
+def test_names_are_in_no_public_file(copies: Root) -> None:
+    for path in (copies.recipient("ada").path / "public").rglob("*"):
         if path.is_file():
             assert not re.search(rb"\bada\b", path.read_bytes())  # as a word: a digest may well have those digits
-    assert read_json(copies / "recipients/ada" / layout.COMMITTED / COMMITMENT)["attempt"] == 1
+    assert read_json(copies.recipient("ada").commitment)["attempt"] == 1
