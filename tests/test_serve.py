@@ -62,6 +62,7 @@ def test_parameters_are_the_flows(entry: dict[str, Any]) -> None:
     flow.validate_parameters(entry["parameters"] | needed)
 
 
+@pytest.mark.slow
 def test_what_is_served_loads_no_torch() -> None:
     """Every scheduled run starts a process; what needs seconds to load is loaded by the task that needs it."""
     code = (

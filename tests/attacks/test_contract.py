@@ -66,6 +66,7 @@ def test_removal_is_repeatable_and_leaves_the_model_alone(name: str, model: Clas
     assert all(torch.equal(a, b) for a, b in zip(weights(model).values(), before.values(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(REMOVALS))
 def test_what_differs_in_its_weights_alone_can_be_kept_in_a_file(
     name: str, attacker: Attacker, compute: Compute, tmp_path: Path

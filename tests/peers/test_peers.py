@@ -70,6 +70,7 @@ def test_what_remembers_is_found_and_queries_are_counted(name: str) -> None:
     assert asked == 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(PEERS))
 def test_the_level_holds_on_models_that_saw_nothing(name: str) -> None:
     ask = remembers(torch.zeros(0), 0.3)
