@@ -183,6 +183,9 @@ def removal(
     results: Results = RESULTS,
 ) -> None:
     """Removal attacks on one model trained on the release."""
+    if strengths and len(attacks or ()) != 1:
+        raise typer.BadParameter("units differ, so name the one --attack that it is for", param_hint="--strength")
+    removals = {name: REMOVALS[name] for name in attacks or REMOVALS}
     command = " ".join(("removal", profile, *(overrides or ())))
     study = study_of(profile, seed, root, overrides)
     watermark, state = study.secret
@@ -190,9 +193,9 @@ def removal(
     model = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
     triggered, attacker = watermark.trigger(study.test.images, state), attacker_of(study, released)
     rows: list[dict[str, Any]] = []
-    wanted = [(name, strength) for name in attacks or REMOVALS for strength in strengths or [REMOVALS[name].usual]]
+    wanted = [(name, strength) for name in removals for strength in strengths or [removals[name].usual]]
     for name, strength in wanted:
-        attacked = study.compute.place(REMOVALS[name](model, attacker, strength))
+        attacked = study.compute.place(removals[name](model, attacker, strength))
         score = suspect_scores(
             attacked, study.test, triggered, targets=word, verify=study.config.verify, compute=study.compute
         )

@@ -24,7 +24,7 @@ from sscl.attacks.spectral_signatures import spectral_scores
 from sscl.compute import Compute
 from sscl.models import Classifier, build
 from sscl.models.features import all_features, features, last_linear
-from sscl.train import train_classifier
+from sscl.train import fresh, train_classifier
 from sscl.types import ImageSet
 from sscl.watermarks.hiding import pgd
 from tests.attacks.test_contract import TRAINING
@@ -103,6 +103,18 @@ def test_pruning_drops_the_least_active_inputs(model: Classifier, attacker: Atta
         assert active[zero].max() <= active[~zero].min()
     tuned = REMOVALS["fine_pruning"](model, attacker, share)
     assert (last_linear(tuned).weight[:, torch.from_numpy(zero)] == 0).all()
+
+
+def test_the_baseline_knows_nothing_of_the_attacked_model(model: Classifier, attacker: Attacker) -> None:
+    """A model of other weights, of the same architecture, gives the same network."""
+    other = fresh(attacker.released, attacker.training, 1, "other")
+    first, again = (REMOVALS["clean_data_only"](one, attacker, 2) for one in (model, other))
+    expected = replace(attacker, training=replace(attacker.training, epochs=2)).trained(
+        attacker.clean, "clean-data-only"
+    )
+    for found in (first, again):
+        pairs = zip(found.state_dict().values(), expected.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_distillation_of_a_model_into_itself_costs_nothing(model: Classifier) -> None:

@@ -1,0 +1,24 @@
+"""A network from the attacker's clean images alone: what it could have had without the release."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.models import Classifier
+
+
+class CleanDataOnly(Removal):
+    """A baseline: an attack that ends at this accuracy or below has gained nothing from the release.
+
+    The network has the architecture of the model that it replaces, and learns from labels.
+    """
+
+    unit, usual, grid, integral = "epochs", 20, (10, 20, 40), True
+
+    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+        training = replace(attacker.training, model=model.name, epochs=int(strength))
+        return replace(attacker, training=training).trained(attacker.clean, "clean-data-only")
+
+
+REMOVALS.register("clean_data_only")(CleanDataOnly())
