@@ -1,7 +1,8 @@
-"""Other exact ways to prove the use of a dataset, beside the ownership code: the same images, networks and queries.
+"""Other exact ways to prove the use of a dataset, beside the ownership code: the same images and networks.
 
     python benchmarks/peers.py demo --seeds 3
     python benchmarks/peers.py cifar10-small
+    python benchmarks/peers.py demo --peer data_taggants
 
 Every peer marks as large a share of the images as the code, as strongly as the code may (``eps``). The innocent model
 is trained on the clean images. Rows go to ``docs/results/peers.json``, one a peer, suspect, access and query count.
@@ -22,7 +23,7 @@ from benchmarks.ownership import ROOT, Root, Sets, study_of, write
 from sscl import seeds
 from sscl.benchmark.study import Study
 from sscl.models import Classifier
-from sscl.peers import PEERS, Evidence, Peer
+from sscl.peers import PEERS, Owner, Peer
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
 from sscl.train import benign_accuracy, predict, train_classifier
@@ -38,6 +39,7 @@ def main(
     profile: str,
     count: Annotated[int, typer.Option("--seeds", help="How many seeds.")] = 1,
     first: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    names: Annotated[list[str] | None, typer.Option("--peer", help="[default: the code and all peers]")] = None,
     root: Root = ROOT,
     overrides: Sets = None,
     results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
@@ -49,7 +51,7 @@ def main(
         command = " ".join(("peers", profile, *(overrides or ())))
         common: dict[str, Any] = {"command": command, "dataset": study.config.data.source, "profile": profile}
         common |= {"seed": seed, "architecture": study.config.user.model, "machine": machine()}
-        for name in (OWN, *PEERS):
+        for name in names or (OWN, *PEERS):
             found = of_code(study, innocent) if name == OWN else of_peer(study, name, innocent)
             rows = [common | {"watermark": name} | row for row in found]
             for row in rows:
@@ -72,7 +74,8 @@ def of_peer(study: Study, name: str, innocent: Classifier) -> Iterator[dict[str,
     """A peer's rows."""
     peer, rate = PEERS[name], len(study.marked) / len(study.train)
     key = seeds.secret(study.seed, None).part("peer", name)
-    released, evidence = peer.release(study.train, rate, study.secret[0].eps, key)
+    owner = Owner(study.opened(study.surrogate), study.compute, key)
+    released, evidence = peer.release(study.train, rate, study.secret[0].eps, owner)
     use = f"peer {name}"
     guilty = train_classifier(released, study.config.user, study.compute, seed=study.seed, use=use).model
     lpips = changed(study.train, released) if len(released) == len(study.train) else 0.0
@@ -82,16 +85,18 @@ def of_peer(study: Study, name: str, innocent: Classifier) -> Iterator[dict[str,
             yield {"suspect": suspect, "ba": ba, "lpips": lpips, "access": access, "queries": queries, "p": p_value}
 
 
-def audited(study: Study, peer: Peer, evidence: Evidence, model: Classifier) -> Iterator[tuple[str, int, float]]:
-    """Access, queries and p-value."""
+def audited(study: Study, peer: Peer[Any], evidence: Any, model: Classifier) -> Iterator[tuple[str, int, float]]:
+    """Access, queries that were asked, and p-value."""
     for access in ("probabilities", "labels"):
         for queries in QUERIES:
-            p_value = peer.p_value(partial(answers, study, model, access), evidence, queries)
-            yield access, min(queries, 2 * len(evidence.published)), p_value
+            asked: list[int] = []
+            p_value = peer.p_value(partial(answers, study, model, access, asked), evidence, queries)
+            yield access, sum(asked), p_value
 
 
-def answers(study: Study, model: Classifier, access: str, images: Tensor) -> Responses:
-    """A model's answers to uint8 images."""
+def answers(study: Study, model: Classifier, access: str, asked: list[int], images: Tensor) -> Responses:
+    """A model's answers to uint8 images, whose number is noted in ``asked``."""
+    asked.append(len(images))
     found = predict(model, images, study.compute).double().numpy()
     return Responses.of_labels(found.argmax(axis=1), found.shape[1]) if access == "labels" else Responses(found)
 

@@ -1,5 +1,5 @@
 """Other ways to prove that a model was trained on a dataset, to compare with: one file each, found by name."""
 
-from sscl.peers.base import PEERS, Evidence, Peer
+from sscl.peers.base import PEERS, Owner, Pairs, Peer
 
-__all__ = ["PEERS", "Evidence", "Peer"]
+__all__ = ["PEERS", "Owner", "Pairs", "Peer"]

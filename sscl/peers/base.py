@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from torch import Tensor
 
+from sscl.compute import Compute
 from sscl.keystream import Keystream
+from sscl.models import Classifier
 from sscl.registry import Registry
 from sscl.statistics.effects import scores
 from sscl.types import ImageSet, Responses
@@ -18,11 +21,26 @@ Ask = Callable[[Tensor], Responses]  # uint8 (N, C, H, W) -> answers over the da
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What the owner keeps.
+class Owner:
+    """What an owner has besides the dataset.
 
     Attributes:
-        published, withheld: images of which the first was published and the second could have been, in pairs.
+        surrogate: a classifier that was trained on the clean dataset.
+        compute: device and precision.
+        key: all of the release's randomness.
+    """
+
+    surrogate: Classifier
+    compute: Compute
+    key: Keystream
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Evidence of peers that compare images.
+
+    Attributes:
+        published, withheld: images of which the first was published and the second could have been.
     """
 
     published: ImageSet
@@ -38,23 +56,26 @@ class Evidence:
         return first, second
 
 
-class Peer(ABC):
-    """A method whose evidence is what a model remembers of single images."""
+E = TypeVar("E")
+
+
+class Peer(ABC, Generic[E]):
+    """Another method of ownership verification whose p-value is a probability; ``E`` is the evidence that it keeps."""
 
     @abstractmethod
-    def release(self, data: ImageSet, rate: float, eps: float, key: Keystream) -> tuple[ImageSet, Evidence]:
+    def release(self, data: ImageSet, rate: float, eps: float, owner: Owner) -> tuple[ImageSet, E]:
         """The dataset as it is published, and the evidence.
 
         Args:
             data: clean.
-            rate: share of the images that evidence is kept of.
+            rate: share of the images that are changed, or withheld.
             eps: largest change of a pixel, in [0, 1].
-            key: all of its randomness.
+            owner: who releases it.
         """
 
     @abstractmethod
-    def p_value(self, ask: Ask, evidence: Evidence, queries: int) -> float:
+    def p_value(self, ask: Ask, evidence: E, queries: int) -> float:
         """From at most so many queries of a suspect."""
 
 
-PEERS: Registry[Peer] = Registry("peer", "sscl.peers")
+PEERS: Registry[Peer[Any]] = Registry("peer", "sscl.peers")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from scipy import stats
 
-from sscl.keystream import Keystream
-from sscl.peers.base import PEERS, Ask, Evidence, Peer
+from sscl.peers.base import PEERS, Ask, Owner, Pairs, Peer
 from sscl.types import ImageSet
 
 
-class Withheld(Peer):
+class Withheld(Peer[Pairs]):
     """A random part of the images is left out of the release, one for each image that evidence is kept of.
 
     A model that was trained on the others answers those with their class more surely: a one-sided Mann-Whitney test. It
@@ -19,15 +18,15 @@ class Withheld(Peer):
     release is smaller.
     """
 
-    def release(self, data: ImageSet, rate: float, eps: float, key: Keystream) -> tuple[ImageSet, Evidence]:
-        order = torch.from_numpy(key.part("order").permutation(len(data)))
+    def release(self, data: ImageSet, rate: float, eps: float, owner: Owner) -> tuple[ImageSet, Pairs]:
+        order = torch.from_numpy(owner.key.part("order").permutation(len(data)))
         count = round(rate * len(data) / 2)
         kept, left = data.subset(order[:count]), data.subset(order[count : 2 * count])
         stays = torch.ones(len(data), dtype=torch.bool)
         stays[order[count : 2 * count]] = False
-        return data.subset(torch.nonzero(stays).flatten()), Evidence(kept, left)
+        return data.subset(torch.nonzero(stays).flatten()), Pairs(kept, left)
 
-    def p_value(self, ask: Ask, evidence: Evidence, queries: int) -> float:
+    def p_value(self, ask: Ask, evidence: Pairs, queries: int) -> float:
         first, second = evidence.scores(ask, queries)
         return float(stats.mannwhitneyu(first, second, alternative="greater").pvalue)
 

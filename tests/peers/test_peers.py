@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor
 
+from sscl import seeds
+from sscl.compute import Compute
+from sscl.config import TrainConfig
 from sscl.keystream import Keystream
-from sscl.peers import PEERS, Evidence
+from sscl.models import Classifier
+from sscl.peers import PEERS, Owner, Pairs, Peer
 from sscl.peers.base import Ask
+from sscl.peers.data_taggants import KEYS, Keys, crafted
+from sscl.train import train_classifier
 from sscl.types import ImageSet, Responses
+from sscl.watermarks.gradient_matching import mismatch, parameter_gradient
 from tests.conftest import shapes
 
 DATA = shapes(300, 1)
 
 
-def evidence_of(name: str, number: int = 0) -> tuple[ImageSet, Evidence]:
-    return PEERS[name].release(DATA, 0.2, 8 / 255, Keystream(bytes([number]) * 32))
+COMPARING = ("twins", "withheld")  # what a model answers to images that were published, and to others
+
+
+@pytest.fixture(scope="module")
+def surrogate(compute: Compute) -> Classifier:
+    training = TrainConfig("lenet5", 3, 16, "adam", 2e-3, 0.0, "onecycle", "none")
+    return train_classifier(DATA, training, compute, seed=0, use="surrogate").model
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough to change images."""
+    monkeypatch.setattr("sscl.peers.data_taggants.STEPS", 1)
+
+
+def owner(surrogate: Classifier, compute: Compute, number: int = 0) -> Owner:
+    return Owner(surrogate, compute, Keystream(number.to_bytes(32, "big")))
 
 
 def remembers(images: Tensor, noise: float, seed: int = 0) -> Ask:
@@ -37,24 +63,33 @@ def remembers(images: Tensor, noise: float, seed: int = 0) -> Ask:
     return ask
 
 
+@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("name", list(PEERS))
-def test_the_release_is_the_dataset_but_for_the_evidence(name: str) -> None:
-    released, evidence = evidence_of(name)
-    again, _ = evidence_of(name)
+def test_a_release_repeats_and_keeps_labels_and_bounds(name: str, surrogate: Classifier, compute: Compute) -> None:
+    released, _ = PEERS[name].release(DATA, 0.2, 8 / 255, owner(surrogate, compute))
+    again, _ = PEERS[name].release(DATA, 0.2, 8 / 255, owner(surrogate, compute))
+    other, _ = PEERS[name].release(DATA, 0.2, 8 / 255, owner(surrogate, compute, 1))
     assert torch.equal(released.images, again.images)
+    assert not torch.equal(released.images, other.images)
+    if len(released) == len(DATA):
+        assert 0 < int((released.images.int() - DATA.images.int()).abs().max()) <= 8
+        assert torch.equal(released.labels, DATA.labels)
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_what_was_published_is_in_the_release_and_its_pair_is_not(
+    name: str, surrogate: Classifier, compute: Compute
+) -> None:
+    released, evidence = PEERS[name].release(DATA, 0.2, 8 / 255, owner(surrogate, compute))
     there = {image.numpy().tobytes() for image in released.images}
     assert all(image.numpy().tobytes() in there for image in evidence.published.images)
     assert not any(image.numpy().tobytes() in there for image in evidence.withheld.images)
     assert len(evidence.published) == len(evidence.withheld)
-    if name == "twins":
-        assert len(released) == len(DATA)
-        assert (released.images.int() - DATA.images.int()).abs().max() <= 8
-        assert torch.equal(released.labels, DATA.labels)
 
 
-@pytest.mark.parametrize("name", list(PEERS))
-def test_what_remembers_is_found_and_queries_are_counted(name: str) -> None:
-    released, evidence = evidence_of(name)
+@pytest.mark.parametrize("name", COMPARING)
+def test_what_remembers_is_found_and_queries_are_counted(name: str, surrogate: Classifier, compute: Compute) -> None:
+    released, evidence = PEERS[name].release(DATA, 0.2, 8 / 255, owner(surrogate, compute))
     asked = 0
     answer = remembers(released.images, 0.15)
 
@@ -63,7 +98,7 @@ def test_what_remembers_is_found_and_queries_are_counted(name: str) -> None:
         asked += len(images)
         return answer(images)
 
-    one_class = Evidence(
+    one_class = Pairs(
         *(ImageSet(p.images, p.labels * 0, p.class_names) for p in (evidence.published, evidence.withheld))
     )
     assert PEERS[name].p_value(ask, one_class, 60) <= 1e-4
@@ -71,12 +106,43 @@ def test_what_remembers_is_found_and_queries_are_counted(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("name", list(PEERS))
-def test_the_level_holds_on_models_that_saw_nothing(name: str) -> None:
+def test_the_level_holds_on_models_that_saw_nothing(name: str, surrogate: Classifier, compute: Compute) -> None:
     ask = remembers(torch.zeros(0), 0.3)
+    peer: Peer[Any] = PEERS[name]
     found = []
-    for number in range(200):
-        _, evidence = PEERS[name].release(DATA, 0.2, 8 / 255, Keystream(number.to_bytes(32, "big")))
-        found.append(PEERS[name].p_value(ask, evidence, 60))
+    for number in range(200 if name in COMPARING else 50):
+        _, evidence = peer.release(DATA, 0.2, 8 / 255, owner(surrogate, compute, number))
+        found.append(peer.p_value(ask, evidence, 60))
     accused = sum(p <= 0.05 for p in found)
     assert stats.binomtest(accused, len(found), 0.05, "greater").pvalue > 1e-3
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_keys_are_counted_as_a_binomial_variable(surrogate: Classifier, compute: Compute) -> None:
+    """Held against scipy, for a model that knows the labels of the first keys and is wrong about the others."""
+    _, keys = PEERS["data_taggants"].release(DATA, 0.2, 8 / 255, owner(surrogate, compute))
+    assert isinstance(keys, Keys)
+    for known in (0, 5, 12, KEYS):
+        answers = torch.cat((keys.labels[:known], (keys.labels[known:] + 1) % 3))
+
+        def ask(images: Tensor, answers: Tensor = answers) -> Responses:
+            return Responses.of_labels(answers[: len(images)].numpy(), 3)
+
+        expected = stats.binom.sf(known - 1, KEYS, 1 / 3)
+        assert PEERS["data_taggants"].p_value(ask, keys, 4000) == pytest.approx(expected)
+
+
+def test_crafted_images_pull_toward_their_key(surrogate: Classifier, compute: Compute) -> None:
+    """Their gradient is nearer to the key's."""
+    images = DATA.subset(torch.nonzero(DATA.labels == 1).flatten()[:40])
+    key = torch.randint(0, 256, images.images.shape[1:], generator=seeds.generator(0, "key"), dtype=torch.uint8)
+    changed = crafted(images, key, 32 / 255, owner(surrogate, compute))
+    model = copy.deepcopy(surrogate).requires_grad_(True).eval()
+    labels = images.labels.to(compute.device)
+    wanted = parameter_gradient(F.cross_entropy(model(compute.floats(key[None])), labels[:1]), model)
+    before, after = (
+        float(mismatch(model, compute.floats(x), labels, wanted).detach()) for x in (images.images, changed)
+    )
+    assert after < before - 0.05
