@@ -11,6 +11,7 @@ is trained on the clean images. Rows go to ``docs/results/peers.json``, one a pe
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -75,14 +76,17 @@ def of_peer(study: Study, name: str, innocent: Classifier) -> Iterator[dict[str,
     peer, rate = PEERS[name], len(study.marked) / len(study.train)
     key = seeds.secret(study.seed, None).part("peer", name)
     owner = Owner(study.opened(study.surrogate), study.compute, key)
+    started = time.monotonic()
     released, evidence = peer.release(study.train, rate, study.secret[0].eps, owner)
+    seconds = time.monotonic() - started  # without the surrogate
     use = f"peer {name}"
     guilty = train_classifier(released, study.config.user, study.compute, seed=study.seed, use=use).model
     lpips = changed(study.train, released) if len(released) == len(study.train) else 0.0
     for suspect, model in (("released", guilty.eval()), ("clean", innocent)):
         ba = benign_accuracy(model, study.test, study.compute)
         for access, queries, p_value in audited(study, peer, evidence, model):
-            yield {"suspect": suspect, "ba": ba, "lpips": lpips, "access": access, "queries": queries, "p": p_value}
+            row = {"suspect": suspect, "ba": ba, "lpips": lpips, "release_seconds": seconds}
+            yield row | {"access": access, "queries": queries, "p": p_value}
 
 
 def audited(study: Study, peer: Peer[Any], evidence: Any, model: Classifier) -> Iterator[tuple[str, int, float]]:

@@ -27,7 +27,8 @@ def parse(cls: type[D], raw: Mapping[str, Any], where: str) -> D:
     for key in raw:
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
+            known = f"known keys: {', '.join(fields)}" if fields else "there are no settings here"
+            hint = f"did you mean {near[0]!r}?" if near else known
             raise ConfigError(f"{prefix}{key}: unknown key; {hint}")
     missing = [name for name, field in fields.items() if name not in raw and _has_no_default(field)]
     if missing:

@@ -216,9 +216,10 @@ def test_a_suspect_from_commitment_to_check(copy: Path, tmp_path: Path) -> None:
     assert code == 2
     assert "not an undamaged zip file" in one_line(err)
     bundle.write_bytes(pack({**unpack(copy / "private/audits/malicious/bundle.zip")[0], "more.txt": b""}))
-    code, out, _ = sscl("check", str(bundle))
+    code, out, err = sscl("check", str(bundle))
     assert code == 1
     assert "differs: more.txt: not a part of a bundle" in out
+    assert err == ""
 
 
 @pytest.mark.parametrize(

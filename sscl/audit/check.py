@@ -39,6 +39,7 @@ IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeat
 MOST_MARKS, MOST_IMAGES, MOST_CELLS = 64, 10_000, 20_000  # of an audit; cells: marks times classes
 LARGEST_ALPHA = 0.05
 REQUIRED = (AUDIT, QUERIES, FINDING)
+FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def _unexpected(parts: dict[str, bytes], expected: Expected) -> list[str]:
                 timestamp.verify(parts[TOKEN], committed, expected.authority)
             except InputError as error:
                 wrong.append(str(error))
-    found = json.loads(parts[AUDIT])["suspect"].get("sha256")
+    suspect = json.loads(parts[AUDIT])["suspect"]
+    found = suspect.get("sha256") if suspect.get("kind") in FILES else None
     if expected.suspect is not None and found != expected.suspect:
         wrong.append(f"{AUDIT}: another suspect than this file")
     return wrong
@@ -211,7 +213,7 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         wrong += _raw(parts[RAW], record, audit)
     elif audit["reader"] or audit["suspect"].get("kind") == "http":
         wrong.append(f"{RAW}: missing, and the suspect is an API")
-    if "sha256" in audit["suspect"] and any(query.answer is None for query in record.queries):
+    if audit["suspect"].get("kind") in FILES and any(query.answer is None for query in record.queries):
         wrong.append(f"{QUERIES}: a file that answers when it is asked has left images unanswered")
     if audit["confirmatory"] or COMMITMENT in parts:
         wrong += _committed(parts, audit, record)

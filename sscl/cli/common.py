@@ -53,6 +53,8 @@ def reporting(debug: bool) -> Iterator[None]:
     """Errors as one line: exit code 2 for bad input, 1 for failures; a traceback only with ``--debug``."""
     try:
         yield
+    except typer.Exit:
+        raise
     except SSCLError as error:
         if debug:
             traceback.print_exc()

@@ -17,6 +17,7 @@ from sscl.layout import EXAMPLES, FINDING, GRID, HISTORY, PAGE, RESPONSES, RESUL
 from sscl.provenance import machine, versions
 from sscl.report import figures, tables
 from sscl.report.published import PUBLISHED
+from sscl.stages.table import STAGES
 
 
 def run(
@@ -112,9 +113,10 @@ def _metrics(
 
 
 def _timings(state: Path) -> dict[str, float]:
-    """Seconds of each stage as noted where it ran; a stage restored from a cache elsewhere has none."""
-    notes = [json.loads(path.read_text()) for path in sorted((state / "stages").glob("*.json"))]
-    return {note["stage"]: note["seconds"] for note in notes if note["stage"] != "report"}
+    """Seconds of each stage in order, as noted where it ran; a stage restored from a cache elsewhere has none."""
+    notes = [json.loads(path.read_text()) for path in (state / "stages").glob("*.json")]
+    seconds = {note["stage"]: note["seconds"] for note in notes}
+    return {name: seconds[name] for name in STAGES if name in seconds and name != "report"}
 
 
 def _curves(series: dict[str, list[float]]) -> pd.DataFrame:

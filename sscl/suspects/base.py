@@ -69,7 +69,7 @@ class Oracle(ABC):
     def __init__(self, address: str, context: Context, options: object) -> None:
         self.address, self.context, self.options = address, context, options
         self.transcript: list[dict[str, Any]] = []  # an API's own words, one a query
-        self.reading: dict[str, Any] | None = None  # how answers were read from them
+        self.reading: dict[str, Any] | None = None  # how answers were read from these; not without them
         self.width = len(context.class_names) if context.class_names else None  # numbers in an answer, once known
 
     @classmethod
@@ -94,11 +94,17 @@ class Oracle(ABC):
 
     @abstractmethod
     def answer(self, images: np.ndarray) -> Responses:
-        """Answers for uint8 images (N, H, W, C)."""
+        """Answers for uint8 images (N, H, W, C), in the audit's order; what is not answered has a row of zeros.
+
+        Evidence and commitment name an image by the SHA-256 of its bytes in this layout.
+        """
 
     @abstractmethod
     def identity(self) -> dict[str, str]:
-        """What the evidence says of the suspect, e.g. the file's SHA-256; no credentials."""
+        """What the evidence says of the suspect: its ``kind``, and e.g. ``url``, ``function`` or ``sha256``.
+
+        No credentials. ``sscl check`` shows these four, and no other kind may be called as a model file is.
+        """
 
     @final
     def query(self, images: np.ndarray) -> Responses:

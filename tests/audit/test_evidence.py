@@ -143,7 +143,10 @@ def test_classes_in_another_order_are_not_the_committed_ones(signed: Path, tmp_p
 def test_answers_that_are_left_out_are_seen(signed: Path, tmp_path: Path) -> None:
     """A file always answers; whoever could drop the images that he does not like could accuse anybody."""
     wrong = rewritten_queries(signed, tmp_path / "d.zip", lambda qs: [q | {"answer": None} for q in qs[:1]] + qs[1:])
-    assert f"{QUERIES}: a file that answers when it is asked has left images unanswered" in wrong
+    reason = f"{QUERIES}: a file that answers when it is asked has left images unanswered"
+    assert reason in wrong
+    recorded = rewritten(tmp_path / "d.zip", tmp_path / "r.zip", AUDIT, lambda v: v["suspect"].update(kind="recorded"))
+    assert reason not in check(recorded), "the digest of another kind of suspect is no promise"
 
 
 def test_a_part_of_an_audit_is_held_to_the_committed_images_too(signed: Path, tmp_path: Path) -> None:
@@ -272,7 +275,7 @@ def test_queries_can_be_repeated_from_the_bundle_or_are_sealed(finished: Path, t
         audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "x.zip", seal_to=["age1nonsense"])
 
 
-def test_what_the_checker_knows_is_compared(signed: Path, finished: Path) -> None:
+def test_what_the_checker_knows_is_compared(signed: Path, finished: Path, tmp_path: Path) -> None:
     published = (finished / "public/commitment/commitment.json").read_bytes()
     key = bundle.signer(bundle.unpack(signed)[0])
     assert check(signed, Expected(commitment=published, signer=key)) == []
@@ -282,7 +285,10 @@ def test_what_the_checker_knows_is_compared(signed: Path, finished: Path) -> Non
     assert check(signed, Expected(token=b"x")) == ["commitment.tsr: not the token that you have"]
     assert check(signed, Expected(authority=b"x")) == ["commitment.tsr: missing"]
     assert check(signed, Expected(suspect="0" * 64)) == [f"{AUDIT}: another suspect than this file"]
-    assert check(signed, Expected(suspect=digest(finished / "models/malicious/model.safetensors"))) == []
+    file = digest(finished / "models/malicious/model.safetensors")
+    recorded = rewritten(signed, tmp_path / "r.zip", AUDIT, lambda v: v["suspect"].update(kind="recorded"))
+    assert f"{AUDIT}: another suspect than this file" in check(recorded, Expected(suspect=file))
+    assert check(signed, Expected(suspect=file)) == []
     said = particulars(bundle.unpack(signed)[0])
     assert set(said) == {"suspect", "asked", "commitment", "release", "time stamp", "spoken to", "alpha", "signer"}
 

@@ -18,7 +18,7 @@ from sscl.compute import Compute
 from sscl.errors import ConfigError, InputError
 from sscl.models import Classifier
 from sscl.models.io import save_classifier
-from sscl.suspects import ORACLES, Context, open_oracle
+from sscl.suspects import Context, open_oracle
 from sscl.suspects.base import SuspectError, shown
 
 pytestmark = pytest.mark.slow
@@ -106,11 +106,6 @@ def test_addresses_of_no_kind_and_unknown_settings(compute: Compute) -> None:
         open_oracle("model.weights", Context(NAMES, compute))
     with pytest.raises(ConfigError, match="unknown key"):
         open_oracle("http://localhost:1/", Context(NAMES, compute), {"probabilites": "$.p"})
-
-
-@pytest.mark.parametrize("name", list(ORACLES))
-def test_no_kind_takes_anothers_address(name: str) -> None:
-    assert [kind for kind in ORACLES if ORACLES[kind].accepts(ORACLES[name].example)] == [name]
 
 
 def test_a_function_in_the_current_folder(tmp_path: Path, compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
