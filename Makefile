@@ -7,6 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DVC_NO_ANALYTICS = 1
 export PYTHONDONTWRITEBYTECODE =
+export SSCL_DATA ?= $(wildcard $(CURDIR)/../shared/data)
 
 .PHONY: help setup demo test fast check docs format pipeline bench clean
 

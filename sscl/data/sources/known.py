@@ -30,11 +30,9 @@ MNIST_CONTENT = {
 
 
 def local(name: str) -> Dataset | None:
-    """``$SSCL_DATA/<name>`` or ``../shared/data/<name>`` in parquet, if one is there."""
-    for root in (os.environ.get("SSCL_DATA"), "../shared/data"):
-        if root and (Path(root) / name).is_dir():
-            return FORMATS["parquet"].read(Path(root) / name)
-    return None
+    """``$SSCL_DATA/<name>`` in parquet, if it is there; without the variable ``data/<name>``."""
+    folder = Path(os.environ.get("SSCL_DATA") or "data") / name
+    return FORMATS["parquet"].read(folder) if folder.is_dir() else None
 
 
 def first_open(name: str, doors: list[Callable[[], Dataset]]) -> Dataset:
