@@ -74,11 +74,13 @@ def encoder(
     command = " ".join(("encoder", profile, *(overrides or ())))
     rows: list[dict[str, Any]] = []
     for seed in range(first, first + count):
-        bench = EncoderStudy(study_of(profile, seed, root, overrides), tuple(task or TASKS))
+        bench = EncoderStudy(study_of(profile, seed, root, overrides=overrides), tuple(task or TASKS))
         key = seeds.secret(seed, None).part("encoder")
         word = bench.word_of(key)
         thief = Thief(bench.tasks["own"], bench.study.config.surrogate, bench.study.compute, seed)
-        for name, model, asked, ways in suspects(bench, thief, key, word, attack or (*REMOVALS, OVERWRITING)):
+        for name, model, asked, ways in suspects(
+            bench, thief, key, word=word, attacks=attack or (*REMOVALS, OVERWRITING)
+        ):
             base = common(command, bench.study, "encoder", innocent=name == "never imprinted") | {"attack": name}
             changed = bench.changed(model, asked) if name == "none" else ()
             for row in (*bench.everywhere(model, asked, ways), *changed):
@@ -88,7 +90,7 @@ def encoder(
 
 
 def suspects(
-    bench: EncoderStudy, thief: Thief, key: Keystream, word: Tensor, attacks: Sequence[str]
+    bench: EncoderStudy, thief: Thief, key: Keystream, *, word: Tensor, attacks: Sequence[str]
 ) -> Iterator[tuple[str, Classifier, Tensor, Ways]]:
     """Name, encoder, the word that it is asked about, and what is built on it."""
     imprinted = bench.imprinted(key.part("imprint"), word)
@@ -120,7 +122,7 @@ def dataset(
         for share in rate or [None]:  # type: ignore[list-item]
             for method in learning or [None]:  # type: ignore[list-item]
                 sets = [*(overrides or ()), *([f"user.learning={method}"] if method else [])]
-                bench = EncoderStudy(study_of(profile, seed, root, sets, share), tuple(task or TASKS))
+                bench = EncoderStudy(study_of(profile, seed, root, overrides=sets, rate=share), tuple(task or TASKS))
                 word = bench.study.secret[0].targets(bench.study.secret[1])
                 for base, model in users(bench.study, command):
                     for row in bench.everywhere(model, word, LINEAR):
@@ -155,7 +157,7 @@ def poisons(
     command = " ".join(("poisons", profile, *(overrides or ())))
     rows: list[dict[str, Any]] = []
     for name in method or POISONS:
-        study = study_of(profile, seed, root, overrides, None, name)
+        study = study_of(profile, seed, root, overrides=overrides, rate=None, method=name)
         bench = EncoderStudy(study, ("own",))
         watermark, state = study.watermark
         chosen, pointed = verification_pairs(study.test, watermark.targets(state))
@@ -220,7 +222,7 @@ def innocents(
     did not train on as the released ones.
     """
     command = " ".join(("innocents", profile, *(overrides or ())))
-    bench = EncoderStudy(study_of(profile, 0, root, overrides), tuple(task or TASKS))
+    bench = EncoderStudy(study_of(profile, 0, root, overrides=overrides), tuple(task or TASKS))
     study, rows = bench.study, list[dict[str, Any]]()
     watermark, state = study.secret
     triggered, methods = watermark.trigger(study.test.images, state), list(LEARNERS)

@@ -52,7 +52,7 @@ def make(folder: Path, count: int) -> None:
     assert isinstance(options, Options)
     state = State(dict(build_unet(1, options.width, seeds.generator(0, "g")).state_dict()))
     (folder / "generator").mkdir()
-    watermark = create("sscl_bw", options, 1, 10, Compute.resolve(COMPUTE))
+    watermark = create("sscl_bw", options, 1, classes=10, compute=Compute.resolve(COMPUTE))
     save_watermark(folder / "generator" / GENERATOR, watermark, state)
 
 

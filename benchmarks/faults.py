@@ -309,7 +309,7 @@ def full_disk_of_the_publisher(seed: int, place: Place, upstream: str) -> bool:
         )
         urls = {name: f"s3://{place.bucket}/{name}" for name in ("public", "private", "copies")}
         config = ReleaseConfig(**urls, seal_to=[new_identity()[1]], parallel=2, limits=limits)
-        publish = partial(create, Root(root), config, "1.0.0", lambda _: None, study=True)
+        publish = partial(create, Root(root), config, "1.0.0", announce=lambda _: None, study=True)
         refused = says("the disk is full", publish) and place.is_intact()
         (small / "filler").unlink()
         publish()

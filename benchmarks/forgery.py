@@ -38,12 +38,13 @@ def main(
     profile: str,
     count: Annotated[int, typer.Option(help="Innocent models.")] = 20,
     forgery: Annotated[list[str] | None, typer.Option(help="[default: all]")] = None,
+    *,
     root: Root = Path("runs/code"),
     overrides: Sets = None,
     results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
 ) -> None:
     """Forge, ask innocents, and count whom the exact test accuses."""
-    study = study_of(profile, 0, root, overrides)
+    study = study_of(profile, 0, root, overrides=overrides)
     marks, groups = study.secret[0].options.marks, study.test.classes
     chosen = words.draw(marks, groups, seeds.secret(0, None).part("chosen"))[0]
     own, rows = study.opened(study.surrogate), list[dict[str, Any]]()

@@ -66,6 +66,7 @@ def study_of(
     profile: str,
     seed: int,
     root: Path,
+    *,
     overrides: Sequence[str] | None,
     rate: float | None = None,
     method: str = "ownership_code",
@@ -112,7 +113,7 @@ def guilty(
     rows: list[dict[str, Any]] = []
     for seed in range(first, first + count):
         for number, share in enumerate(rate or [None]):
-            study = study_of(profile, seed, root, overrides, share)
+            study = study_of(profile, seed, root, overrides=overrides, rate=share)
             watermark, state = study.secret
             user, word = study.config.user, watermark.targets(state)
             common = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": seed}
@@ -187,7 +188,7 @@ def removal(
         raise typer.BadParameter("units differ, so name the one --attack that it is for", param_hint="--strength")
     removals = {name: REMOVALS[name] for name in attacks or REMOVALS}
     command = " ".join(("removal", profile, *(overrides or ())))
-    study = study_of(profile, seed, root, overrides)
+    study = study_of(profile, seed, root, overrides=overrides)
     watermark, state = study.secret
     word, released = watermark.targets(state), study.released
     model = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
@@ -222,7 +223,7 @@ def innocents(
     Kinds and architectures take turns. Chance lies in the word, so every model has a fresh one.
     """
     command = " ".join(("innocents", profile, *(overrides or ())))
-    study = study_of(profile, 0, root, overrides)
+    study = study_of(profile, 0, root, overrides=overrides)
     watermark = study.secret[0]
     marks, groups = watermark.options.marks, study.test.classes
     own = null_of(Trial(study.asked(study.opened(study.surrogate)), study.exact, marks).matrix)

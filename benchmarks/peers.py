@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +39,7 @@ def main(
     profile: str,
     count: Annotated[int, typer.Option("--seeds", help="How many seeds.")] = 1,
     first: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    *,
     names: Annotated[list[str] | None, typer.Option("--peer", help="[default: the code and all peers]")] = None,
     root: Root = ROOT,
     overrides: Sets = None,
@@ -47,7 +47,7 @@ def main(
 ) -> None:
     """Train on every peer's release, and audit that model and an innocent one."""
     for seed in range(first, first + count):
-        study = study_of(profile, seed, root, overrides)
+        study = study_of(profile, seed, root, overrides=overrides)
         innocent = study.opened(study.bench.trained(study.config, "user", study.data))
         command = " ".join(("peers", profile, *(overrides or ())))
         common: dict[str, Any] = {"command": command, "dataset": study.config.data.source, "profile": profile}
@@ -93,14 +93,19 @@ def audited(study: Study, peer: Peer[Any], evidence: Any, model: Classifier) -> 
     """Access, queries that were asked, and p-value."""
     for access in ("probabilities", "labels"):
         for queries in QUERIES:
-            asked: list[int] = []
-            p_value = peer.p_value(partial(answers, study, model, access, asked), evidence, queries)
-            yield access, sum(asked), p_value
+            asked = 0
+
+            def ask(images: Tensor, access: str = access) -> Responses:
+                nonlocal asked
+                asked += len(images)
+                return answers(study, model, access, images)
+
+            p_value = peer.p_value(ask, evidence, queries)
+            yield access, asked, p_value
 
 
-def answers(study: Study, model: Classifier, access: str, asked: list[int], images: Tensor) -> Responses:
-    """A model's answers to uint8 images, whose number is noted in ``asked``."""
-    asked.append(len(images))
+def answers(study: Study, model: Classifier, access: str, images: Tensor) -> Responses:
+    """A model's answers to uint8 images."""
     found = predict(model, images, study.compute).double().numpy()
     return Responses.of_labels(found.argmax(axis=1), found.shape[1]) if access == "labels" else Responses(found)
 

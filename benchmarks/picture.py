@@ -35,11 +35,12 @@ def main(
     profile: str,
     seed: int = 0,
     root: Root = ROOT,
+    *,
     overrides: Sets = None,
     out: Annotated[Path, typer.Option(help="The SVG file.")] = Path("docs/images/marked.svg"),
 ) -> None:
     """Train a model on the release and one on clean images, and draw."""
-    study = study_of(profile, seed, root, overrides)
+    study = study_of(profile, seed, root, overrides=overrides)
     before, after = photograph(study)
     guilty = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
     innocent = study.opened(study.bench.trained(study.config, "user", study.data))

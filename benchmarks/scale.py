@@ -123,6 +123,7 @@ def main(
     demo: Annotated[Path, typer.Argument(help="Output root of a finished demo.")],
     upload: Annotated[str | None, typer.Option(help="s3://BUCKET/PREFIX to publish to as well.")] = None,
     sizes: Annotated[list[int], typer.Option("--size", help="Training images.")] = SIZES,
+    *,
     runner: Annotated[str, typer.Option(help="thread, dask or ray.")] = "dask",
     results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
 ) -> None:

@@ -40,6 +40,7 @@ def main(
     profile: str,
     count: Annotated[int, typer.Option("--seeds", help="How many seeds.")] = 1,
     first: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    *,
     stranger: Annotated[list[str] | None, typer.Option(help="[default: all]")] = None,
     root: Root = ROOT,
     overrides: Sets = None,
@@ -48,7 +49,7 @@ def main(
     """Train and audit every stranger's model."""
     command = " ".join(("strangers", profile, *(overrides or ())))
     for seed in range(first, first + count):
-        study = study_of(profile, seed, root, overrides)
+        study = study_of(profile, seed, root, overrides=overrides)
         common = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": seed}
         common |= {"start": study.config.user.start, "architecture": study.config.user.model, "innocent": False}
         common |= {"attack": "none", "peer": study.method, "rate": len(study.marked) / len(study.train)}

@@ -41,6 +41,7 @@ def main(
     out: Annotated[Path, typer.Argument(help="Output root of a finished pipeline.")],
     count: Annotated[int, typer.Option(help="Recipients in all.")] = 1000,
     audits: Annotated[int, typer.Option(help="Simulated audits of innocents.")] = 200,
+    *,
     level: Annotated[float, typer.Option(help="Corrected p at which a recipient is named.")] = 0.01,
     results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
 ) -> None:

@@ -48,7 +48,9 @@ def images(count: int, channels: int, size: int) -> ImageSet:
 
 def bare(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
     """Forward, backward and step on one float batch that is already there."""
-    model = compute.place(build(config.model, data.channels, data.size, data.classes, seeds.generator(0, "bench")))
+    model = compute.place(
+        build(config.model, data.channels, data.size, classes=data.classes, generator=seeds.generator(0, "bench"))
+    )
     optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
     x, y = compute.floats(data.images[: config.batch_size]), data.labels[: config.batch_size].to(compute.device)
     run, model = compute.faster(model), model.train()
@@ -90,7 +92,9 @@ class PerImage(Dataset[tuple[torch.Tensor, int]]):
 
 
 def data_loader(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
-    model = compute.place(build(config.model, data.channels, data.size, data.classes, seeds.generator(0, "bench")))
+    model = compute.place(
+        build(config.model, data.channels, data.size, classes=data.classes, generator=seeds.generator(0, "bench"))
+    )
     optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
     dataset = PerImage(data, config.augment)
     loader = DataLoader(dataset, config.batch_size, shuffle=True, generator=seeds.generator(0, "loader"))

@@ -44,6 +44,7 @@ def main(
     suspect: Annotated[str, typer.Argument(help="Model file, pkg.mod:function or URL.")],
     oracle: Annotated[Path | None, typer.Option(help="YAML file of the API's settings.")] = None,
     bundle: Annotated[Path, typer.Option(help="Where the evidence goes.")] = Path("out/private/audits/suspect.zip"),
+    *,
     sign: Annotated[Path | None, typer.Option(help="Ed25519 key that signs it.")] = None,
     exploratory: Annotated[bool, typer.Option(help="Without the published commitment.")] = False,
     root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
@@ -53,7 +54,12 @@ def main(
     with reporting(debug):
         check_address(suspect, "suspect")  # before Prefect sees it
         found = audit(
-            suspect, str(oracle) if oracle else None, str(bundle), str(sign) if sign else None, exploratory, str(root)
+            suspect,
+            str(oracle) if oracle else None,
+            str(bundle),
+            sign=str(sign) if sign else None,
+            exploratory=exploratory,
+            root=str(root),
         )
         typer.echo(f"{found['decision']}: {found['reason']}")
 

@@ -57,6 +57,7 @@ def main(
     profile: Annotated[str, typer.Option(help="A benchmark of benchmark.yaml.")] = "small",
     on: Runner = "thread",
     workers: Workers = 1,
+    *,
     address: Address = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Override for every cell.")] = None,
     out: Annotated[Path, typer.Option(help="Where pieces, rows and tables are kept.")] = Path("runs/benchmark"),

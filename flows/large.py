@@ -30,13 +30,18 @@ def large(version: str | None = None, root: str = ".", differing: bool = False) 
     shards = mark_shard.map(unmapped(plan), range(count)).result()
     if version is None:
         return {"shards": count, "folder": plan}
-    return {"shards": count, "folder": plan, **publish_shards(plan, shards, version, root, log, differing)}
+    return {
+        "shards": count,
+        "folder": plan,
+        **publish_shards(plan, shards, version, root=root, log=log, differing=differing),
+    }
 
 
 def main(
     version: Annotated[str | None, typer.Argument(help="e.g. 1.0.0; without it nothing is published.")] = None,
     on: Runner = "thread",
     workers: Workers = 1,
+    *,
     address: Address = None,
     differing: Differing = False,
     root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),

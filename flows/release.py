@@ -44,6 +44,7 @@ def main(
     version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
     profile: Annotated[str | None, typer.Option(help="A profile of params.yaml.")] = None,
     set_: Set = None,
+    *,
     differing: Differing = False,
     root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
     debug: Debug = False,

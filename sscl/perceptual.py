@@ -83,7 +83,7 @@ def _lpips_name(net: nn.Module, key: str) -> str:
 
 
 @torch.no_grad()
-def lpips_at(metric: LPIPS, first: Tensor, second: Tensor, size: int | None = None, batch: int = 256) -> Tensor:
+def lpips_at(metric: LPIPS, first: Tensor, second: Tensor, *, size: int | None = None, batch: int = 256) -> Tensor:
     """LPIPS of uint8 pairs (N, C, H, W), natively or resized (bilinear) to ``size``; float32 (N,)."""
     device = next(metric.parameters()).device
     values = []

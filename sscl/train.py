@@ -103,7 +103,19 @@ def train_classifier(
         step.advance(len(losses) * len(data))
         for epoch in range(len(losses), config.epochs):
             how = practice or Practice(config.label_smoothing)
-            losses.append(_epoch(run, optimizer, resident, config, compute, order, epoch, step, how))
+            losses.append(
+                _epoch(
+                    run,
+                    optimizer,
+                    resident,
+                    config=config,
+                    compute=compute,
+                    order=order,
+                    epoch=epoch,
+                    step=step,
+                    practice=how,
+                )
+            )
             if not math.isfinite(losses[-1]):
                 raise SSCLError(f"training of {use} diverged in epoch {epoch + 1}: lower its learning_rate")
             if checkpoint:
@@ -113,7 +125,9 @@ def train_classifier(
 
 def fresh(data: ImageSet, config: TrainConfig, seed: int, use: str) -> Classifier:
     """A model before its training, which normalises as ``data`` needs it, or as its pre-trained weights do."""
-    model = build(config.model, data.channels, data.size, data.classes, seeds.generator(seed, use, "weights"))
+    model = build(
+        config.model, data.channels, data.size, classes=data.classes, generator=seeds.generator(seed, use, "weights")
+    )
     model.normalise_as(data.images)
     if config.start == "imagenet":
         model.start_from(PRETRAINED[config.model]())
@@ -124,6 +138,7 @@ def _epoch(
     model: Classifier,
     optimizer: torch.optim.Optimizer,
     data: ImageSet,
+    *,
     config: TrainConfig,
     compute: Compute,
     order: torch.Generator,

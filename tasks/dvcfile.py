@@ -78,7 +78,9 @@ def _entry(project: Project, verb: str, overlays: set[str]) -> dict[str, Any]:
     if len(members) == 1:
         (only,) = members
         named = f"{command} {only.variant}" if only.variant else command
-        return _body(project, only, f"{named} --out {project.out}", only.inputs, only.outputs, overlays)
+        return _body(
+            project, only, f"{named} --out {project.out}", inputs=only.inputs, outputs=only.outputs, overlays=overlays
+        )
     different = {
         name: {stage.variant: stage.inputs.get(name) for stage in members}
         for name in dict.fromkeys(name for stage in members for name in stage.inputs)
@@ -97,12 +99,14 @@ def _entry(project: Project, verb: str, overlays: set[str]) -> dict[str, Any]:
                 items[str(variant)][name] = path or next(iter(members[0].inputs.values()))
     first = members[0]
     outputs = {name: path.replace(str(first.variant), VARIANT) for name, path in first.outputs.items()}
-    body = _body(project, first, f"{command} {VARIANT} --out {project.out}", inputs, outputs, overlays)
+    body = _body(
+        project, first, f"{command} {VARIANT} --out {project.out}", inputs=inputs, outputs=outputs, overlays=overlays
+    )
     return {"foreach": items, "do": body}
 
 
 def _body(
-    project: Project, stage: Stage, command: str, inputs: dict[str, str], outputs: dict[str, str], overlays: set[str]
+    project: Project, stage: Stage, command: str, *, inputs: dict[str, str], outputs: dict[str, str], overlays: set[str]
 ) -> dict[str, Any]:
     params: list[Any] = ["profile"]
     for section in stage.sections:

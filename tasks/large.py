@@ -59,6 +59,7 @@ def publish_shards(
     plan: str,
     shards: Sequence[dict[str, Any]],
     version: str,
+    *,
     root: str,
     log: Callable[[str], None],
     differing: bool = False,
@@ -66,9 +67,18 @@ def publish_shards(
     """Gate on the sample's figures, then assemble and publish; called by the flow, so that its uploads are tasks."""
     folder, out = Path(root), Root(Path(root) / OUT)
     config = load_release(folder / "params.yaml")
-    passed(out, config, version, log, lambda checks: show_gate(checks, version), study=False)
+    passed(out, config, version, announce=log, show=lambda checks: show_gate(checks, version), study=False)
     if large.plan(out, _config(root))[0].path != Path(plan):
         raise InputError(f"{plan}: the pipeline was run again while shards were marked; run this again")
     candidate = large.assemble(Root(Path(plan)), [File(**shard) for shard in shards])
-    manifest = send(candidate, config.public, config, version, log, folder, upload_by_tasks, differing).manifest
+    manifest = send(
+        candidate,
+        config.public,
+        config,
+        version=version,
+        announce=log,
+        checkout=folder,
+        upload=upload_by_tasks,
+        differing=differing,
+    ).manifest
     return {"name": manifest.name, "version": version, "digest": manifest.digest}

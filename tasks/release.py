@@ -45,8 +45,8 @@ def publish_release(version: str, root: str, differing: bool = False) -> dict[st
         Root(folder / OUT),
         config,
         version,
-        lines.append,
-        lambda checks: show_gate(checks, version),
+        announce=lines.append,
+        show=lambda checks: show_gate(checks, version),
         checkout=folder,
         differing=differing,
     )

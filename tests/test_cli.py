@@ -115,7 +115,7 @@ def test_another_config_in_the_directory(copy: Path, tiny: tuple[str, ...]) -> N
 
 
 def test_nan_weights(copy: Path, tiny: tuple[str, ...]) -> None:
-    model = build("baseline_cnn", 1, 28, 3, seeds.generator(0, "w"))
+    model = build("baseline_cnn", 1, 28, classes=3, generator=seeds.generator(0, "w"))
     with torch.no_grad():
         model.backbone[0].weight[0] = float("nan")
     save_classifier(copy / "models/malicious/model.safetensors", model)
@@ -125,7 +125,7 @@ def test_nan_weights(copy: Path, tiny: tuple[str, ...]) -> None:
 
 
 def test_wrong_number_of_classes(copy: Path, tiny: tuple[str, ...]) -> None:
-    model = build("baseline_cnn", 1, 28, 10, seeds.generator(0, "w"))
+    model = build("baseline_cnn", 1, 28, classes=10, generator=seeds.generator(0, "w"))
     save_classifier(copy / "models/malicious/model.safetensors", model)
     code, _, err = sscl("stage", "verify", "--out", str(copy), "--overwrite", *PARAMS, tiny=tiny)
     assert code == 2

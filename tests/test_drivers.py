@@ -321,7 +321,9 @@ def test_a_consumer_gets_a_tagged_release_by_dvc(workspace: Path, bucket: str, t
     shell(folder, "dvc", "push", "-r", "public")
     places = [f"release.{name}=s3://{bucket}/{name}" for name in ("public", "private", "copies")]
     config = load_release(folder / "params.yaml", [*places, *EASY, f"release.seal_to=[{new_identity()[1]}]"])
-    manifest = create(Root(folder / "out"), config, "1.0.0", lambda _: None, checkout=folder, study=True).manifest
+    manifest = create(
+        Root(folder / "out"), config, "1.0.0", announce=lambda _: None, checkout=folder, study=True
+    ).manifest
     assert manifest.source["tag"] == "v1.0.0"
     assert manifest.source["uncommitted"] is False
     consumer = tmp_path / "consumer"

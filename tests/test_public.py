@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from importlib import import_module
 import pytest
 
 import sscl
+from tests.conftest import ROOT
 
 WORKFLOW = {"audit_suspect", "check", "run_all"}  # need an output root; the page and the docs have their examples
 
@@ -35,3 +37,21 @@ def test_the_import_is_light() -> None:
 def test_what_is_not_there() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         sscl.nothing  # noqa: B018
+
+
+POSITIONAL = {"upload_here", "upload_by_tasks"}  # passed on as a Callable
+CALLED_BY_OTHERS = ("command", "flow", "task", "callback")  # Typer and Prefect pass names
+
+
+@pytest.mark.parametrize("folder", ["sscl", "tasks", "flows", "benchmarks"])
+def test_long_signatures_are_called_by_name(folder: str) -> None:
+    long = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        module = ast.parse(path.read_text()).body
+        for node in (*module, *(part for one in module if isinstance(one, ast.ClassDef) for part in one.body)):
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("__") and node.name not in POSITIONAL:
+                places = [one.arg for one in node.args.args if one.arg not in ("self", "cls")]
+                decorated = " ".join(map(ast.unparse, node.decorator_list))
+                if len(places) > 4 and not any(name in decorated for name in CALLED_BY_OTHERS):
+                    long.append(f"{path.name}: {node.name}({', '.join(places)})")
+    assert not long

@@ -59,7 +59,7 @@ def invert(model: Classifier, attacker: Attacker, steps: int = NeuralCleanse.ste
         weight: of the mask's mean, beside the cross-entropy; 0.01 for each of 28 x 28 pixels, the authors' order.
     """
     model.requires_grad_(False).eval()
-    found = [_invert_class(model, attacker, label, steps, weight) for label in range(model.classes)]
+    found = [_invert_class(model, attacker, label, steps=steps, weight=weight) for label in range(model.classes)]
     norms, success = (np.array(column) for column in zip(*found, strict=True))
     return Inversion(norms, success, anomaly_index(np.where(success < FOUND, norms.max(), norms)))
 
@@ -71,7 +71,9 @@ def anomaly_index(norms: np.ndarray) -> np.ndarray:
     return np.asarray((middle - norms) / max(float(spread), 1e-12))
 
 
-def _invert_class(model: Classifier, attacker: Attacker, label: int, steps: int, weight: float) -> tuple[float, float]:
+def _invert_class(
+    model: Classifier, attacker: Attacker, label: int, *, steps: int, weight: float
+) -> tuple[float, float]:
     device, data = attacker.compute.device, attacker.clean
     rng = seeds.generator(attacker.seed, "neural-cleanse", str(label))
     mask = torch.full((1, 1, data.size, data.size), -2.0, device=device, requires_grad=True)

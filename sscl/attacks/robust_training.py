@@ -84,7 +84,9 @@ class _Adversarial(Practice):
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         model.requires_grad_(False).eval()
-        change = pgd(x, labels, [model], self.budget, self.steps, OVERSHOOT * self.budget / self.steps)
+        change = pgd(
+            x, labels, [model], budget=self.budget, steps=self.steps, step_size=OVERSHOOT * self.budget / self.steps
+        )
         model.requires_grad_(True).train()
         return F.cross_entropy(model((x + change).clamp(0, 1)), labels)
 

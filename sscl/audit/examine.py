@@ -125,6 +125,7 @@ def examine(
     case: Case,
     oracle: Oracle,
     target: Path | None = None,
+    *,
     key: Ed25519PrivateKey | None = None,
     occasion: int | None = None,
     seal_to: Sequence[str] = (),

@@ -60,7 +60,7 @@ def audit_suspect(
     model = open_oracle(suspect, context, read_settings(oracle))
     if bundle:
         bundle.parent.mkdir(parents=True, exist_ok=True)
-    return examine(case, model, bundle, key, occasion, seal_to)
+    return examine(case, model, bundle, key=key, occasion=occasion, seal_to=seal_to)
 
 
 def secret_under(root: Root) -> Path:

@@ -133,24 +133,24 @@ class Bench:
         secret = self.workshop.make(
             fit,
             lambda out, checkpoint: generator.run(
-                config.generator,
-                config.target_class,
-                config.independent,
-                config.surrogate,
-                config.compute,
-                config.seed,
-                None,
-                data,
-                surrogate.parent,
-                out,
-                variant,
-                checkpoint,
+                generator=config.generator,
+                target_class=config.target_class,
+                independent=config.independent,
+                surrogate=config.surrogate,
+                compute=config.compute,
+                seed=config.seed,
+                key_file=None,
+                data=data,
+                surrogate_model=surrogate.parent,
+                out=out,
+                variant=variant,
+                checkpoint=checkpoint,
             ),
         )
         mark = self.workshop.slot(
             "releases", "sscl.stages.embed", data=data, secret=secret, embed=asdict(config.embed), seed=config.seed
         )
-        folder = self.workshop.make(mark, lambda out, _: _embed(config, data, secret, out, variant))
+        folder = self.workshop.make(mark, lambda out, _: _embed(config, data, secret, out=out, variant=variant))
         return folder, self.workshop.seconds(fit)
 
     def minutes(self, cells: Iterable[Cell]) -> tuple[int, float]:
@@ -181,7 +181,7 @@ def _estimate(past: pd.DataFrame, cell: Cell) -> float:
     return USUAL_MINUTES
 
 
-def _embed(config: Config, data: Path, secret: Path, out: Path, variant: str) -> None:
+def _embed(config: Config, data: Path, secret: Path, *, out: Path, variant: str) -> None:
     """Without a commitment: in a study the word follows from the seed, as everything does."""
     out.mkdir(parents=True)
     key = seeds.secret(config.seed if variant == "release" else config.independent.seed, None).part(

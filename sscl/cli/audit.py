@@ -28,6 +28,7 @@ def audit(
     suspect: Annotated[str, typer.Argument(help="Model file, pkg.mod:function or URL.")],
     oracle: Annotated[Path | None, typer.Option(help="YAML file that says how the suspect's API is spoken to.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Write the evidence here.")] = None,
+    *,
     sign: Annotated[Path | None, typer.Option(help="Ed25519 key (PEM) that signs the evidence.")] = None,
     occasion: Annotated[
         int | None, typer.Option(help="Which audit of this suspect it is, from 1, where there may be several.", min=1)
@@ -98,6 +99,7 @@ def check(
     bundle: Path,
     commitment: Annotated[Path | None, typer.Option(help="The commitment as it was published.")] = None,
     signer: Annotated[str | None, typer.Option(help="The owner's Ed25519 key, hexadecimal.")] = None,
+    *,
     token: Annotated[Path | None, typer.Option(help="The time-stamp token as it was published.")] = None,
     authority: Annotated[
         Path | None, typer.Option(help="Root certificates (PEM) of the time-stamp authority; verifies the token.")

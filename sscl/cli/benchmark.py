@@ -11,6 +11,7 @@ def benchmark(
     profile: Annotated[str, typer.Option("--profile", "-p", help="A benchmark of the plan.")] = "small",
     plan: Annotated[Path, typer.Option(help="The plan.")] = Path("benchmark.yaml"),
     params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
+    *,
     overrides: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override for every cell.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where pieces, rows and tables are kept.")] = Path(
         "runs/benchmark"

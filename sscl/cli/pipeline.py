@@ -55,6 +55,7 @@ def run(
     params: Params = None,
     profile: Profile = None,
     set_: Set = None,
+    *,
     out: Out = Path("runs/latest"),
     encoder: Annotated[bool, typer.Option("--encoder", help="Protect an encoder instead of a dataset.")] = False,
     overwrite: Overwrite = False,

@@ -86,7 +86,9 @@ def create(
         from sscl.release.create import create
 
         config = _config(params, set_, profile)
-        outcome = create(Root(out), config, version, _say, recipient=recipient, study=study, differing=differing)
+        outcome = create(
+            Root(out), config, version, announce=_say, recipient=recipient, study=study, differing=differing
+        )
         if json_:
             found = {"version": version, "digest": outcome.manifest.digest, "sent": outcome.sent}
             typer.echo(json.dumps(found))

@@ -23,7 +23,7 @@ EPOCHS, LEARNING_RATE = 3, 1e-4  # of full fine-tuning, by Adam
 
 def with_head(encoder: Classifier, weight: Tensor, bias: Tensor) -> Classifier:
     """A copy of the encoder whose last linear layer is this one, (classes, features) and (classes,)."""
-    found = build(encoder.name, encoder.channels, encoder.size, len(bias))
+    found = build(encoder.name, encoder.channels, encoder.size, classes=len(bias))
     last = {
         f"{name}.{part}"
         for name, module in found.named_modules()

@@ -69,7 +69,18 @@ def train_encoder(
         for epoch in range(len(losses), config.epochs):
             draws = seeds.derive(seed, use, "views", str(epoch))
             losses.append(
-                _epoch(encoder, learner, optimizer, resident, config, compute, order, epoch, transform, draws)
+                _epoch(
+                    encoder,
+                    learner,
+                    optimizer,
+                    data=resident,
+                    config=config,
+                    compute=compute,
+                    order=order,
+                    epoch=epoch,
+                    transform=transform,
+                    draws=draws,
+                )
             )
             step.advance(len(data))
             if not math.isfinite(losses[-1]):
@@ -86,6 +97,7 @@ def _epoch(
     encoder: Classifier,
     learner: Learner,
     optimizer: torch.optim.Optimizer,
+    *,
     data: ImageSet,
     config: TrainConfig,
     compute: Compute,

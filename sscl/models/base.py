@@ -102,7 +102,7 @@ class Classifier(nn.Module):
         self.std.fill_(pretrained.std)
 
 
-def build(name: str, channels: int, size: int, classes: int, generator: torch.Generator | None = None) -> Classifier:
+def build(name: str, channels: int, size: int, *, classes: int, generator: torch.Generator | None = None) -> Classifier:
     """A classifier whose initial weights come from ``generator`` alone (``None``: weights are about to be loaded)."""
     with torch.device("meta"):
         model = Classifier(name, channels, size, classes)

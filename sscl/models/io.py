@@ -41,7 +41,7 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
         raise InputError(f"{path}: channels, size or classes are those of no classifier; expected one that sscl wrote")
     if not 1 <= sizes[2] <= LARGEST[1]:
         raise InputError(f"{path}: {sizes[2]} classes; at most {LARGEST[1]:,} are read")
-    model = build(metadata["model"], metadata["channels"], metadata["size"], metadata["classes"])
+    model = build(metadata["model"], metadata["channels"], metadata["size"], classes=metadata["classes"])
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -38,10 +38,10 @@ def pack(dataset: Path, commitment: Path, about: PackageConfig, out: Path) -> li
             records = source.part(shard.split, shard.start, shard.stop)
             files.append(write_shard(shard, records, card, out, labels=about.labels))
             step.advance()
-    return describe(out, card, about, commitment, files)
+    return describe(out, card, about, commitment=commitment, shards=files)
 
 
-def describe(out: Path, card: Card, about: PackageConfig, commitment: Path, shards: list[File]) -> list[File]:
+def describe(out: Path, card: Card, about: PackageConfig, *, commitment: Path, shards: list[File]) -> list[File]:
     """Write what is beside the shards; every file of the release, sorted. Large shards are not read again."""
     shutil.copytree(commitment, out / COMMITMENTS, dirs_exist_ok=True)
     write_atomically(out / CARD, dataset_card(card, about).encode())

@@ -71,7 +71,9 @@ def crafted(images: ImageSet, key: Tensor, eps: float, owner: Owner) -> Tensor:
     for x, labels in zip(torch.split(images.images, AT_A_TIME), torch.split(images.labels, AT_A_TIME), strict=True):
         floats, own = compute.floats(x), labels.to(compute.device)
         wanted = parameter_gradient(F.cross_entropy(model(compute.floats(key[None])), own[:1]), model)
-        change = match(model, floats, own, wanted, torch.zeros_like(floats), eps, [STEP] * STEPS)
+        change = match(
+            model, floats, own, wanted=wanted, change=torch.zeros_like(floats), eps=eps, rates=[STEP] * STEPS
+        )
         done.append(quantise(x, floats.cpu() + change.cpu(), eps))
     model.requires_grad_(False)
     return torch.cat(done)

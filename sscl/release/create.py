@@ -48,6 +48,7 @@ def create(
     root: Root,
     config: ReleaseConfig,
     version: str,
+    *,
     announce: Callable[[str], None],
     show: Callable[[list[gate.Check]], None] = lambda checks: None,
     checkout: Path = Path(),
@@ -74,14 +75,14 @@ def create(
         InputError: no finished pipeline, an impossible version, no key to seal to, or a version that differs is there.
         SSCLError: S3 refuses, or another publisher was first; nothing of this release is visible.
     """
-    run = passed(root, config, version, announce, show, study)
+    run = passed(root, config, version, announce=announce, show=show, study=study)
     if recipient:
         root = recipients.protect(root, run, recipient)
         run = replace(run, package=replace(run.package, name=f"{run.package.name}-for-{recipient}"))
     ensure_packed(root, run)
     candidate = Candidate(root, run.package.name, files_of(root.packed), digest(root.released))
     place = config.copies if recipient else config.public
-    return send(candidate, place, config, version, announce, checkout, differing=differing)
+    return send(candidate, place, config, version=version, announce=announce, checkout=checkout, differing=differing)
 
 
 def ensure_packed(root: Root, run: Config) -> None:
@@ -103,6 +104,7 @@ def passed(
     root: Root,
     config: ReleaseConfig,
     version: str,
+    *,
     announce: Callable[[str], None],
     show: Callable[[list[gate.Check]], None],
     study: bool,
@@ -124,6 +126,7 @@ def send(
     candidate: Candidate,
     place: str,
     config: ReleaseConfig,
+    *,
     version: str,
     announce: Callable[[str], None],
     checkout: Path,
@@ -152,7 +155,14 @@ def send(
         secret = File(str(path), path.stat().st_size, digest(path))
         public, private = Objects(place), Objects(config.private)
         outcome = publish(
-            public, private, manifest, root.packed, secret, config.parallel, upload=upload, differing=differing
+            public,
+            private,
+            manifest,
+            package=root.packed,
+            sealed=secret,
+            parallel=config.parallel,
+            upload=upload,
+            differing=differing,
         )
     announce(f"published: {candidate.name} {version}, {outcome.sent} files sent")
     return outcome

@@ -166,5 +166,5 @@ def assemble(out: Root, shards: Sequence[File]) -> Candidate:
         shutil.rmtree(left)
     content = content_digest(list(shards))
     write_secret(out.watermark, watermark, state, embed=config.embed, marked=marked, clean=card.name, released=content)
-    files = describe(out.packed, card, config.package, out.committed, list(shards))
+    files = describe(out.packed, card, config.package, commitment=out.committed, shards=list(shards))
     return Candidate(out, config.package.name, files, content)

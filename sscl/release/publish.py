@@ -43,6 +43,7 @@ def publish(
     public: Objects,
     private: Objects,
     manifest: Manifest,
+    *,
     package: Path,
     sealed: File,
     parallel: int,

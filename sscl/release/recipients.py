@@ -73,15 +73,17 @@ def protect(root: Root, config: Config, recipient: str) -> Root:
         )
     with building(committed, overwrite=True) as temporaries:
         if temporaries is not None:
-            _commit(root, config, recipient, *temporaries)
+            public, private = temporaries
+            _commit(root, config, recipient, public=public, private=private)
     marked = Slot(f"copy-{recipient}", (copy.released, copy.watermark), key, root.state)
     with building(marked, overwrite=True) as temporaries:
         if temporaries is not None:
-            _embed(root, config, recipient, *temporaries)
+            public, private = temporaries
+            _embed(root, config, recipient, public=public, private=private)
     return copy
 
 
-def _commit(root: Root, config: Config, recipient: str, public: Path, private: Path) -> None:
+def _commit(root: Root, config: Config, recipient: str, *, public: Path, private: Path) -> None:
     key = seeds.secret(config.seed, config.key_file)
     opening = copy_for(read_json(root.opening), recipient, key)
     commitment = seal(opening, Card.read(root.clean).name, config.audit, config.beacon)
@@ -93,7 +95,7 @@ def _commit(root: Root, config: Config, recipient: str, public: Path, private: P
     write_atomically(public / TIMESTAMP_REQUEST, timestamp.request(commitment))
 
 
-def _embed(root: Root, config: Config, recipient: str, public: Path, private: Path) -> None:
+def _embed(root: Root, config: Config, recipient: str, *, public: Path, private: Path) -> None:
     classes, copy = len(Card.read(root.clean).class_names), root.recipient(recipient)
     loaded, state = load_watermark(root.marks / GENERATOR, classes, Compute.resolve(config.compute))
     watermark = require_marks(loaded)

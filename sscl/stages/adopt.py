@@ -21,6 +21,7 @@ LABELLED = 0.5  # share of the training images whose labels the stranger has
 
 
 def run(
+    *,
     user: TrainConfig,
     compute: ComputeConfig,
     seed: int,

@@ -17,6 +17,7 @@ from sscl.train import benign_accuracy
 
 
 def run(
+    *,
     attacks: AttacksConfig,
     user: TrainConfig,
     compute: ComputeConfig,

@@ -19,7 +19,7 @@ UNTESTED = "This method has no exact test: there is nothing random that an innoc
 
 
 def run(
-    compute: ComputeConfig, data: Path, watermark: Path, commitment: Path, opening: Path, model: Path, out: Path
+    *, compute: ComputeConfig, data: Path, watermark: Path, commitment: Path, opening: Path, model: Path, out: Path
 ) -> None:
     """Write finding and (unsigned) bundle of the model in ``model``, or of each in a folder of its own there."""
     resolved, card = Compute.resolve(compute), Card.read(data)

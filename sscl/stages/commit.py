@@ -20,6 +20,7 @@ from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
 
 
 def run(
+    *,
     audit: AuditConfig,
     beacon: BeaconConfig,
     compute: ComputeConfig,

@@ -32,6 +32,7 @@ BATCH = 256  # marked images in memory at a time; fixed, so that results do not 
 
 
 def run(
+    *,
     embed: EmbedConfig,
     beacon: BeaconConfig,
     independent: IndependentConfig,
@@ -144,13 +145,13 @@ def marked_records(
         held.append((number in chosen, record))
         waiting += held[-1][0]
         if waiting == BATCH or len(held) >= 16 * BATCH:
-            yield from _mark_held(held, watermark, state, card, rng)
+            yield from _mark_held(held, watermark, state, card=card, rng=rng)
             held, waiting = [], 0
-    yield from _mark_held(held, watermark, state, card, rng)
+    yield from _mark_held(held, watermark, state, card=card, rng=rng)
 
 
 def _mark_held(
-    held: list[tuple[bool, Record]], watermark: AnyWatermark, state: State, card: Card, rng: torch.Generator
+    held: list[tuple[bool, Record]], watermark: AnyWatermark, state: State, *, card: Card, rng: torch.Generator
 ) -> Iterator[Record]:
     selected = [record for is_chosen, record in held if is_chosen]
     if not selected:

@@ -29,6 +29,7 @@ SHOWN = 300  # images in the picture of features
 
 
 def run(
+    *,
     config: Config,
     data: Path,
     surrogate: Path,
@@ -61,7 +62,10 @@ def run(
     }
     write_json(metrics, found)
     out.mkdir(parents=True)
-    write_atomically(out / PAGE, _page(config, card, found, surrogate, encoder, watermark, data).encode())
+    write_atomically(
+        out / PAGE,
+        _page(config, card, found, surrogate=surrogate, encoder=encoder, watermark=watermark, data=data).encode(),
+    )
 
 
 def _accuracy(folder: Path) -> float:
@@ -69,7 +73,7 @@ def _accuracy(folder: Path) -> float:
 
 
 def _page(
-    config: Config, card: Card, found: dict[str, Any], surrogate: Path, encoder: Path, watermark: Path, data: Path
+    config: Config, card: Card, found: dict[str, Any], *, surrogate: Path, encoder: Path, watermark: Path, data: Path
 ) -> str:
     source = Path(figures.__file__).with_name("encoder.html").read_text()
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)

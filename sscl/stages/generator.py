@@ -18,6 +18,7 @@ from sscl.watermarks.io import GENERATOR, save_watermark
 
 
 def run(
+    *,
     generator: GeneratorConfig,
     target_class: int | None,
     independent: IndependentConfig,
@@ -47,7 +48,7 @@ def run(
         target_class = (
             classes[int(key.part("target").integers(len(classes)))] if issubclass(method, SingleTarget) else 0
         )
-    watermark = create(generator.method, generator.options, target_class, train.classes, resolved)
+    watermark = create(generator.method, generator.options, target_class, classes=train.classes, compute=resolved)
     model, _ = load_classifier(surrogate_model / MODEL, train.classes)
     context = FitContext(resolved, key.part("generator"), seed, "generator", surrogate, checkpoint)
     state = watermark.fit(train, resolved.place(model), context)

@@ -24,6 +24,7 @@ from sscl.watermarks.ownership_code import with_word
 
 
 def run(
+    *,
     imprint: ImprintConfig,
     beacon: BeaconConfig,
     compute: ComputeConfig,

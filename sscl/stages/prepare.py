@@ -61,9 +61,9 @@ def run(data: DataConfig, seed: int, out: Path, refusals: Path) -> None:
         raise InputError(f"{data.source}: {census.size} px images; set data.image_size to {SMALLEST} or more")
     with writing(out, source.format, names, dict(source.layout)) as writer:
         for split in reversed(SPLITS):  # test first, so that training images can be held against it
-            for record in _accepted(source, split, data, seed, census):
+            for record in _accepted(source, split, data, seed=seed, census=census):
                 writer.write(split, record)
-    _check(source, names, data, census, refusals)
+    _check(source, names, data, census=census, refusals=refusals)
     name = f"{data.source}-{hashlib.sha256(''.join(census.content[s] for s in SPLITS).encode()).hexdigest()[:12]}"
     counts = {split: sum(census.counts[split].values()) for split in SPLITS}
     Card(name, source.format, names, census.channels, census.size, counts, dict(source.layout)).write(out)
@@ -80,9 +80,9 @@ def _usual_size(source: Dataset) -> int:
     return heights.most_common(1)[0][0] if heights else SMALLEST
 
 
-def _accepted(source: Dataset, split: str, data: DataConfig, seed: int, census: _Census) -> Iterator[Record]:
+def _accepted(source: Dataset, split: str, data: DataConfig, *, seed: int, census: _Census) -> Iterator[Record]:
     wanted = data.train_images if split == "train" else data.test_images
-    chosen = _subset(source, split, wanted, data.classes, seed)
+    chosen = _subset(source, split, wanted, classes=data.classes, seed=seed)
     content = hashlib.sha256()
     with progress.step(f"prepare {split}", source.count(split)) as step:
         for number, record in enumerate(source.records(split)):
@@ -146,7 +146,7 @@ def _class_names(source: Dataset, data: DataConfig) -> tuple[str, ...]:
     return source.class_names[: data.classes]
 
 
-def _subset(source: Dataset, split: str, wanted: int | None, classes: int | None, seed: int) -> torch.Tensor | None:
+def _subset(source: Dataset, split: str, wanted: int | None, *, classes: int | None, seed: int) -> torch.Tensor | None:
     """bool (images,): a random subset of the kept classes; ``None`` for all."""
     total = source.count(split)
     if classes is None:
@@ -160,7 +160,7 @@ def _subset(source: Dataset, split: str, wanted: int | None, classes: int | None
     return chosen
 
 
-def _check(source: Dataset, names: tuple[str, ...], data: DataConfig, census: _Census, refusals: Path) -> None:
+def _check(source: Dataset, names: tuple[str, ...], data: DataConfig, *, census: _Census, refusals: Path) -> None:
     if census.refused:
         refusals.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(refusals, _listing(census))

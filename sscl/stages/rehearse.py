@@ -22,6 +22,7 @@ from sscl.watermarks.ownership_code import OwnershipCode
 
 
 def run(
+    *,
     embed: EmbedConfig,
     user: TrainConfig,
     compute: ComputeConfig,

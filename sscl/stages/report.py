@@ -21,6 +21,7 @@ from sscl.stages.table import STAGES
 
 
 def run(
+    *,
     config: Config,
     data: Path,
     surrogate: Path,
@@ -54,7 +55,7 @@ def run(
     }
     findings = {scenario: read_json(folder / FINDING) for scenario, folder in audits.items()}
     attacked = {path.parent.name: read_json(path) for path in sorted(audit_attacked.rglob(FINDING))}
-    found = _metrics(config, card, results, findings, attacked, _timings(state))
+    found = _metrics(config, card, results, findings=findings, attacked=attacked, timings=_timings(state))
     losses = _curves({name: read_json(folder / HISTORY)["loss"] for name, folder in models.items()})
     steps = pd.DataFrame(read_json(generator / HISTORY))
     steps = steps.reindex(columns=["loss"]) if steps.empty else steps
@@ -69,7 +70,7 @@ def run(
     grid = figures.image_grid(pairs["clean"][:shown], pairs["marked"][:shown], config.report.amplify)
     out.mkdir(parents=True)
     write_atomically(out / GRID, grid)
-    page = _page(config, card, found, grid, losses, steps, histogram)
+    page = _page(config, card, found, grid=grid, losses=losses, steps=steps, histogram=histogram)
     write_atomically(out / PAGE, page.encode())
 
 
@@ -77,6 +78,7 @@ def _metrics(
     config: Config,
     card: Card,
     results: dict[str, Any],
+    *,
     findings: dict[str, Any],
     attacked: dict[str, Any],
     timings: dict[str, float],
@@ -129,6 +131,7 @@ def _page(
     config: Config,
     card: Card,
     metrics: dict[str, Any],
+    *,
     grid: bytes,
     losses: pd.DataFrame,
     steps: pd.DataFrame,

@@ -11,7 +11,7 @@ from sscl.stages.surrogate import train_and_save
 
 
 def run(
-    user: TrainConfig, compute: ComputeConfig, seed: int, data: Path, out: Path, variant: str, checkpoint: Checkpoint
+    *, user: TrainConfig, compute: ComputeConfig, seed: int, data: Path, out: Path, variant: str, checkpoint: Checkpoint
 ) -> None:
     """Train the user's model on ``data``; ``variant`` (the scenario) names its random numbers."""
     train_and_save(user, Compute.resolve(compute), seed, use=variant, data=data, out=out, checkpoint=checkpoint)

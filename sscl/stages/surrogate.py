@@ -16,7 +16,7 @@ from sscl.train import benign_accuracy
 
 
 def run(
-    surrogate: TrainConfig, compute: ComputeConfig, seed: int, data: Path, out: Path, checkpoint: Checkpoint
+    *, surrogate: TrainConfig, compute: ComputeConfig, seed: int, data: Path, out: Path, checkpoint: Checkpoint
 ) -> None:
     """Train on ``data``'s training split; writes the model, its benign accuracy and its loss curve to ``out``."""
     train_and_save(

@@ -30,6 +30,7 @@ EXAMPLE_IMAGES = 32
 
 
 def run(
+    *,
     verify: VerifyConfig,
     compute: ComputeConfig,
     seed: int,
@@ -72,7 +73,7 @@ def run(
             accuracies[suspect] = float((everything.predictions == test_split.labels.numpy()).mean())
             verdicts[suspect] = asdict(test.run(benign, answers, targets.numpy()))
             if folder.parent != attacked:
-                responses.append(_table(suspect, chosen, benign, answers, targets.numpy()))
+                responses.append(_table(suspect, chosen, benign, marked=answers, target=targets.numpy()))
     out.mkdir(parents=True)
     pd.concat(responses).to_parquet(out / RESPONSES, index=False)
     # Test images, not released ones: a shown image must not tell which training images are marked.
@@ -88,7 +89,7 @@ def run(
     write_json(out / RESULTS, results)
 
 
-def _table(scenario: str, chosen: Tensor, benign: Responses, marked: Responses, target: np.ndarray) -> pd.DataFrame:
+def _table(scenario: str, chosen: Tensor, benign: Responses, *, marked: Responses, target: np.ndarray) -> pd.DataFrame:
     rows = np.arange(len(benign))
     return pd.DataFrame(
         {

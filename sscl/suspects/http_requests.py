@@ -1,4 +1,4 @@
-"""One image as a request that a service understands."""
+"""One image as a request that a service understands, and presets for inference servers."""
 
 from __future__ import annotations
 

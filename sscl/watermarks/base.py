@@ -214,7 +214,7 @@ def budget(eps: float) -> int:
     return math.floor(eps * 255 + 1e-6)
 
 
-def create(method: str, options: object, target_class: int, classes: int, compute: Compute) -> AnyWatermark:
+def create(method: str, options: object, target_class: int, *, classes: int, compute: Compute) -> AnyWatermark:
     """The named method for a dataset of ``classes`` classes.
 
     Raises:

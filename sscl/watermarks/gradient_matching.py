@@ -95,7 +95,9 @@ class GradientMatching(SingleTarget[O]):
                     marked, context.training, self.compute, seed=context.seed, use=use, checkpoint=checkpoint
                 ).model
                 secret |= held(model, f"model.{number}.")
-            changes = self._craft(train.images[chosen], train.labels[chosen], secret, model, number, changes)
+            changes = self._craft(
+                train.images[chosen], train.labels[chosen], secret, model=model, number=number, changes=changes
+            )
         return State(secret, notes=shape(surrogate))
 
     @final
@@ -103,7 +105,7 @@ class GradientMatching(SingleTarget[O]):
         changes = torch.zeros(images.shape)
         for number in range(len(self._bounds()) - 1):
             model = opened(state, f"model.{number}.", self.compute)
-            changes = self._craft(images, labels, state.tensors, model, number, changes)
+            changes = self._craft(images, labels, state.tensors, model=model, number=number, changes=changes)
         return quantise(images, images / 255 + changes, self.eps), labels
 
     @final
@@ -115,7 +117,14 @@ class GradientMatching(SingleTarget[O]):
         return [*range(0, self.options.steps, self.options.retrain_every), self.options.steps]
 
     def _craft(
-        self, images: Tensor, labels: Tensor, secret: dict[str, Tensor], model: Classifier, number: int, changes: Tensor
+        self,
+        images: Tensor,
+        labels: Tensor,
+        secret: dict[str, Tensor],
+        *,
+        model: Classifier,
+        number: int,
+        changes: Tensor,
     ) -> Tensor:
         """The steps against surrogate ``number``, on from the changes so far."""
         model = model.requires_grad_(True).eval()
@@ -131,7 +140,15 @@ class GradientMatching(SingleTarget[O]):
                     STEP * 0.1 ** sum(n / self.options.steps >= fall for fall in FALLS) for n in range(start, stop)
                 ]
                 floats = self.compute.floats(x)
-                found = match(model, floats, own.to(floats.device), wanted, change.to(floats.device), self.eps, rates)
+                found = match(
+                    model,
+                    floats,
+                    own.to(floats.device),
+                    wanted=wanted,
+                    change=change.to(floats.device),
+                    eps=self.eps,
+                    rates=rates,
+                )
                 done.append(found.cpu())
                 step.advance(len(x))
         model.requires_grad_(False)
@@ -151,7 +168,7 @@ def mismatch(model: Classifier, x: Tensor, labels: Tensor, wanted: Tensor) -> Te
 
 
 def match(
-    model: Classifier, x: Tensor, labels: Tensor, wanted: Tensor, change: Tensor, eps: float, rates: list[float]
+    model: Classifier, x: Tensor, labels: Tensor, *, wanted: Tensor, change: Tensor, eps: float, rates: list[float]
 ) -> Tensor:
     """Signed Adam on the changes, within ``eps`` and the range of pixels; one step for each rate."""
     change = change.clone().requires_grad_(True)

@@ -11,7 +11,7 @@ from sscl.models import Classifier
 OVERSHOOT = 2.5  # the steps together may cover this many times the budget, as in Madry et al. 2018
 
 
-def pgd(x: Tensor, labels: Tensor, models: list[Classifier], budget: float, steps: int, step_size: float) -> Tensor:
+def pgd(x: Tensor, labels: Tensor, models: list[Classifier], *, budget: float, steps: int, step_size: float) -> Tensor:
     """Untargeted PGD against the models' mean answer, as in label-consistent attacks (Turner et al. 2019).
 
     Args:

@@ -35,6 +35,6 @@ def load_watermark(path: Path, classes: int, compute: Compute) -> tuple[AnyWater
             f"{path}: not a watermark of sscl (no {', '.join(sorted(missing))}); run `sscl stage generator` again"
         )
     options: object = parse(WATERMARKS[metadata["method"]].Options, metadata["options"], str(path))
-    return create(metadata["method"], options, metadata["target_class"], classes, compute), State(
+    return create(metadata["method"], options, metadata["target_class"], classes=classes, compute=compute), State(
         tensors, notes=metadata.get("notes", {})
     )

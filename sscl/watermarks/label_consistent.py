@@ -52,7 +52,7 @@ class LabelConsistent(SingleTarget[Options]):
         done = []
         for part, own in zip(torch.split(images, 256), torch.split(labels, 256), strict=True):
             x = self.compute.floats(part)
-            change = pgd(x, own.to(x.device), [model], o.budget, o.steps, o.step_size)
+            change = pgd(x, own.to(x.device), [model], budget=o.budget, steps=o.steps, step_size=o.step_size)
             done.append(quantise(part, (x + change).cpu(), o.budget))
         return four_corners(torch.cat(done)), labels
 

@@ -84,7 +84,7 @@ class OwnershipCode(Watermark[Options]):
         share, choose = self.options.share, self.options.choose
         if share < 1:
             key = context.key.part("preference")
-            found[PREFERENCE] = preference(choose, train, surrogate, share, self.compute, key)
+            found[PREFERENCE] = preference(choose, train, surrogate, share=share, compute=self.compute, key=key)
         return replace(state, tensors={**state.tensors, **found})
 
     @property

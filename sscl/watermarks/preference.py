@@ -20,7 +20,7 @@ STARTS, STEPS = 64, 4  # of the search for a class's densest neighbourhood
 
 
 def preference(
-    choice: Choice, data: ImageSet, model: Classifier, share: float, compute: Compute, key: Keystream
+    choice: Choice, data: ImageSet, model: Classifier, *, share: float, compute: Compute, key: Keystream
 ) -> Tensor:
     """float32 (N,): of two images of a class, the larger one is marked first.
 

@@ -67,7 +67,9 @@ class Radioactive(SingleTarget[Options], WeightsTested):
     def weights_p_value(self, suspect: Classifier, state: State, images: Tensor) -> float:
         """That a random direction fits ``y_t``'s weights as well as the secret one (Sablayrolles et al. 2020)."""
         surrogate, direction = opened(state, "surrogate.", self.compute), state.tensors["direction"]
-        cosine = alignment(suspect, surrogate, direction, self.target_class, images, self.compute)
+        cosine = alignment(
+            suspect, surrogate, direction, target_class=self.target_class, images=images, compute=self.compute
+        )
         return cosine_p_value(cosine, len(direction))
 
     def _shift(self, model: Classifier, x: Tensor, direction: Tensor) -> Tensor:

@@ -12,7 +12,13 @@ from sscl.models.features import all_features, last_linear
 
 
 def alignment(
-    suspect: Classifier, surrogate: Classifier, direction: Tensor, target_class: int, images: Tensor, compute: Compute
+    suspect: Classifier,
+    surrogate: Classifier,
+    direction: Tensor,
+    *,
+    target_class: int,
+    images: Tensor,
+    compute: Compute,
 ) -> float:
     """Cosine of the secret direction and the suspect's weights of ``y_t``, in the surrogate's feature space.
 

@@ -86,7 +86,19 @@ class SSCLBW(SingleTarget[Options]):
         with progress.step(f"train {context.use}", self.options.epochs * 2 * len(target)) as step:
             step.advance(len(history) * 2 * len(target))
             for epoch in range(len(history), self.options.epochs):
-                history.append(self._epoch(generator, optimizer, objective, target, y_min, other, order, epoch, step))
+                history.append(
+                    self._epoch(
+                        generator,
+                        optimizer,
+                        objective,
+                        target=target,
+                        y_min=y_min,
+                        other=other,
+                        order=order,
+                        epoch=epoch,
+                        step=step,
+                    )
+                )
                 if not all(map(math.isfinite, history[-1])):
                     raise SSCLError(f"generator training diverged in epoch {epoch + 1}: lower generator.learning_rate")
                 if context.checkpoint:
@@ -147,6 +159,7 @@ class SSCLBW(SingleTarget[Options]):
         generator: UNet,
         optimizer: torch.optim.Optimizer,
         objective: _Objective,
+        *,
         target: Tensor,
         y_min: Tensor,
         other: Tensor,

@@ -75,7 +75,7 @@ def test_amplified_layers_are_the_last_ones(model: Classifier, attacker: Attacke
     assert torch.equal(scaled_layers(copied)[0].weight, last.weight * 1.5)
     assert torch.equal(scaled_layers(copied)[1].bias, before.bias * 1.5)
     assert torch.equal(scaled_layers(copied)[2].weight, scaled_layers(model)[2].weight)
-    plain = build("lenet5", 1, 28, 3, seeds.generator(0, "w"))
+    plain = build("lenet5", 1, 28, classes=3, generator=seeds.generator(0, "w"))
     assert len(scaled_layers(plain)) == 4  # two convolutions and two linear layers, without the last
 
 

@@ -54,9 +54,9 @@ def test_spectral_scores_are_numpys(seed: int, count: int, dimensions: int) -> N
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.floats(0.01, 0.5), st.integers(1, 8))
 def test_pgd_never_leaves_the_ball(seed: int, budget: float, steps: int) -> None:
-    model = build("lenet5", 1, 28, 3, seeds.generator(0, "m")).eval().requires_grad_(False)
+    model = build("lenet5", 1, 28, classes=3, generator=seeds.generator(0, "m")).eval().requires_grad_(False)
     x = torch.rand(3, 1, 28, 28, generator=seeds.generator(seed, "x"))
-    change = pgd(x, torch.arange(3), [model], budget, steps, 3 * budget)
+    change = pgd(x, torch.arange(3), [model], budget=budget, steps=steps, step_size=3 * budget)
     assert change.abs().max() <= budget
 
 
@@ -121,7 +121,7 @@ def test_distillation_of_a_model_into_itself_costs_nothing(model: Classifier) ->
     x = torch.rand(4, 1, 28, 28, generator=seeds.generator(0, "x"))
     practice = Imitation(model)
     assert practice.loss(model, x, torch.zeros(4), seeds.generator(0, "r")).item() == pytest.approx(0, abs=1e-6)
-    other = build("lenet5", 1, 28, 3, seeds.generator(1, "other")).eval()
+    other = build("lenet5", 1, 28, classes=3, generator=seeds.generator(1, "other")).eval()
     assert practice.loss(other, x, torch.zeros(4), seeds.generator(0, "r")).item() > 0
 
 
@@ -135,7 +135,7 @@ def test_attention_maps_have_unit_length() -> None:
 @pytest.mark.parametrize(("name", "sizes"), [("resnet8", [8, 16, 32]), ("vgg16_narrow", [2, 4, 8])])
 def test_attention_is_taken_from_one_map_a_size(name: str, sizes: list[int]) -> None:
     rng = seeds.generator(0, "maps")
-    logits, maps = maps_of(build(name, 3, 32, 5, rng).eval(), torch.rand(2, 3, 32, 32, generator=rng))
+    logits, maps = maps_of(build(name, 3, 32, classes=5, generator=rng).eval(), torch.rand(2, 3, 32, 32, generator=rng))
     assert logits.shape == (2, 5)
     assert [found.shape[-1] for found in maps] == sizes
 

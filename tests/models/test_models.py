@@ -16,7 +16,7 @@ from sscl.models.unet import build_unet
 @pytest.mark.parametrize("name", list(CLASSIFIERS))
 @pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32)])
 def test_every_classifier(name: str, channels: int, size: int, tmp_path: Path) -> None:
-    model = build(name, channels, size, 7, seeds.generator(0, name))
+    model = build(name, channels, size, classes=7, generator=seeds.generator(0, name))
     x = torch.rand(2, channels, size, size, generator=seeds.generator(0, "x"))
     model.train()(x).sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
@@ -31,7 +31,7 @@ def test_every_classifier(name: str, channels: int, size: int, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["resnet8", "vit_tiny", "convnext_nano", "fastnet_narrow"])
 def test_initialisation_depends_on_its_generator_alone(name: str) -> None:
     torch.empty(4_000_000).fill_(7.0)  # what a parameter that is never set would have
-    first, again, other = (build(name, 3, 32, 10, seeds.generator(s, "w")) for s in (0, 0, 1))
+    first, again, other = (build(name, 3, 32, classes=10, generator=seeds.generator(s, "w")) for s in (0, 0, 1))
     pairs = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
@@ -40,7 +40,7 @@ def test_initialisation_depends_on_its_generator_alone(name: str) -> None:
 
 def test_initialisation_is_pytorchs() -> None:
     """Same distribution as ``nn.Linear``'s own: uniform in 1 / sqrt(fan_in)."""
-    weight = build("baseline_cnn", 1, 28, 10, seeds.generator(0, "w")).backbone[7].weight
+    weight = build("baseline_cnn", 1, 28, classes=10, generator=seeds.generator(0, "w")).backbone[7].weight
     bound = 512**-0.5
     assert weight.abs().max() <= bound
     assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.01)
@@ -49,7 +49,7 @@ def test_initialisation_is_pytorchs() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_first_layer_whitens_patches(channels: int) -> None:
     """Of images whose pixels depend on each other; the second half of the filters are the negatives of the first."""
-    model = build("fastnet_narrow", channels, 16, 10, seeds.generator(0, "w"))
+    model = build("fastnet_narrow", channels, 16, classes=10, generator=seeds.generator(0, "w"))
     base = torch.rand(200, channels, 17, 17, generator=seeds.generator(0, "x"))
     images = (120 * (base[..., 1:, 1:] + base[..., :-1, :-1])).byte()
     model.normalise_as(images)
@@ -77,7 +77,7 @@ def test_unet_marks_each_image_on_its_own() -> None:
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
-    save_classifier(path, build("baseline_cnn", 1, 28, 10, seeds.generator(0, "w")))
+    save_classifier(path, build("baseline_cnn", 1, 28, classes=10, generator=seeds.generator(0, "w")))
     with pytest.raises(InputError, match="a model of 10 classes, but the dataset has 3"):
         load_classifier(path, classes=3)
     path.write_bytes(b"\x80\x04pickle")
@@ -88,7 +88,7 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
 def test_pre_trained_weights_are_imagenets_and_the_head_is_fresh() -> None:
     """Fetched once, checked by checksum, read without unpickling anything but tensors."""
     found = PRETRAINED["efficientnet_lite0"]()
-    model = build("efficientnet_lite0", 3, 64, 10, seeds.generator(0, "w"))
+    model = build("efficientnet_lite0", 3, 64, classes=10, generator=seeds.generator(0, "w"))
     fresh = model.backbone._fc.weight.clone()
     model.start_from(found)
     state = model.backbone.state_dict()
@@ -97,6 +97,6 @@ def test_pre_trained_weights_are_imagenets_and_the_head_is_fresh() -> None:
     assert torch.equal(model.backbone._fc.weight, fresh)
     assert (float(model.mean[0, 0]), float(model.std[0, 0])) == pytest.approx((127 / 255, 128 / 255))
     with pytest.raises(ConfigError, match=r"user\.start: the weights of efficientnet_lite0 are for 3 channels"):
-        build("efficientnet_lite0", 1, 64, 10).start_from(found)
+        build("efficientnet_lite0", 1, 64, classes=10).start_from(found)
     with pytest.raises(ConfigError, match="unknown pre-trained model 'mlp'"):
         PRETRAINED["mlp"]

@@ -43,7 +43,16 @@ class Publisher:
 
     def publish(self, sleep: Callable[[float], None] = lambda _: None, differing: bool = False) -> Outcome:
         sealed = File(str(self.sealed), self.sealed.stat().st_size, digest(self.sealed))
-        return publish(self.public, self.private, self.manifest, self.package, sealed, 2, sleep, differing=differing)
+        return publish(
+            self.public,
+            self.private,
+            self.manifest,
+            package=self.package,
+            sealed=sealed,
+            parallel=2,
+            sleep=sleep,
+            differing=differing,
+        )
 
 
 class Breaks:

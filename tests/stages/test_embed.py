@@ -38,14 +38,28 @@ def generator(tmp_path: Path) -> Path:
         state = State(dict(build_unet(channels, 4, seeds.generator(0, "g")).state_dict()))
         folder = tmp_path / "generator" / str(channels)
         folder.mkdir()
-        save_watermark(folder / "generator.safetensors", create("sscl_bw", OPTIONS, 1, 3, COMPUTED), state)
+        save_watermark(
+            folder / "generator.safetensors", create("sscl_bw", OPTIONS, 1, classes=3, compute=COMPUTED), state
+        )
     return tmp_path / "generator"
 
 
 def embedded(rate: float, clean: Path, generator: Path, public: Path, private: Path) -> None:
     """Mark a set under the secret in a folder; without a commitment, as a stranger's."""
     config, stranger = EmbedConfig(rate, "dataset"), IndependentConfig(5, None)
-    embed.run(config, NO_BEACON, stranger, COMPUTE, 0, None, clean, generator, public, private, "x")
+    embed.run(
+        embed=config,
+        beacon=NO_BEACON,
+        independent=stranger,
+        compute=COMPUTE,
+        seed=0,
+        key_file=None,
+        data=clean,
+        generator=generator,
+        public=public,
+        private=private,
+        variant="x",
+    )
 
 
 def prepared(tmp_path: Path, format: str) -> Path:

@@ -97,7 +97,7 @@ def test_cutmix_mixes_labels_as_it_mixes_pixels() -> None:
 
 
 def test_averaged_weights_are_an_exponential_average() -> None:
-    model, practice = build("mlp", 1, 8, 2), _Averaging()
+    model, practice = build("mlp", 1, 8, classes=2), _Averaging()
     values = [1.0, 2.0, 4.0]
     for value in values:
         for parameter in model.parameters():
@@ -111,7 +111,7 @@ def test_averaged_weights_are_an_exponential_average() -> None:
 
 def test_averaged_weights_have_batch_statistics_of_their_own(place: Place) -> None:
     workplace = place("settled")
-    model = build("resnet8", 1, 28, 3, torch.Generator().manual_seed(0))
+    model = build("resnet8", 1, 28, classes=3, generator=torch.Generator().manual_seed(0))
     found = settled(model, workplace)
     assert not found.training
     first = next(module for module in found.modules() if isinstance(module, torch.nn.BatchNorm2d))
@@ -123,7 +123,7 @@ def test_averaged_weights_have_batch_statistics_of_their_own(place: Place) -> No
 
 
 def test_answers_are_averaged(compute: Compute) -> None:
-    one, two = (build("mlp", 1, 8, 3, torch.Generator().manual_seed(seed)).eval() for seed in (1, 2))
+    one, two = (build("mlp", 1, 8, classes=3, generator=torch.Generator().manual_seed(seed)).eval() for seed in (1, 2))
     images = shapes(5, 3, size=28).images[..., :8, :8]
     mean = (predict(one, images, compute) + predict(two, images, compute)) / 2
     torch.testing.assert_close(predict(Together([one, two]).eval(), images, compute), mean)

@@ -12,7 +12,7 @@ from sscl.models import Classifier, build
 
 @pytest.fixture(scope="package")
 def model() -> Classifier:
-    return build("baseline_cnn", 1, 28, 3, seeds.generator(0, "w")).eval()
+    return build("baseline_cnn", 1, 28, classes=3, generator=seeds.generator(0, "w")).eval()
 
 
 @pytest.fixture(scope="package")

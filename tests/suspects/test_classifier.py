@@ -16,7 +16,7 @@ NAMES = ("a", "b", "c", "d")
 
 
 def test_local_model_answers_nhwc_images(tmp_path: Path, compute: Compute) -> None:
-    model = build("resnet8", 3, 32, 4, seeds.generator(0, "w")).eval()
+    model = build("resnet8", 3, 32, classes=4, generator=seeds.generator(0, "w")).eval()
     path = tmp_path / "m.safetensors"
     save_classifier(path, model)
     images = torch.randint(0, 256, (5, 32, 32, 3), generator=seeds.generator(0, "x"), dtype=torch.uint8)

@@ -30,7 +30,7 @@ def own(compute: Compute) -> Context:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("m") / "m.safetensors"
-    save_classifier(path, build("resnet8", 1, 28, 7, torch.Generator().manual_seed(0)).eval())
+    save_classifier(path, build("resnet8", 1, 28, classes=7, generator=torch.Generator().manual_seed(0)).eval())
     return path
 
 
@@ -43,7 +43,7 @@ def test_a_classifier_answers_with_its_own_classes(model: Path, own: Context) ->
 def test_a_classifier_gives_its_features(model: Path, own: Context, compute: Compute) -> None:
     oracle = open_oracle(str(model), own, {"output": "features"})
     answers = oracle.query(IMAGES)
-    network = build("resnet8", 1, 28, 7, torch.Generator().manual_seed(0)).eval()
+    network = build("resnet8", 1, 28, classes=7, generator=torch.Generator().manual_seed(0)).eval()
     expected = all_features(network, torch.from_numpy(IMAGES).permute(0, 3, 1, 2), compute)
     assert answers.access == "features"
     np.testing.assert_allclose(answers.values, expected.numpy(), rtol=1e-4, atol=1e-5)

@@ -40,7 +40,7 @@ def model(data: ImageSet, compute: Compute) -> Classifier:
 def fitted(
     name: str, data: ImageSet, model: Classifier, compute: Compute, **options: object
 ) -> tuple[Watermark, State]:
-    watermark = create(name, replace(WATERMARKS[name].Options(), **options), 1, 3, compute)
+    watermark = create(name, replace(WATERMARKS[name].Options(), **options), 1, classes=3, compute=compute)
     return watermark, watermark.fit(data, model, FitContext(compute, KEY, 0, "g", TRAINING))
 
 
@@ -125,7 +125,7 @@ def test_gradient_matching_lowers_its_loss_within_the_ball(
     x, labels = data.images[:20] / 255, data.labels[:20]
     patched = somewhere(data.images[20:], torch.full((1, 8, 8), 255, dtype=torch.uint8)) / 255
     wanted = parameter_gradient(watermark.goal(model(patched), data.labels[20:]), model)
-    change = match(model, x, labels, wanted, torch.zeros_like(x), 64 / 255, [0.025] * 30)
+    change = match(model, x, labels, wanted=wanted, change=torch.zeros_like(x), eps=64 / 255, rates=[0.025] * 30)
     assert change.abs().max() <= 64 / 255 + 1e-6
     assert (x + change).min() >= 0
     assert (x + change).max() <= 1
@@ -135,7 +135,9 @@ def test_gradient_matching_lowers_its_loss_within_the_ball(
 
 def test_ubw_cs_goal_by_hand() -> None:
     """Two equal logits: cross-entropy and entropy are both log 2."""
-    watermark = create("ubw_c", WATERMARKS["ubw_c"].Options(), 1, 2, Compute(torch.device("cpu"), False, False, False))
+    watermark = create(
+        "ubw_c", WATERMARKS["ubw_c"].Options(), 1, classes=2, compute=Compute(torch.device("cpu"), False, False, False)
+    )
     goal = watermark.goal(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64))
     assert goal.item() == pytest.approx(-3 * np.log(2))
 
@@ -155,7 +157,7 @@ def test_radioactive_marks_move_features_along_the_direction(
     marked = watermark.trigger(data.images, state)
     moved = all_features(model, marked, compute) - all_features(model, data.images, compute)
     assert ((moved @ state.tensors["direction"]) > 0).float().mean() > 0.9
-    own = alignment(model, model, state.tensors["direction"], 1, data.images, compute)
+    own = alignment(model, model, state.tensors["direction"], target_class=1, images=data.images, compute=compute)
     row = model.state_dict()[[n for n in model.state_dict() if n.endswith("weight")][-1]].double()
     space = all_features(model, data.images, compute).double().numpy()
     seen = np.linalg.pinv(space, rcond=1e-12) @ space @ (row[1] - row.mean(dim=0)).numpy()
@@ -169,4 +171,4 @@ def test_a_surrogate_in_a_secret_is_the_surrogate(data: ImageSet, model: Classif
 
     again = opened(State(held(model, "s."), notes=shape(model)), "s.", compute)
     assert torch.equal(again(data.images / 255), model(data.images / 255))
-    assert build("lenet5", 1, 28, 3).state_dict().keys() == again.state_dict().keys()
+    assert build("lenet5", 1, 28, classes=3).state_dict().keys() == again.state_dict().keys()

@@ -31,8 +31,8 @@ METHODS = list(WATERMARKS)
 @pytest.fixture(scope="module", params=METHODS)
 def fitted(request: pytest.FixtureRequest, compute: Compute) -> tuple[Watermark[Any], State]:
     config = load(ROOT / "params.yaml", "demo", [*TINY, f"generator.method={request.param}"])
-    watermark = create(request.param, config.generator.options, TARGET, 3, compute)
-    surrogate = build("baseline_cnn", 1, 28, 3, seeds.generator(0, "surrogate"))
+    watermark = create(request.param, config.generator.options, TARGET, classes=3, compute=compute)
+    surrogate = build("baseline_cnn", 1, 28, classes=3, generator=seeds.generator(0, "surrogate"))
     context = FitContext(compute, seeds.secret(0, None), 0, "generator", config.surrogate)
     state = watermark.fit(shapes(90, seed=3), surrogate, context)
     return watermark, with_word(state, WORD) if isinstance(watermark, OwnershipCode) else state
@@ -96,7 +96,7 @@ def test_the_refusal_of_a_rate_does_not_tell_the_drawn_class(method: str, comput
     for target in range(3):
         state = State({"word": torch.tensor([target, (target + 1) % 3, (target + 2) % 3] * 2 + [target])})
         with pytest.raises(ConfigError) as refused:
-            create(method, options, target, 3, compute).select(
+            create(method, options, target, classes=3, compute=compute).select(
                 labels, EmbedConfig(1.1, "dataset"), state, seeds.secret(0, None)
             )
         messages.add(str(refused.value))
@@ -107,7 +107,7 @@ def test_the_refusal_of_a_rate_does_not_tell_the_drawn_class(method: str, comput
 def test_a_target_that_does_not_exist(method: str, compute: Compute) -> None:
     options = load(ROOT / "params.yaml", "demo", [f"generator.method={method}"]).generator.options
     with pytest.raises(ConfigError, match="target_class: 3 does not exist, the dataset has classes 0 to 2"):
-        create(method, options, 3, 3, compute)
+        create(method, options, 3, classes=3, compute=compute)
 
 
 @dataclasses.dataclass(frozen=True)

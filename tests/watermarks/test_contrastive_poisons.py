@@ -34,13 +34,13 @@ def data() -> ImageSet:
 
 @pytest.fixture(scope="module")
 def model() -> Classifier:
-    return build("resnet8", 3, 32, 3, seeds.generator(0, "surrogate")).eval()
+    return build("resnet8", 3, 32, classes=3, generator=seeds.generator(0, "surrogate")).eval()
 
 
 def fitted(
     name: str, data: ImageSet, model: Classifier, compute: Compute, **options: object
 ) -> tuple[AnyWatermark, State]:
-    watermark = create(name, replace(WATERMARKS[name].Options(), **options), 1, 3, compute)
+    watermark = create(name, replace(WATERMARKS[name].Options(), **options), 1, classes=3, compute=compute)
     context = FitContext(compute, seeds.secret(0, None), 0, "generator", TRAINING)
     return watermark, watermark.fit(data, model, context)
 

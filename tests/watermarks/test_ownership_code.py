@@ -35,7 +35,7 @@ TRAINING = TrainConfig("baseline_cnn", 1, 32, "adam", 1e-3, 0.0, "constant", "no
 
 def made(compute: Compute, seed: int = 0, **changes: object) -> tuple[OwnershipCode, State]:
     watermark = OwnershipCode(Options(**{**USUAL, **changes}), 0, compute)  # type: ignore[arg-type]
-    surrogate = build("baseline_cnn", 3, 32, 3)
+    surrogate = build("baseline_cnn", 3, 32, classes=3)
     key = seeds.secret(seed, None)
     state = watermark.fit(shapes(60, 1, size=32, channels=3), surrogate, FitContext(compute, key, 0, "g", TRAINING))
     return watermark, state
@@ -144,5 +144,5 @@ def test_impossible_options(compute: Compute) -> None:
     alike = ImageSet(data.images, torch.zeros(9, dtype=torch.int64), data.class_names)
     context = FitContext(compute, seeds.secret(0, None), 0, "g", TRAINING)
     with pytest.raises(InputError, match="all images are of one class"):
-        watermark.fit(alike, build("baseline_cnn", 3, 32, 3), context)
+        watermark.fit(alike, build("baseline_cnn", 3, 32, classes=3), context)
     assert replace(watermark.options, marks=2).marks == 2

@@ -26,7 +26,7 @@ def toward(model: Classifier, x: Tensor, wanted: Tensor) -> Tensor:
     return gradient
 
 
-def step(x: Tensor, original: Tensor, direction: Tensor, size: float, budget: float) -> Tensor:
+def step(x: Tensor, original: Tensor, direction: Tensor, *, size: float, budget: float) -> Tensor:
     """A signed step that stays within the budget of the original images."""
     moved = x + size * direction.sign()
     return (original + (moved - original).clamp(-budget, budget)).clamp(0, 1)

@@ -11,4 +11,4 @@ from sscl.models import Classifier
 @FORGERIES.register("fgsm")
 def fgsm(model: Classifier, x: Tensor, wanted: Tensor, budget: float) -> Tensor:
     """A change of its own for every image."""
-    return step(x, x, toward(model, x, wanted), budget, budget)
+    return step(x, x, toward(model, x, wanted), size=budget, budget=budget)

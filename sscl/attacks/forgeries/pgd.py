@@ -14,5 +14,5 @@ def pgd(model: Classifier, x: Tensor, wanted: Tensor, budget: float) -> Tensor:
     """A change of its own for every image, without a random start."""
     found = x
     for _ in range(STEPS):
-        found = step(found, x, toward(model, found, wanted), OVERSHOOT * budget / STEPS, budget)
+        found = step(found, x, toward(model, found, wanted), size=OVERSHOOT * budget / STEPS, budget=budget)
     return found

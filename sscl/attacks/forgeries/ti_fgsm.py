@@ -18,5 +18,5 @@ def ti_fgsm(model: Classifier, x: Tensor, wanted: Tensor, budget: float) -> Tens
     found = x
     for _ in range(STEPS):
         gradient = gaussian_blur(toward(model, found, wanted), [KERNEL, KERNEL], [SIGMA, SIGMA])
-        found = step(found, x, gradient, OVERSHOOT * budget / STEPS, budget)
+        found = step(found, x, gradient, size=OVERSHOOT * budget / STEPS, budget=budget)
     return found

@@ -29,5 +29,5 @@ def vni_fgsm(model: Classifier, x: Tensor, wanted: Tensor, budget: float) -> Ten
         tuned = gradient + variance
         momentum = MOMENTUM * momentum + tuned / tuned.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
         variance = near - gradient
-        found = step(found, x, momentum, size, budget)
+        found = step(found, x, momentum, size=size, budget=budget)
     return found

@@ -74,11 +74,11 @@ class ParquetDataset(Dataset):
                 for group, rows in enumerate(file.groups):
                     if number + rows > start and number < stop:
                         opened = opened or stack.enter_context(_open(file.path))
-                        yield from self._group(opened, group, split, number, start, stop)
+                        yield from self._group(opened, group, split, number=number, start=start, stop=stop)
                     number += rows
 
     def _group(
-        self, file: pq.ParquetFile, group: int, split: str, number: int, start: int, stop: int
+        self, file: pq.ParquetFile, group: int, split: str, *, number: int, start: int, stop: int
     ) -> Iterator[Record]:
         """What of a row group, whose first row is the split's ``number``-th, is between ``start`` and ``stop``."""
         image, label = self.layout["image"], self.layout["label"]

@@ -19,7 +19,7 @@ class Extraction(EncoderRemoval):
 
     def __call__(self, encoder: Classifier, thief: Thief) -> Classifier:
         rng, compute = seeds.generator(thief.seed, "extraction"), thief.compute
-        student = build(encoder.name, encoder.channels, encoder.size, encoder.classes, rng)
+        student = build(encoder.name, encoder.channels, encoder.size, classes=encoder.classes, generator=rng)
         student.normalise_as(thief.images.images)
         student = compute.place(student)
         wanted = all_features(encoder, thief.images.images, compute).to(compute.device)
