@@ -24,7 +24,7 @@ from sscl.suspects import Oracle, nhwc
 from sscl.types import ImageSet
 from sscl.watermarks.ownership_code import OwnershipCode
 
-FORMAT = "sscl-commitment/5"
+FORMAT = "sscl-commitment/6"
 STAMP_MARGIN = timedelta(seconds=60)  # between time stamp and pulse: clocks differ, and tokens are cut to seconds
 MARGIN = 10  # a commitment whose smallest p-value is not this many times below alpha is refused
 

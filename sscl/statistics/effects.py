@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logit, logsumexp
+from scipy.special import logit, softmax
 
 from sscl.registry import Registry
 from sscl.types import Responses
@@ -30,7 +30,10 @@ STATISTICS: Registry[Statistic] = Registry("statistic", "sscl.statistics")
 
 # Odds are taken of probabilities within this of 0 and 1: what an API that rounds to two decimals can tell.
 LEAST = 0.005
-TEMPERATURE = 0.1  # of attraction: answers count as near where 1 minus their cosine is about this
+SHRINKAGE = 0.3  # share of the covariance within groups that is a multiple of the identity
+LEAST_WITHIN = 1e-3  # of the variance within groups, as a share of all: answers of a perfect classifier have none
+DECIMALS = 6  # of attraction: machines differ in the last digits of linear algebra, and evidence is derived on another
+SPAN = 1e-9  # directions in which answers differ by less than this share of the most are none
 
 
 def scores(responses: Responses) -> np.ndarray:
@@ -80,33 +83,30 @@ def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, 
 
 
 def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
-    """Effects on a suspect of any kind: a mark draws answers toward those to clean images of a group.
+    """Effects on a suspect of any kind: its answers are read as probabilities of the groups, and these compared.
 
-    Answers are compared by cosine: features less their mean over the images without a mark, probabilities and labels as
-    their square roots. The suspect's classes are never matched to the groups: any number, names and order will do.
+    How to read them is learnt from the suspect's own answers to images without a mark, whose groups are known: linear
+    discriminant analysis (Fisher 1936), with a shrunken covariance. The suspect's classes are never matched to the
+    groups: any number, names and order will do, and so do features.
 
     Args:
         benign, marked, groups: as in ``effects``.
         count: ``C``, how many groups there are.
 
     Returns:
-        float64 (K, C). ``A[k, c]`` is the mean, over the images of other groups, of the change of
-        ``log mean_j exp((cos(answer, answer_j) - 1) / TEMPERATURE)``, ``j`` over clean images of group ``c``.
+        float64 (K, C), ``effects`` on the probabilities of the groups.
 
     Examples:
-        >>> groups = np.array([0, 1, 1])
-        >>> benign = Responses(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), "features")
-        >>> marked = Responses(np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), "features")
-        >>> attractions(benign, [marked], groups, 2).round(2)
-        array([[20.,  0.]])
+        >>> groups = np.array([0, 0, 1, 1])
+        >>> benign = Responses(np.array([[1.0, 0.1], [1.0, -0.1], [0.1, 1.0], [-0.1, 1.0]]), "features")
+        >>> marked = Responses(benign.values[[0, 1, 0, 1]], "features")
+        >>> attractions(benign, [marked], groups, 2).round(2)  # the mark turns images of group 1 into group 0
+        array([[11.59,  0.  ]])
     """
     _same(benign, marked, groups)
-    before = _attraction(benign, benign, groups, count)
-    rows = []
-    for answers in marked:
-        counted = (benign.valid & answers.valid)[:, None] & (groups[:, None] != np.arange(count))
-        rows.append(_mean(_attraction(answers, benign, groups, count) - before, counted))
-    return np.stack(rows)
+    read = _reading(benign, groups, count)
+    found = effects(read(benign), [read(answers) for answers in marked], groups, count)
+    return np.round(found, DECIMALS)
 
 
 def less_reference(effects: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -143,15 +143,31 @@ def _row_centred(effects: np.ndarray) -> np.ndarray:
     return found
 
 
-def _attraction(answers: Responses, benign: Responses, groups: np.ndarray, count: int) -> np.ndarray:
-    """float64 (N, C): how near each answer is to the clean ones of each group; 0 for a group without any."""
-    one, other = (directions(responses, benign) for responses in (answers, benign))
-    near = (one @ other.T - 1) / TEMPERATURE
-    found = np.zeros((len(answers), count))
-    for group in range(count):
-        members = (groups == group) & benign.valid
-        if members.any():
-            found[:, group] = logsumexp(near[:, members], axis=1) - np.log(members.sum())
+def _reading(benign: Responses, groups: np.ndarray, count: int) -> Callable[[Responses], Responses]:
+    """From answers to probabilities (N, C) of the groups, equally likely beforehand; a group without answers is what
+    all answers are on average."""
+    rows, own = directions(benign, benign)[benign.valid], groups[benign.valid]
+    _, sizes, axes = np.linalg.svd(rows, full_matrices=False)
+    axes = axes[sizes > SPAN * sizes.max(initial=0.0)]  # with more columns than answers, a basis of what these span
+    placed = rows @ axes.T
+    overall = placed.mean(axis=0) if len(placed) else np.zeros(0)
+    centres = np.stack([placed[own == c].mean(axis=0) if (own == c).any() else overall for c in range(count)])
+    within, all_ = _scatter(placed - centres[own]), _scatter(placed - overall)
+    spread = max(np.trace(within), LEAST_WITHIN * np.trace(all_)) or 1.0
+    shrunken = (1 - SHRINKAGE) * within + SHRINKAGE * spread / max(len(axes), 1) * np.eye(len(axes))
+    weights = np.linalg.solve(shrunken, centres.T)
+    offsets = -0.5 * (centres.T * weights).sum(axis=0)
+
+    def read(answers: Responses) -> Responses:
+        found = directions(answers, benign) @ axes.T @ weights + offsets
+        return Responses(softmax(found, axis=1), "probabilities", answers.valid)
+
+    return read
+
+
+def _scatter(rows: np.ndarray) -> np.ndarray:
+    """The mean outer product, float64 (R, R)."""
+    found: np.ndarray = rows.T @ rows / max(len(rows), 1)
     return found
 
 
