@@ -13,12 +13,16 @@ import typer
 from scipy import stats
 
 RESULTS = Path("docs/results/contrastive.json")
+TASKS = ("own", "pairs", "digits")
 REMOVED = ("none", "fine-tuning 1e-4", "pruning")
 
 
 def main(results: Path = RESULTS) -> None:
-    """Poisons, and how often every test accuses innocents."""
+    """Imprinted encoders, poisons, and how often every test accuses innocents."""
     rows = pd.DataFrame(json.loads(results.read_text()))
+    encoders = rows[rows["kind"] == "encoder"]
+    if len(encoders):
+        print_encoders(encoders)
     poisons = rows[rows["command"].str.startswith("poisons")]
     if len(poisons):
         print_poisons(poisons)
@@ -29,6 +33,24 @@ def main(results: Path = RESULTS) -> None:
         published = pd.DataFrame(group["p_published"].dropna().tolist())
         for name in published:
             print_accused(f"published: {name}", published[name])
+
+
+def print_encoders(rows: pd.DataFrame) -> None:
+    """The p-values of all seeds, one line for each attack and way to build a classifier on the encoder."""
+    print(f"| attack | classifier | features | {' | '.join(f'{task}, labels' for task in TASKS)} |")
+    print("|---" * (len(TASKS) + 3) + "|")
+    split = rows["downstream"].str.partition(", ")
+    rows = rows.assign(task=split[0], way=split[2].replace("", "linear"))
+    for (attack, way), group in rows.groupby(["attack", "way"], sort=False):
+        seen = [group[group["task"].eq("none")]]
+        seen += [group[group["task"].eq(task) & group["access"].eq("labels")] for task in TASKS]
+        cells = [", ".join(f"{p:.2g}" for p in some.sort_values("seed")["p"]) for some in seen]
+        print(f"| {attack} | {way} | {' | '.join(cells)} |")
+    own = rows[
+        rows["task"].eq("own") & rows["access"].eq("labels") & rows["way"].eq("linear") & rows["attack"].eq("none")
+    ]
+    lost = ", ".join(f"{100 * value:.1f}" for value in (own["utility_clean"] - own["utility"]))
+    print(f"\nPoints that a linear classifier on the owner's classes loses: {lost}\n")
 
 
 def print_accused(name: str, p: pd.Series) -> None:
