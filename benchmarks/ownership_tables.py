@@ -97,7 +97,7 @@ def innocents(rows: pd.DataFrame) -> list[str]:
     tests = ("p", "p_plain", "p_sequential", "p_grinding", "p_published")
     lines = [line("access", "test", "models", "accused at 0.05", "by chance", "at 0.001", "KS p"), "|---" * 7 + "|"]
     for access, some in rows.groupby("access"):
-        for name in tests:
+        for name in tests if access == "probabilities" else tests[:3] + tests[4:]:  # one word is ground out a model
             p = some[name].to_numpy(dtype=float)
             low, high = stats.binom.interval(0.95, len(p), 0.05)
             uniform = stats.kstest(p, "uniform").pvalue
