@@ -102,6 +102,8 @@ def audited(study: Study, peer: Peer[Any], evidence: Any, model: Classifier) -> 
 
             p_value = peer.p_value(ask, evidence, queries)
             yield access, asked, p_value
+            if asked < queries:  # all of its evidence was asked
+                break
 
 
 def answers(study: Study, model: Classifier, access: str, images: Tensor) -> Responses:
