@@ -78,8 +78,8 @@ def shown(column: pd.Series[float], summary: Callable[[pd.Series[float]], str]) 
 def settings(command: str) -> str:
     """The profile, and what of it was changed, from a row's command."""
     profile, *changes = command.split()[1:]
-    changed = (change.rpartition(".")[2].replace("=", " ") for change in changes if not change.startswith("user."))
-    return ", ".join([profile, *changed])
+    split = (change.partition("=") for change in changes if not change.startswith("user."))
+    return ", ".join([profile, *(f"{name.rpartition('.')[2]} {value}" for name, _, value in split)])
 
 
 def removal(rows: pd.DataFrame) -> list[str]:
