@@ -11,7 +11,7 @@ from prefect import flow
 
 from sscl.artifacts import key_of, read_json
 from sscl.cli.common import Debug, reporting
-from sscl.layout import AUDITS, Root
+from sscl.layout import Root
 from sscl.statistics.correction import holm
 from tasks.audit import UnansweredError, announce_verdict, read_suspects, run_audit
 from tasks.results import OUT
@@ -41,13 +41,13 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     found, failed = [], []
     for entry in entries:
         name = key_of(commitment=commitment, suspect=entry["suspect"])[:12]  # however it is spoken to
-        bundle = f"{OUT}/{AUDITS}/{today}-{name}.zip"
+        bundle = out.audits / f"{today}-{name}.zip"
         occasion = occasion_of(out.audits, name, today)
         oracle, sign = (str(folder / entry[key]) if key in entry else None for key in ("oracle", "sign"))
         model = folder / entry["suspect"]
         suspect = str(model) if model.is_file() else entry["suspect"]
         try:
-            verdict = run_audit(suspect, root, oracle, str(folder / bundle), sign, False, occasion)
+            verdict = run_audit(suspect, root, oracle, str(bundle), sign, False, occasion)
         except Exception as error:  # whatever one suspect does, the others are audited
             failed.append(f"{entry['suspect']}: {type(error).__name__}: {error}")
             continue

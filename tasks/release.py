@@ -9,6 +9,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
+from sscl.layout import Root
 from sscl.release.config import load_release
 from tasks.results import OUT
 from tasks.retries import PATIENT
@@ -35,7 +36,6 @@ def show_gate(checks: list[Check], version: str) -> None:
 )
 def publish_release(version: str, root: str, differing: bool = False) -> dict[str, Any]:
     """Gate, pack, seal, publish; the gate's figures show in the Prefect UI whether they pass or not."""
-    from sscl.layout import Root
     from sscl.release.create import create
 
     folder = Path(root)

@@ -83,6 +83,13 @@ class Attacker:
             data, self.training, self.compute, seed=self.seed, use=use, start=start, practice=practice
         ).model
 
+    def student(
+        self, model: Classifier, data: ImageSet, epochs: float, use: str, *, practice: Practice | None = None
+    ) -> Classifier:
+        """A fresh network of ``model``'s architecture, trained on ``data``."""
+        training = replace(self.training, model=model.name, epochs=int(epochs))
+        return replace(self, training=training).trained(data, use, practice)
+
 
 class Removal(ABC):
     """An attempt to get rid of the watermark. ``strength`` is in the attack's own unit; 0 does nothing.

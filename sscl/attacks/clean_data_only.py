@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sscl.attacks.base import REMOVALS, Attacker, Removal
 from sscl.models import Classifier
 
@@ -17,8 +15,7 @@ class CleanDataOnly(Removal):
     unit, usual, grid, integral = "epochs", 20, (10, 20, 40), True
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        training = replace(attacker.training, model=model.name, epochs=int(strength))
-        return replace(attacker, training=training).trained(attacker.clean, "clean-data-only")
+        return attacker.student(model, attacker.clean, strength, "clean-data-only")
 
 
 REMOVALS.register("clean_data_only")(CleanDataOnly())

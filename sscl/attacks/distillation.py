@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,8 +33,7 @@ class Distillation(Removal):
     unit, usual, grid, integral = "epochs", 20, (10, 20, 40), True
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        training = replace(attacker.training, model=model.name, epochs=int(strength))
-        return replace(attacker, training=training).trained(attacker.clean, "distillation", Imitation(model))
+        return attacker.student(model, attacker.clean, strength, "distillation", practice=Imitation(model))
 
 
 class DistillationOnRelease(Distillation):
@@ -45,9 +42,8 @@ class DistillationOnRelease(Distillation):
     unit, usual, grid, integral = "epochs", 4, (4, 8, 16), True
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        training = replace(attacker.training, model=model.name, epochs=int(strength))
         use = "distillation-on-release"
-        return replace(attacker, training=training).trained(attacker.released, use, Imitation(model))
+        return attacker.student(model, attacker.released, strength, use, practice=Imitation(model))
 
 
 REMOVALS.register("distillation")(Distillation())

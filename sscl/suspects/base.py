@@ -103,7 +103,8 @@ class Oracle(ABC):
     def identity(self) -> dict[str, str]:
         """What the evidence says of the suspect: its ``kind``, and e.g. ``url``, ``function`` or ``sha256``.
 
-        No credentials. ``sscl check`` shows these four, and no other kind may be called as a model file is.
+        No credentials. ``sscl check`` shows these four. ``classifier`` and ``model file`` promise an answer to every
+        query, so an oracle of your own needs another ``kind``.
         """
 
     @final
