@@ -3,6 +3,8 @@
     python benchmarks/strangers.py demo --seeds 3
     python benchmarks/strangers.py cifar10-small
     python benchmarks/strangers.py cifar10-small --stranger plain --set user.model=vgg8
+    python benchmarks/strangers.py sub-imagenet-small --seeds 3 --set user.model=efficientnet_lite0 \
+        --set user.start=imagenet --set user.epochs=3 --stranger plain --stranger head_only --stranger low_rank
 
 Data and releases are kept under ``--root`` and shared with ``ownership.py``; strangers' models are not kept. Rows go to
 ``docs/results/real.json``, one a suspect and access; earlier rows about the same suspect are replaced. Suspects with
@@ -55,7 +57,7 @@ def main(
         common |= {"attack": "none", "peer": study.method, "rate": len(study.marked) / len(study.train)}
         with tempfile.TemporaryDirectory() as folder:
             place = Workplace(study.released, study.train, study.config.user, study.compute, study.seed, Path(folder))
-            for name in stranger or STRANGERS:
+            for name in stranger or [name for name in STRANGERS if STRANGERS[name].fits(study.config.user)]:
                 found = measured(study, place, STRANGERS[name])
                 rows = [common | {"suspect": name, "machine": machine()} | row for row in found]
                 told = [{key: row[key] for key in ("access", "p", "delta_p", "ba")} for row in rows]

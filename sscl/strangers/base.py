@@ -63,6 +63,10 @@ class Stranger(ABC):
         """What it does, in a few words for a table."""
         return (type(self).__doc__ or "").strip()
 
+    def fits(self, training: TrainConfig) -> bool:
+        """Whether it can be tried where models are trained in this way."""
+        return True
+
     def taught(self, classes: int) -> Tensor:
         """int64 (classes,): the suspect's class of each of the dataset's classes, -1 for one that it has not."""
         return torch.arange(classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from sscl.strangers import STRANGERS, Workplace
 from sscl.strangers.merged import Merged
 from sscl.strangers.practices import DECAY, CutMix, _Averaging, settled
 from sscl.strangers.serving import SHIFTS, Shifted, Together
-from sscl.train import predict
+from sscl.strangers.tuned import RANK, HeadOnly, LowRank, adapted
+from sscl.train import fresh, predict
 from sscl.types import ImageSet
 from tests.conftest import shapes
 
@@ -129,3 +131,46 @@ def test_answers_are_averaged(compute: Compute) -> None:
     torch.testing.assert_close(predict(Together([one, two]).eval(), images, compute), mean)
     shifted = [predict(one, images.roll(shift, dims=(2, 3)), compute) for shift in SHIFTS]
     torch.testing.assert_close(predict(Shifted(one).eval(), images, compute), torch.stack(shifted).mean(dim=0))
+
+
+def test_low_rank_changes_every_layer_by_a_matrix_of_low_rank(place: Place) -> None:
+    workplace = place("low rank")
+    before = fresh(workplace.released, TRAINING, 0, "stranger").state_dict()
+    after = LowRank().model(workplace)
+    assert after.state_dict().keys() == before.keys()
+    assert all(parameter.requires_grad for parameter in after.parameters())
+    *layers, head = [name for name, module in after.named_modules() if isinstance(module, torch.nn.Linear)]
+    assert layers
+    for name in layers:
+        change = (after.state_dict()[f"{name}.weight"] - before[f"{name}.weight"]).double()
+        assert change.norm() > 0
+        singular = torch.linalg.svdvals(change)
+        assert singular[RANK:].max() < 1e-5 * singular[0]
+        torch.testing.assert_close(after.state_dict()[f"{name}.bias"], before[f"{name}.bias"], rtol=0, atol=0)
+    assert not torch.equal(after.state_dict()[f"{head}.weight"], before[f"{head}.weight"])
+
+
+def test_low_rank_of_convolutions_starts_from_the_same_answers(compute: Compute) -> None:
+    model, images = (
+        build("resnet8", 3, 16, classes=3, generator=torch.Generator().manual_seed(0)),
+        shapes(4, 1, size=16, channels=3).images / 255,
+    )
+    before = model.eval()(images)
+    layers = adapted(model, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model(images), before)
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in layers) == len(layers) > 0
+
+
+def test_head_only_keeps_the_weights(place: Place) -> None:
+    workplace = place("head")
+    before = fresh(workplace.released, TRAINING, 0, "stranger").state_dict()
+    after = HeadOnly().model(workplace).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name.rsplit(".", 1)[0] for name in changed} == {list(after)[-1].rsplit(".", 1)[0]}
+
+
+def test_parts_are_trained_of_pretrained_networks_alone() -> None:
+    pretrained = replace(TRAINING, start="imagenet")
+    for name in STRANGERS:
+        assert STRANGERS[name].fits(pretrained)
+        assert STRANGERS[name].fits(TRAINING) == (name not in ("head_only", "low_rank"))
