@@ -1,0 +1,70 @@
+"""BTI-DBF: the features that clean images need are found, and a planted backdoor is unlearnt."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sscl import seeds
+from sscl.attacks import REMOVALS, Attacker
+from sscl.attacks.trigger_inversion import BOUND, decoupled, inverted
+from sscl.compute import Compute
+from sscl.config import TrainConfig
+from sscl.models import Classifier
+from sscl.models.unet import build_unet
+from sscl.train import benign_accuracy, predict, train_classifier
+from sscl.types import ImageSet
+from tests.conftest import shapes
+
+TRAINING = TrainConfig("baseline_cnn", 10, 16, "adam", 2e-3, 0.0, "onecycle", "none")
+
+
+def patched(images: torch.Tensor) -> torch.Tensor:
+    found = images.clone()
+    found[..., -4:, -4:] = 255
+    return found
+
+
+def test_features_that_decide_the_label_are_needed_and_constant_ones_are_not() -> None:
+    labels = torch.arange(30) % 3
+    inputs = torch.cat((torch.nn.functional.one_hot(labels).float() * 3, torch.zeros(30, 2)), dim=1)
+    inputs[:, 3] = torch.where(labels == 0, 0.0, 3.0)  # pulls other classes to class 0, and clean images resist it
+    head = torch.nn.utils.skip_init(torch.nn.Linear, 5, 3)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        head.weight.copy_(torch.eye(3, 5))
+        head.weight[0, 3] = 0.9
+        head.bias.zero_()
+    needed = decoupled(inputs, labels, head.requires_grad_(False))
+    assert (needed[:3] > 0.9).all()
+    assert needed[3] < 0.1
+    assert needed[4] == pytest.approx(0.5), "a feature that nobody has is neither"
+
+
+def test_changes_are_bounded() -> None:
+    x = shapes(6, 1).images / 255
+    changed = inverted(x, build_unet(1, 8, seeds.generator(0, "network")))
+    assert (changed - x).abs().max() <= BOUND + 1e-6
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+
+
+@pytest.mark.slow
+def test_a_planted_backdoor_is_unlearnt(compute: Compute) -> None:
+    clean, released = shapes(120, 1), shapes(240, 2)
+    some = torch.arange(240) % 8 == 1  # of class 1, 4, 7, ...: every class
+    images = torch.where(some[:, None, None, None], patched(released.images), released.images)
+    poisoned = ImageSet(images, torch.where(some, 0, released.labels), released.class_names)
+    attacker = Attacker(clean, poisoned, TRAINING, compute, 0)
+    model = train_classifier(poisoned, TRAINING, compute, seed=0, use="victim").model
+    test = shapes(90, 3)
+    others = patched(test.images[test.labels != 0])
+
+    def success(attacked: Classifier) -> float:
+        return float((predict(attacked, others, compute).argmax(dim=1) == 0).double().mean())
+
+    assert success(model) > 0.9
+    tuned = REMOVALS["fine_tuning"](model, attacker, 10)
+    attacked = REMOVALS["trigger_inversion"](model, attacker, 5)
+    assert success(attacked) < 0.6
+    assert success(attacked) < success(tuned), "as many epochs without the inverted trigger"
+    assert benign_accuracy(attacked, test, compute) > 0.9
