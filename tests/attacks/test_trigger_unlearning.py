@@ -7,7 +7,7 @@ import torch
 
 from sscl import seeds
 from sscl.attacks import REMOVALS, Attacker
-from sscl.attacks.trigger_inversion import BOUND, decoupled, inverted
+from sscl.attacks.trigger_unlearning import BOUND, decoupled, inverted
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.models import Classifier
@@ -63,8 +63,7 @@ def test_a_planted_backdoor_is_unlearnt(compute: Compute) -> None:
         return float((predict(attacked, others, compute).argmax(dim=1) == 0).double().mean())
 
     assert success(model) > 0.9
-    tuned = REMOVALS["fine_tuning"](model, attacker, 10)
-    attacked = REMOVALS["trigger_inversion"](model, attacker, 5)
-    assert success(attacked) < 0.6
-    assert success(attacked) < success(tuned), "as many epochs without the inverted trigger"
+    tuned = REMOVALS["fine_tuning"](model, attacker, 20)
+    attacked = REMOVALS["trigger_unlearning"](model, attacker, 10)
+    assert success(attacked) < success(tuned) - 0.1, "as many epochs without the inverted trigger do less"
     assert benign_accuracy(attacked, test, compute) > 0.9

@@ -55,19 +55,19 @@ class Unlearning(Practice):
         return F.cross_entropy(model(torch.where(some[:, None, None, None], changed, x)), labels)
 
 
-class TriggerInversion(Removal):
+class TriggerUnlearning(Removal):
     """On the attacker's clean images; every round inverts the trigger of the model so far, then unlearns it."""
 
     unit, usual, grid, integral = "rounds", 5, (1, 5), True
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        rng, clean = seeds.generator(attacker.seed, "trigger inversion"), attacker.clean
+        rng, clean = seeds.generator(attacker.seed, "trigger unlearning"), attacker.clean
         for number in range(int(strength)):
             model.requires_grad_(False)
             inputs = all_features(model, clean.images, attacker.compute).to(attacker.compute.device)
             needed = decoupled(inputs, clean.labels.to(inputs.device), last_linear(model))
             redraw = self._redraw(model, needed, attacker, rng)
-            use = f"trigger inversion {number}"
+            use = f"trigger unlearning {number}"
             model = attacker.fine_tuned(model, UNLEARNING, use, Unlearning(redraw.requires_grad_(False).eval()))
         return model
 
@@ -82,8 +82,8 @@ class TriggerInversion(Removal):
             turned = F.cosine_similarity(after * (1 - needed), before * (1 - needed)).mean()
             return F.mse_loss(after * needed, before * needed) + turned
 
-        attacker.fit(redraw, REDRAWING, "trigger inversion", rng=rng, loss=loss)
+        attacker.fit(redraw, REDRAWING, "trigger unlearning", rng=rng, loss=loss)
         return redraw
 
 
-REMOVALS.register("trigger_inversion")(TriggerInversion())
+REMOVALS.register("trigger_unlearning")(TriggerUnlearning())

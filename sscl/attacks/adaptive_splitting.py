@@ -1,0 +1,117 @@
+"""ASD (Gao et al. 2023): learn from the images that look clean, and from the others without their labels."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.models import Classifier
+from sscl.train import Practice, fresh
+from sscl.types import ImageSet
+
+GROWTH = 0.02  # of each class's released images join the clean pool with each epoch of the first phase
+TRUSTED = 0.5  # share of the release in the clean pool, afterwards
+TEMPERATURE, ALPHA = 0.5, 0.75  # of guessed labels, and of mixing (MixMatch; Berthelot et al. 2019)
+UNLABELLED = 15.0  # weight of the loss on guessed labels at the end (the authors'); it rises from zero
+
+
+class MixMatch(Practice):
+    """Learns images of ``classes`` labels; one whose label is ``classes`` higher is learnt from without it.
+
+    MixMatch with one augmentation an image. ``weight`` is that of the loss on guessed labels.
+    """
+
+    def __init__(self, classes: int, weight: float) -> None:
+        super().__init__()
+        self.classes, self.weight = classes, weight
+
+    def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        known = labels < self.classes
+        with torch.no_grad():
+            guessed = (model(x).float().softmax(dim=1) ** (1 / TEMPERATURE)).clamp_min(1e-12)
+        told = F.one_hot(labels % self.classes, self.classes).to(guessed.dtype)
+        wanted = torch.where(known[:, None], told, guessed / guessed.sum(dim=1, keepdim=True))
+        seed = int(torch.randint(2**31, (1,), generator=rng))
+        share = float(np.random.default_rng(seed).beta(ALPHA, ALPHA))  # torch's Beta draws from the global state
+        share = max(share, 1 - share)
+        order = torch.randperm(len(x), generator=rng).to(x.device)
+        answers = model(share * x + (1 - share) * x[order]).float()
+        wanted = share * wanted + (1 - share) * wanted[order]
+        supervised = -(wanted * answers.log_softmax(dim=1)).sum(dim=1)
+        guesses = (answers.softmax(dim=1) - wanted).square().mean(dim=1)
+        return _mean(supervised, known) + self.weight * _mean(guesses, ~known)
+
+
+def _mean(losses: Tensor, counted: Tensor) -> Tensor:
+    return (losses * counted).sum() / counted.sum().clamp_min(1)
+
+
+@torch.no_grad()
+def losses_of(model: Classifier, attacker: Attacker) -> Tensor:
+    """Cross-entropy of every released image, float (N,) on the CPU."""
+    released = attacker.released
+    found = []
+    for images, labels in zip(torch.split(released.images, 1000), torch.split(released.labels, 1000), strict=True):
+        logits = model.eval()(attacker.compute.floats(images))
+        found.append(F.cross_entropy(logits.float(), labels.to(logits.device), reduction="none").cpu())
+    return torch.cat(found)
+
+
+def smallest(scores: Tensor, share: float) -> Tensor:
+    """Which images have the smallest scores, bool (N,)."""
+    chosen = torch.zeros(len(scores), dtype=torch.bool)
+    chosen[scores.argsort(stable=True)[: round(share * len(scores))]] = True
+    return chosen
+
+
+class AdaptiveSplitting(Removal):
+    """A fresh model. The attacker's clean images start the pool of images whose labels are learnt.
+
+    For half of the epochs, the images of each class with the smallest loss join it, a few more each time. For a quarter
+    of them, it is half of the release, by its loss; then half of the release again, those whose loss falls least when a
+    copy is trained on all of it for an epoch. All others are learnt without labels. The optimiser starts anew with
+    every epoch.
+    """
+
+    unit, usual, grid, integral = "epochs", 12, (4, 12), True
+
+    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+        epochs, training = int(strength), replace(attacker.training, epochs=1, schedule="constant")
+        attacker = replace(attacker, training=training)
+        model = attacker.compute.place(fresh(attacker.released, training, attacker.seed, "splitting"))
+        for epoch in range(epochs):
+            practice = MixMatch(model.classes, UNLABELLED * epoch / epochs)
+            data = _split(attacker, self._trusted(model, attacker, epoch, epochs))
+            model = attacker.trained(data, f"splitting {epoch}", practice, start=model)
+        return model
+
+    def _trusted(self, model: Classifier, attacker: Attacker, epoch: int, epochs: int) -> Tensor:
+        """Which released images are taken for clean before an epoch, bool (N,)."""
+        losses, labels = losses_of(model, attacker), attacker.released.labels
+        if epoch < epochs / 2:
+            chosen = torch.zeros(len(labels), dtype=torch.bool)
+            for group in range(attacker.released.classes):
+                chosen[labels == group] = smallest(losses[labels == group], GROWTH * epoch)
+            return chosen
+        if epoch < 3 * epochs / 4:
+            return smallest(losses, TRUSTED)
+        virtual = attacker.trained(attacker.released, f"splitting {epoch} virtual", start=copy.deepcopy(model))
+        return smallest(losses - losses_of(virtual, attacker), TRUSTED)
+
+
+def _split(attacker: Attacker, trusted: Tensor) -> ImageSet:
+    """Clean and released images; the label of one that is not trusted is raised by the number of classes."""
+    clean, released = attacker.clean, attacker.released
+    labels = torch.where(trusted, released.labels, released.labels + released.classes)
+    return ImageSet(
+        torch.cat((clean.images, released.images)), torch.cat((clean.labels, labels)), 2 * released.class_names
+    )
+
+
+REMOVALS.register("adaptive_splitting")(AdaptiveSplitting())
