@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmarks.ownership import Root, Sets, study_of, write
 from sscl import seeds
-from sscl.benchmark.encoder_study import LINEAR, TASKS, TUNED, EncoderStudy, Ways, stranger_images
+from sscl.benchmark.encoder_study import LINEAR, RELEASED_TASKS, TASKS, TUNED, EncoderStudy, Ways, stranger_images
 from sscl.benchmark.published import IMAGES, Shown, published_tests
 from sscl.benchmark.study import Study
 from sscl.encoders.removals import REMOVALS, Thief
@@ -43,7 +43,7 @@ RESULTS = Path("docs/results/contrastive.json")
 OVERWRITING = "overwriting"  # by another owner's marks and word
 MARKED = 1000  # images over which visibility is measured
 POISONS = [name for name in WATERMARKS if WATERMARKS[name].contrastive]
-Tasks = Annotated[list[str] | None, typer.Option(help="Downstream tasks.  [default: own, pairs, digits]")]
+Tasks = Annotated[list[str] | None, typer.Option(help="Downstream tasks.  [default: all]")]
 app = typer.Typer(help="Measure watermarks in contrastive learning; see the top of this file.")
 
 
@@ -115,21 +115,32 @@ def dataset(
     overrides: Sets = None,
     results: Path = RESULTS,
 ) -> None:
-    """Encoders trained on a marked set without its labels, and linear classifiers on them; a clean one beside each."""
+    """Encoders trained on a marked set without its labels, and linear classifiers on them; a clean one beside each.
+
+    The classifiers of the tasks ``released`` and ``released pairs`` are trained on some of the released images with
+    their labels, the others on images without marks.
+    """
     command = " ".join(("dataset", profile, *(overrides or ())))
     rows: list[dict[str, Any]] = []
     for seed in range(first, first + count):
         for share in rate or [None]:  # type: ignore[list-item]
             for method in learning or [None]:  # type: ignore[list-item]
                 sets = [*(overrides or ()), *([f"user.learning={method}"] if method else [])]
-                bench = EncoderStudy(study_of(profile, seed, root, overrides=sets, rate=share), tuple(task or TASKS))
+                bench = EncoderStudy(
+                    study_of(profile, seed, root, overrides=sets, rate=share), tuple(task or (*TASKS, *RELEASED_TASKS))
+                )
                 word = bench.study.secret[0].targets(bench.study.secret[1])
                 for base, model in users(bench.study, command):
                     for row in bench.everywhere(model, word, LINEAR):
-                        rows.append(base | row)
+                        rows.append(base | row | saw_released(row["downstream"]))
                         columns = ("downstream", "access", "p", "p_plain", "knn", "lpips")
                         shown(rows[-1], "seed", "learning", "innocent", *columns)
                     write(results, rows)
+
+
+def saw_released(downstream: str) -> dict[str, Any]:
+    """A classifier that learnt from released images is not innocent, whatever its encoder saw."""
+    return {"innocent": False} if downstream.startswith("released") else {}
 
 
 def users(study: Study, command: str) -> Iterator[tuple[dict[str, Any], Classifier]]:
@@ -140,7 +151,11 @@ def users(study: Study, command: str) -> Iterator[tuple[dict[str, Any], Classifi
         model = study.opened(study.bench.trained(study.config, "user", data))
         base = common(command, study, "dataset", innocent=innocent)
         base |= {"learning": study.config.user.learning, "architecture": study.config.user.model}
-        base |= {"rate": len(marked) / len(study.train), "lpips": quality["lpips"]}
+        base |= {
+            "rate": len(marked) / len(study.train),
+            "lpips": quality["lpips"],
+            "encoder": "clean" if innocent else "released",
+        }
         yield base | {"knn": knn_accuracy(model, study.train, study.compute, study.test)}, model
 
 

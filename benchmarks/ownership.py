@@ -84,6 +84,7 @@ SAME = (
     "rate",
     "learning",
     "watermark",
+    "encoder",
 )  # rows that replace each other
 
 

@@ -37,7 +37,8 @@ from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import FitContext
 from sscl.watermarks.ownership_code import with_word
 
-TASKS = ("own", "pairs", "digits")
+TASKS = ("own", "pairs", "digits")  # on images without marks
+RELEASED_TASKS = ("released", "released pairs")  # on images as they were released, some of them marked
 PAIRS = (0, 1, 2, 2, 3, 4, 3, 4, 1, 0)  # another task: five classes of two each
 LABELLED = 5000  # images that a downstream classifier is trained on
 FITTED = 1000  # images that a change of answers is learnt from
@@ -64,7 +65,7 @@ class EncoderStudy:
 
     Attributes:
         study: data, marks and the owner's clean encoder.
-        chosen: downstream tasks, of ``TASKS``.
+        chosen: downstream tasks, of ``TASKS`` and ``RELEASED_TASKS``.
     """
 
     study: Study
@@ -72,12 +73,15 @@ class EncoderStudy:
 
     @cached_property
     def tasks(self) -> dict[str, ImageSet]:
-        """Labelled images of downstream tasks, unmarked."""
+        """Labelled images of the downstream tasks: the same ones with and without what was marked."""
         train = self.study.train
         some = torch.randperm(len(train), generator=seeds.generator(self.study.seed, "downstream"))[:LABELLED]
-        own = train.subset(some)
-        pairs = ImageSet(own.images, torch.tensor(PAIRS)[own.labels % len(PAIRS)], tuple("abcde"))
-        found = {"own": own, "pairs": pairs}
+        found = {"own": train.subset(some)}
+        if set(RELEASED_TASKS) & set(self.chosen):
+            found["released"] = self.study.released.subset(some)
+        found |= {
+            name: in_pairs(found[of]) for name, of in (("pairs", "own"), ("released pairs", "released")) if of in found
+        }
         if "digits" in self.chosen:
             found["digits"] = self._digits(train.size, train.channels)
         return found
@@ -132,7 +136,7 @@ class EncoderStudy:
         for task in self.chosen:
             for way, (how, rate) in ways.items():
                 model = self.built(encoder, task, how, rate)
-                utility = self.accuracy(model) if task == "own" else None
+                utility = self.accuracy(model) if task in ("own", "released") else None
                 for row in self.rows(model, word, features=False):
                     yield {"downstream": f"{task}, {way}", "utility": utility, **row}
 
@@ -212,3 +216,8 @@ def stranger_images(count: int, number: int) -> tuple[Tensor, Tensor]:
     """Indices of the half of the owner's images that a stranger trains on, and of the other half."""
     order = torch.randperm(count, generator=seeds.generator(number, "part"))
     return order[: count // 2], order[count // 2 :]
+
+
+def in_pairs(data: ImageSet) -> ImageSet:
+    """Another task on images of ten classes: five classes of two each."""
+    return ImageSet(data.images, torch.tensor(PAIRS)[data.labels % len(PAIRS)], tuple("abcde"))

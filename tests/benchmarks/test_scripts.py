@@ -90,7 +90,7 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
     "contrastive": (
         [
             lambda tiny: ["encoder", "demo", "--seeds", "1", "--attack", "pruning", *TASK, *contrastive(tiny)],
-            lambda tiny: ["dataset", "demo", "--seeds", "1", *TASK, *contrastive(tiny)],
+            lambda tiny: ["dataset", "demo", "--seeds", "1", "--task", "released pairs", *contrastive(tiny)],
             lambda tiny: ["innocents", "demo", "--count", "1", *TASK, *contrastive(tiny)],
             lambda tiny: ["poisons", "demo", "--method", "corrupt_encoder", *contrastive(tiny)],
         ],
