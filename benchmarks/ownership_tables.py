@@ -85,10 +85,10 @@ def settings(command: str) -> str:
 def removal(rows: pd.DataFrame) -> list[str]:
     """One model after each attack."""
     lines = [line("profile", "attack", "strength", "p", "delta_P", "BA"), "|---|---|---|---|---|---|"]
-    some = rows[rows["access"].eq("probabilities")].sort_values(["profile", "attack", "strength"])
+    some = rows[rows["access"].eq("probabilities")].sort_values(["command", "attack", "strength"])
     for row in some.to_dict("records"):
         cells = (f"{row['p']:.2g}", f"{row['delta_p']:.3f}", f"{100 * row['ba']:.2f}")
-        lines.append(line(row["profile"], row["attack"], f"{row['strength']:g}", *cells))
+        lines.append(line(settings(row["command"]), row["attack"], f"{row['strength']:g}", *cells))
     return lines
 
 

@@ -12,11 +12,14 @@ from torch import Tensor
 
 from sscl.attacks.base import REMOVALS, Attacker, Removal
 from sscl.models import Classifier
-from sscl.train import Practice, fresh
+from sscl.train import Practice, fresh, schedule
 from sscl.types import ImageSet
 
-GROWTH = 0.02  # of each class's released images join the clean pool with each epoch of the first phase
+FIRST = (
+    0.02  # share of each class's released images in the clean pool at the end of the first phase, about the authors'
+)
 TRUSTED = 0.5  # share of the release in the clean pool, afterwards
+VIRTUAL_RATE = 7.5  # of the virtual epoch, times the learning rate (the authors')
 TEMPERATURE, ALPHA = 0.5, 0.75  # of guessed labels, and of mixing (MixMatch; Berthelot et al. 2019)
 UNLABELLED = 15.0  # weight of the loss on guessed labels at the end (the authors'); it rises from zero
 
@@ -74,20 +77,24 @@ class AdaptiveSplitting(Removal):
     """A fresh model. The attacker's clean images start the pool of images whose labels are learnt.
 
     For half of the epochs, the images of each class with the smallest loss join it, a few more each time. For a quarter
-    of them, it is half of the release, by its loss; then half of the release again, those whose loss falls least when a
-    copy is trained on all of it for an epoch. All others are learnt without labels. The optimiser starts anew with
-    every epoch.
+    of them, it is half of the release, by its loss; then half of the release again, those whose loss falls least when
+    the later half of a copy's layers is trained on all of it for an epoch. All others are learnt without labels.
+
+    Where it differs from the authors' code: losses are plain cross-entropies, batches have labelled and unlabelled
+    images as they come, the optimiser starts anew with every epoch, and there are 12 epochs instead of 120.
     """
 
     unit, usual, grid, integral = "epochs", 12, (4, 12), True
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        epochs, training = int(strength), replace(attacker.training, epochs=1, schedule="constant")
-        attacker = replace(attacker, training=training)
-        model = attacker.compute.place(fresh(attacker.released, training, attacker.seed, "splitting"))
+        epochs, whole = int(strength), attacker.training
+        model = attacker.compute.place(fresh(attacker.released, whole, attacker.seed, "splitting"))
         for epoch in range(epochs):
-            practice = MixMatch(model.classes, UNLABELLED * epoch / epochs)
+            rate = whole.learning_rate * schedule(whole.schedule, (epoch + 0.5) / epochs)
+            training = replace(whole, epochs=1, schedule="constant", learning_rate=rate)
+            attacker = replace(attacker, training=training)
             data = _split(attacker, self._trusted(model, attacker, epoch, epochs))
+            practice = MixMatch(model.classes, UNLABELLED * epoch / epochs)
             model = attacker.trained(data, f"splitting {epoch}", practice, start=model)
         return model
 
@@ -97,12 +104,21 @@ class AdaptiveSplitting(Removal):
         if epoch < epochs / 2:
             chosen = torch.zeros(len(labels), dtype=torch.bool)
             for group in range(attacker.released.classes):
-                chosen[labels == group] = smallest(losses[labels == group], GROWTH * epoch)
+                chosen[labels == group] = smallest(losses[labels == group], FIRST * 2 * epoch / epochs)
             return chosen
         if epoch < 3 * epochs / 4:
             return smallest(losses, TRUSTED)
-        virtual = attacker.trained(attacker.released, f"splitting {epoch} virtual", start=copy.deepcopy(model))
-        return smallest(losses - losses_of(virtual, attacker), TRUSTED)
+        return smallest(losses - losses_of(_virtual(model, attacker, epoch), attacker), TRUSTED)
+
+
+def _virtual(model: Classifier, attacker: Attacker, epoch: int) -> Classifier:
+    """A copy, the later half of which was trained on the whole release."""
+    copied = copy.deepcopy(model)
+    parameters = list(copied.parameters())
+    for parameter in parameters[: len(parameters) // 2]:
+        parameter.requires_grad_(False)
+    training = replace(attacker.training, learning_rate=VIRTUAL_RATE * attacker.training.learning_rate)
+    return replace(attacker, training=training).trained(attacker.released, f"splitting {epoch} virtual", start=copied)
 
 
 def _split(attacker: Attacker, trusted: Tensor) -> ImageSet:

@@ -1,4 +1,4 @@
-"""A pre-trained network of which a small part is trained: the head, or low-rank changes of every layer."""
+"""A pre-trained network of which a small part is trained: the head, or low-rank changes of its layers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HeadOnly(_Tuned):
 
 
 class LowRank(_Tuned):
-    """LoRA: pre-trained weights stay as they are; every layer learns a change of rank 8, and the head is trained."""
+    """LoRA: pre-trained weights stay; linear layers and convolutions without groups learn a change of rank 8."""
 
     def model(self, workplace: Workplace) -> Classifier:
         start = fresh(workplace.released, workplace.training, workplace.seed, "stranger")
@@ -57,7 +57,8 @@ class Change(nn.Module):
         self.up = nn.Parameter(torch.zeros(rows, rank))
 
     def forward(self, weight: Tensor) -> Tensor:
-        changed: Tensor = weight + (self.up @ self.down).view_as(weight)
+        with torch.autocast(weight.device.type, enabled=False):  # as it is when it is added for good
+            changed: Tensor = weight + (self.up @ self.down).view_as(weight)
         return changed
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from sscl import seeds
-from sscl.attacks import REMOVALS, Attacker
-from sscl.attacks.adaptive_splitting import MixMatch, losses_of, smallest
+from sscl.attacks import REMOVALS, Attacker, adaptive_splitting
+from sscl.attacks.adaptive_splitting import AdaptiveSplitting, MixMatch, losses_of, smallest
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.models import build
@@ -26,7 +28,7 @@ def test_the_smallest_scores_are_chosen() -> None:
 
 def test_losses_are_cross_entropies_of_the_released_labels(compute: Compute) -> None:
     attacker = Attacker(shapes(6, 1), shapes(12, 2), TRAINING, compute, 0)
-    model = build("lenet5", 1, 28, classes=3, generator=seeds.generator(0, "model")).eval()
+    model = compute.place(build("lenet5", 1, 28, classes=3, generator=seeds.generator(0, "model")).eval())
     logs = predict(model, attacker.released.images, compute).log()
     expected = F.nll_loss(logs, attacker.released.labels, reduction="none").float()
     torch.testing.assert_close(losses_of(model, attacker), expected)
@@ -58,6 +60,34 @@ def test_a_batch_of_one_has_the_loss_of_its_guess() -> None:
     assert float(found.detach()) == pytest.approx(float(expected), rel=1e-5)
     known = MixMatch(3, 15.0).loss(model, x, torch.tensor([1]), seeds.generator(0, "loss"))
     assert float(known.detach()) == pytest.approx(-float(p[0, 1].log()), rel=1e-5)
+
+
+def test_trust_grows_by_class_then_goes_by_loss_then_by_what_is_learnt_in_an_epoch(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = shapes(300, 2)
+    attacker = Attacker(shapes(30, 1), released, TRAINING, compute, 0)
+    model, virtual = (build("lenet5", 1, 28, classes=3) for _ in range(2))
+    losses = torch.arange(300) * 1.0
+    after = torch.where(torch.arange(300) % 3 == 1, losses, losses - 1000)  # only class 1 is not learnt any faster
+    monkeypatch.setattr(adaptive_splitting, "losses_of", lambda one, _: losses if one is model else after)
+    monkeypatch.setattr(adaptive_splitting, "_virtual", lambda *_: virtual)
+    trusted = [AdaptiveSplitting()._trusted(model, attacker, epoch, 8) for epoch in range(8)]
+    assert [int(found.sum()) for found in trusted] == [0, 0, 3, 6, 150, 150, 150, 150]  # 0, 0.5, 1, 1.5 of each 100
+    assert trusted[2].nonzero().flatten().tolist() == [0, 1, 2]
+    assert trusted[4].nonzero().flatten().tolist() == list(range(150))
+    assert trusted[6][torch.arange(300) % 3 == 1].all()
+
+
+def test_the_virtual_epoch_trains_the_later_layers_of_a_copy(compute: Compute) -> None:
+    attacker = Attacker(shapes(30, 1), shapes(60, 2), replace(TRAINING, epochs=1), compute, 0)
+    model = compute.place(build("lenet5", 1, 28, classes=3, generator=seeds.generator(0, "model")))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    after = adaptive_splitting._virtual(model, attacker, 0).state_dict()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    first, *_, last = [name for name, _ in model.named_parameters()]
+    assert torch.equal(before[first], after[first])
+    assert not torch.equal(before[last], after[last])
 
 
 @pytest.mark.slow

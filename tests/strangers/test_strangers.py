@@ -14,6 +14,7 @@ from torch import Tensor
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.models import Classifier, build
+from sscl.models.features import last_linear
 from sscl.strangers import STRANGERS, Workplace
 from sscl.strangers.merged import Merged
 from sscl.strangers.practices import DECAY, CutMix, _Averaging, settled
@@ -135,7 +136,7 @@ def test_answers_are_averaged(compute: Compute) -> None:
 
 def test_low_rank_changes_every_layer_by_a_matrix_of_low_rank(place: Place) -> None:
     workplace = place("low rank")
-    before = fresh(workplace.released, TRAINING, 0, "stranger").state_dict()
+    before = workplace.compute.place(fresh(workplace.released, TRAINING, 0, "stranger")).state_dict()
     after = LowRank().model(workplace)
     assert after.state_dict().keys() == before.keys()
     assert all(parameter.requires_grad for parameter in after.parameters())
@@ -150,20 +151,43 @@ def test_low_rank_changes_every_layer_by_a_matrix_of_low_rank(place: Place) -> N
     assert not torch.equal(after.state_dict()[f"{head}.weight"], before[f"{head}.weight"])
 
 
-def test_low_rank_of_convolutions_starts_from_the_same_answers(compute: Compute) -> None:
-    model, images = (
-        build("resnet8", 3, 16, classes=3, generator=torch.Generator().manual_seed(0)),
-        shapes(4, 1, size=16, channels=3).images / 255,
-    )
-    before = model.eval()(images)
+def test_low_rank_of_convolutions_is_added_for_good(compute: Compute) -> None:
+    """Answers start as they were, and stay the same when a change that was learnt is merged into the weights."""
+    model = build("resnet8", 3, 16, classes=3, generator=torch.Generator().manual_seed(0)).eval()
+    images = shapes(4, 1, size=16, channels=3).images / 255
+    before = model(images)
     layers = adapted(model, torch.Generator().manual_seed(1))
     torch.testing.assert_close(model(images), before)
-    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in layers) == len(layers) > 0
+    assert len(layers) == sum(isinstance(layer, torch.nn.Conv2d) for layer in layers) > 0
+    for layer in layers:
+        torch.nn.init.constant_(layer.get_submodule("parametrizations.weight.0").get_parameter("up"), 0.1)
+    changed = model(images)
+    assert not torch.allclose(changed, before, atol=1e-3)
+    for layer in layers:
+        torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")
+    torch.testing.assert_close(model(images), changed)
+
+
+def test_low_rank_leaves_convolutions_in_groups_and_norms_alone() -> None:
+    model = build("resnet8", 3, 16, classes=3, generator=torch.Generator().manual_seed(0))
+    some = next(module for module in model.modules() if isinstance(module, torch.nn.Conv2d))
+    some.groups = 2
+    layers = adapted(model, torch.Generator().manual_seed(1))
+    assert some not in layers
+    learnt = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    head = {
+        f"{name}.{part}"
+        for name, module in model.named_modules()
+        if module is last_linear(model)
+        for part in ("weight", "bias")
+    }
+    assert head < learnt
+    assert all(name.endswith((".up", ".down")) for name in learnt - head)
 
 
 def test_head_only_keeps_the_weights(place: Place) -> None:
     workplace = place("head")
-    before = fresh(workplace.released, TRAINING, 0, "stranger").state_dict()
+    before = workplace.compute.place(fresh(workplace.released, TRAINING, 0, "stranger")).state_dict()
     after = HeadOnly().model(workplace).state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert {name.rsplit(".", 1)[0] for name in changed} == {list(after)[-1].rsplit(".", 1)[0]}
