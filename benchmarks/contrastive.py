@@ -24,7 +24,16 @@ from torch import Tensor
 
 from benchmarks.ownership import Root, Sets, study_of, write
 from sscl import seeds
-from sscl.benchmark.encoder_study import LINEAR, RELEASED_TASKS, TASKS, TUNED, EncoderStudy, Ways, stranger_images
+from sscl.benchmark.encoder_study import (
+    LABELLED,
+    LINEAR,
+    RELEASED_TASKS,
+    TASKS,
+    TUNED,
+    EncoderStudy,
+    Ways,
+    stranger_images,
+)
 from sscl.benchmark.published import IMAGES, Shown, published_tests
 from sscl.benchmark.study import Study
 from sscl.encoders.removals import REMOVALS, Thief
@@ -111,6 +120,7 @@ def dataset(
     rate: list[float] | None = None,
     learning: list[str] | None = None,
     task: Tasks = None,
+    labelled: Annotated[int, typer.Option(help="Images that a downstream classifier is trained on.")] = LABELLED,
     root: Root = Path("runs/code"),
     overrides: Sets = None,
     results: Path = RESULTS,
@@ -120,15 +130,15 @@ def dataset(
     The classifiers of the tasks ``released`` and ``released pairs`` are trained on some of the released images with
     their labels, the others on images without marks.
     """
-    command = " ".join(("dataset", profile, *(overrides or ())))
+    few = (f"labelled={labelled}",) if labelled != LABELLED else ()
+    command = " ".join(("dataset", profile, *(overrides or ()), *few))
+    tasks = tuple(task or (*TASKS, *RELEASED_TASKS))
     rows: list[dict[str, Any]] = []
     for seed in range(first, first + count):
         for share in rate or [None]:  # type: ignore[list-item]
             for method in learning or [None]:  # type: ignore[list-item]
                 sets = [*(overrides or ()), *([f"user.learning={method}"] if method else [])]
-                bench = EncoderStudy(
-                    study_of(profile, seed, root, overrides=sets, rate=share), tuple(task or (*TASKS, *RELEASED_TASKS))
-                )
+                bench = EncoderStudy(study_of(profile, seed, root, overrides=sets, rate=share), tasks, labelled)
                 word = bench.study.secret[0].targets(bench.study.secret[1])
                 for base, model in users(bench.study, command):
                     for row in bench.everywhere(model, word, LINEAR):

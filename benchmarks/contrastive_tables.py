@@ -14,15 +14,19 @@ from scipy import stats
 
 RESULTS = Path("docs/results/contrastive.json")
 TASKS = ("own", "pairs", "digits")
+ASKED = ("own", "pairs", "released", "released pairs")  # of encoders trained on a marked set
 REMOVED = ("none", "fine-tuning 1e-4", "pruning")
 
 
 def main(results: Path = RESULTS) -> None:
-    """Imprinted encoders, poisons, and how often every test accuses innocents."""
+    """Imprinted encoders, marked sets, poisons, and how often every test accuses innocents."""
     rows = pd.DataFrame(json.loads(results.read_text()))
     encoders = rows[rows["kind"] == "encoder"]
     if len(encoders):
         print_encoders(encoders)
+    datasets = rows[rows["command"].str.startswith("dataset")]
+    if len(datasets):
+        print_datasets(datasets)
     poisons = rows[rows["command"].str.startswith("poisons")]
     if len(poisons):
         print_poisons(poisons)
@@ -51,6 +55,19 @@ def print_encoders(rows: pd.DataFrame) -> None:
     ]
     lost = ", ".join(f"{100 * value:.1f}" for value in (own["utility_clean"] - own["utility"]))
     print(f"\nPoints that a linear classifier on the owner's classes loses: {lost}\n")
+
+
+def print_datasets(rows: pd.DataFrame) -> None:
+    """The p-values of all seeds, one line for each kind of encoder: features, then labels of classifiers on it."""
+    print(f"| command | learning | encoder | features | {' | '.join(ASKED)} | kNN | LPIPS |")
+    print("|---" * (len(ASKED) + 6) + "|")
+    rows = rows.assign(task=rows["downstream"].str.partition(", ")[0])
+    for (command, learning, encoder), group in rows.groupby(["command", "learning", "encoder"], sort=False):
+        seen = [group[group["task"].eq("none")]]
+        seen += [group[group["task"].eq(task) & group["access"].eq("labels")] for task in ASKED]
+        cells = [", ".join(f"{p:.2g}" for p in some.sort_values("seed")["p"]) for some in seen]
+        knn = ", ".join(f"{100 * value:.1f}" for value in seen[0].sort_values("seed")["knn"])
+        print(f"| {command} | {learning} | {encoder} | {' | '.join(cells)} | {knn} | {group['lpips'].max():.3f} |")
 
 
 def print_accused(name: str, p: pd.Series) -> None:

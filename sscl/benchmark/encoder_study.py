@@ -66,16 +66,18 @@ class EncoderStudy:
     Attributes:
         study: data, marks and the owner's clean encoder.
         chosen: downstream tasks, of ``TASKS`` and ``RELEASED_TASKS``.
+        labelled: how many images a downstream classifier is trained on.
     """
 
     study: Study
     chosen: tuple[str, ...]
+    labelled: int = LABELLED
 
     @cached_property
     def tasks(self) -> dict[str, ImageSet]:
         """Labelled images of the downstream tasks: the same ones with and without what was marked."""
         train = self.study.train
-        some = torch.randperm(len(train), generator=seeds.generator(self.study.seed, "downstream"))[:LABELLED]
+        some = torch.randperm(len(train), generator=seeds.generator(self.study.seed, "downstream"))[: self.labelled]
         found = {"own": train.subset(some)}
         if set(RELEASED_TASKS) & set(self.chosen):
             found["released"] = self.study.released.subset(some)
@@ -88,7 +90,7 @@ class EncoderStudy:
 
     def _digits(self, size: int, channels: int) -> ImageSet:
         """MNIST as images of the owner's size."""
-        config = replace(self.study.config, data=DataConfig("mnist", None, None, None, LABELLED, 1000, "stop"))
+        config = replace(self.study.config, data=DataConfig("mnist", None, None, None, self.labelled, 1000, "stop"))
         found = load_split(self.study.bench.data(config), "train")
         images = torch.nn.functional.interpolate(found.images.float(), size=(size, size), mode="bilinear")
         return ImageSet(

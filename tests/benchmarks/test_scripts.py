@@ -63,7 +63,17 @@ def contrastive_rows(tiny: Tiny) -> Path:
     poison |= {"lpips": 0.01, "knn": 0.5}
     innocent = {"command": "innocents demo", "kind": "innocent", "innocent": True, "downstream": "none", "p": 0.3}
     innocent |= {"access": "features", "p_published": {"density": 0.01}}
-    rows = [poison | {"innocent": False}, poison | {"innocent": True}, innocent]
+    own = {"seed": 0, "attack": "none", "access": "labels", "p": 0.01, "downstream": "own, linear", "knn": 0.5}
+    encoder = own | {"command": "encoder demo", "kind": "encoder", "utility": 0.5, "utility_clean": 0.51}
+    dataset = own | {
+        "command": "dataset demo",
+        "kind": "dataset",
+        "learning": "simclr",
+        "encoder": "clean",
+        "lpips": 0.1,
+    }
+    features = dataset | {"downstream": "none", "access": "features"}
+    rows = [poison | {"innocent": False}, poison | {"innocent": True}, innocent, encoder, dataset, features]
     tiny.rows.write_text(json.dumps(rows))
     return tiny.rows
 
@@ -90,7 +100,17 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
     "contrastive": (
         [
             lambda tiny: ["encoder", "demo", "--seeds", "1", "--attack", "pruning", *TASK, *contrastive(tiny)],
-            lambda tiny: ["dataset", "demo", "--seeds", "1", "--task", "released pairs", *contrastive(tiny)],
+            lambda tiny: [
+                "dataset",
+                "demo",
+                "--seeds",
+                "1",
+                "--task",
+                "released pairs",
+                "--labelled",
+                "60",
+                *contrastive(tiny),
+            ],
             lambda tiny: ["innocents", "demo", "--count", "1", *TASK, *contrastive(tiny)],
             lambda tiny: ["poisons", "demo", "--method", "corrupt_encoder", *contrastive(tiny)],
         ],
