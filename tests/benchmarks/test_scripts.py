@@ -63,7 +63,15 @@ def contrastive_rows(tiny: Tiny) -> Path:
     poison |= {"lpips": 0.01, "knn": 0.5}
     innocent = {"command": "innocents demo", "kind": "innocent", "innocent": True, "downstream": "none", "p": 0.3}
     innocent |= {"access": "features", "p_published": {"density": 0.01}}
-    own = {"seed": 0, "attack": "none", "access": "labels", "p": 0.01, "downstream": "own, linear", "knn": 0.5}
+    own = {
+        "seed": 0,
+        "innocent": False,
+        "attack": "none",
+        "access": "labels",
+        "p": 0.01,
+        "downstream": "own, linear",
+        "knn": 0.5,
+    }
     encoder = own | {"command": "encoder demo", "kind": "encoder", "utility": 0.5, "utility_clean": 0.51}
     dataset = own | {
         "command": "dataset demo",
