@@ -52,7 +52,7 @@ RESULTS = Path("docs/results/contrastive.json")
 OVERWRITING = "overwriting"  # by another owner's marks and word
 MARKED = 1000  # images over which visibility is measured
 POISONS = [name for name in WATERMARKS if WATERMARKS[name].contrastive]
-Tasks = Annotated[list[str] | None, typer.Option(help="Downstream tasks.  [default: all]")]
+Tasks = Annotated[list[str] | None, typer.Option(help="Downstream tasks.  [default: all that the command has]")]
 app = typer.Typer(help="Measure watermarks in contrastive learning; see the top of this file.")
 
 
@@ -150,7 +150,7 @@ def dataset(
 
 def saw_released(downstream: str) -> dict[str, Any]:
     """A classifier that learnt from released images is not innocent, whatever its encoder saw."""
-    return {"innocent": False} if downstream.startswith("released") else {}
+    return {"innocent": False} if downstream.partition(", ")[0] in RELEASED_TASKS else {}
 
 
 def users(study: Study, command: str) -> Iterator[tuple[dict[str, Any], Classifier]]:

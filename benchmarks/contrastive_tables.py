@@ -46,10 +46,7 @@ def print_encoders(rows: pd.DataFrame) -> None:
     split = rows["downstream"].str.partition(", ")
     rows = rows.assign(task=split[0], way=split[2].replace("", "linear"))
     for (attack, way), group in rows.groupby(["attack", "way"], sort=False):
-        seen = [group[group["task"].eq("none")]]
-        seen += [group[group["task"].eq(task) & group["access"].eq("labels")] for task in TASKS]
-        cells = [", ".join(f"{p:.2g}" for p in some.sort_values("seed")["p"]) for some in seen]
-        print(f"| {attack} | {way} | {' | '.join(cells)} |")
+        print(f"| {attack} | {way} | {' | '.join(over_seeds(group, TASKS))} |")
     own = rows[
         rows["task"].eq("own") & rows["access"].eq("labels") & rows["way"].eq("linear") & rows["attack"].eq("none")
     ]
@@ -63,11 +60,17 @@ def print_datasets(rows: pd.DataFrame) -> None:
     print("|---" * (len(ASKED) + 6) + "|")
     rows = rows.assign(task=rows["downstream"].str.partition(", ")[0])
     for (command, learning, encoder), group in rows.groupby(["command", "learning", "encoder"], sort=False):
-        seen = [group[group["task"].eq("none")]]
-        seen += [group[group["task"].eq(task) & group["access"].eq("labels")] for task in ASKED]
-        cells = [", ".join(f"{p:.2g}" for p in some.sort_values("seed")["p"]) for some in seen]
-        knn = ", ".join(f"{100 * value:.1f}" for value in seen[0].sort_values("seed")["knn"])
-        print(f"| {command} | {learning} | {encoder} | {' | '.join(cells)} | {knn} | {group['lpips'].max():.3f} |")
+        features = group[group["task"].eq("none")].sort_values("seed")
+        knn = ", ".join(f"{100 * value:.1f}" for value in features["knn"])
+        cells = " | ".join(over_seeds(group, ASKED))
+        print(f"| {command} | {learning} | {encoder} | {cells} | {knn} | {group['lpips'].max():.3f} |")
+
+
+def over_seeds(rows: pd.DataFrame, tasks: tuple[str, ...]) -> list[str]:
+    """The p-values of all seeds: from features, then from labels of classifiers for each task."""
+    seen = [rows[rows["task"].eq("none")]]
+    seen += [rows[rows["task"].eq(task) & rows["access"].eq("labels")] for task in tasks]
+    return [", ".join(f"{p:.2g}" for p in some.sort_values("seed")["p"]) for some in seen]
 
 
 def print_accused(name: str, p: pd.Series) -> None:

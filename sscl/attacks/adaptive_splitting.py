@@ -89,11 +89,13 @@ class AdaptiveSplitting(Removal):
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
         epochs, whole = int(strength), attacker.training
         model = attacker.compute.place(fresh(attacker.released, whole, attacker.seed, "splitting"))
+        images = torch.cat((attacker.clean.images, attacker.released.images))
         for epoch in range(epochs):
             rate = whole.learning_rate * schedule(whole.schedule, (epoch + 0.5) / epochs)
             training = replace(whole, epochs=1, schedule="constant", learning_rate=rate)
             attacker = replace(attacker, training=training)
-            data = _split(attacker, self._trusted(model, attacker, epoch, epochs))
+            labels = _labels(attacker, self._trusted(model, attacker, epoch, epochs))
+            data = ImageSet(images, labels, 2 * attacker.released.class_names)
             practice = MixMatch(model.classes, UNLABELLED * epoch / epochs)
             model = attacker.trained(data, f"splitting {epoch}", practice, start=model)
         return model
@@ -121,13 +123,10 @@ def _virtual(model: Classifier, attacker: Attacker, epoch: int) -> Classifier:
     return replace(attacker, training=training).trained(attacker.released, f"splitting {epoch} virtual", start=copied)
 
 
-def _split(attacker: Attacker, trusted: Tensor) -> ImageSet:
-    """Clean and released images; the label of one that is not trusted is raised by the number of classes."""
-    clean, released = attacker.clean, attacker.released
-    labels = torch.where(trusted, released.labels, released.labels + released.classes)
-    return ImageSet(
-        torch.cat((clean.images, released.images)), torch.cat((clean.labels, labels)), 2 * released.class_names
-    )
+def _labels(attacker: Attacker, trusted: Tensor) -> Tensor:
+    """Of clean, then released images; the label of one that is not trusted is raised by the number of classes."""
+    released = attacker.released
+    return torch.cat((attacker.clean.labels, torch.where(trusted, released.labels, released.labels + released.classes)))
 
 
 REMOVALS.register("adaptive_splitting")(AdaptiveSplitting())
