@@ -42,7 +42,6 @@ from sscl.keystream import Keystream
 from sscl.learning import LEARNERS
 from sscl.learning.neighbours import knn_accuracy
 from sscl.models import Classifier
-from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
 from sscl.train import predict
 from sscl.watermarks import WATERMARKS
@@ -50,7 +49,6 @@ from sscl.watermarks.pairs import verification_pairs
 
 RESULTS = Path("docs/results/contrastive.json")
 OVERWRITING = "overwriting"  # by another owner's marks and word
-MARKED = 1000  # images over which visibility is measured
 POISONS = [name for name in WATERMARKS if WATERMARKS[name].contrastive]
 Tasks = Annotated[list[str] | None, typer.Option(help="Downstream tasks.  [default: all that the command has]")]
 app = typer.Typer(help="Measure watermarks in contrastive learning; see the top of this file.")
@@ -155,15 +153,13 @@ def saw_released(downstream: str) -> dict[str, Any]:
 
 def users(study: Study, command: str) -> Iterator[tuple[dict[str, Any], Classifier]]:
     """A stranger's encoder on the released set, and one with the same random numbers on the clean set; row begun."""
-    marked, released = study.marked, study.released
-    quality = image_quality(LPIPS(), study.train.images[marked[:MARKED]], released.images[marked[:MARKED]])
     for innocent, data in ((False, study.release / "public"), (True, study.data)):
         model = study.opened(study.bench.trained(study.config, "user", data))
         base = common(command, study, "dataset", innocent=innocent)
         base |= {"learning": study.config.user.learning, "architecture": study.config.user.model}
         base |= {
-            "rate": len(marked) / len(study.train),
-            "lpips": quality["lpips"],
+            "rate": len(study.marked) / len(study.train),
+            "lpips": study.visibility["lpips"],
             "encoder": "clean" if innocent else "released",
         }
         yield base | {"knn": knn_accuracy(model, study.train, study.compute, study.test)}, model

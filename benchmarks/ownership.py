@@ -45,7 +45,6 @@ from sscl.config import TrainConfig
 from sscl.detection import detector_scores
 from sscl.models import Classifier
 from sscl.models.io import save_classifier
-from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
 from sscl.statistics import words
 from sscl.train import train_classifier
@@ -53,7 +52,6 @@ from sscl.types import ImageSet
 from sscl.watermarks.ownership_code import with_word
 
 RESULTS, ROOT = Path("docs/results/code.json"), Path("runs/code")
-SHOWN = 1000  # marked images over which visibility is measured
 KINDS = ("clean", "undertrained", "adversarial", "other word", "label noise")  # of innocents
 ARCHITECTURES = ("baseline_cnn", "mlp", "lenet5", "vgg8", "resnet8")
 app = typer.Typer(help="Measure the ownership code; see the top of this file.")
@@ -120,7 +118,6 @@ def guilty(
             common = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": seed}
             common |= {"start": getattr(user, "start", "scratch"), "architecture": user.model, "machine": machine()}
             marked, released = study.marked, study.released
-            quality = image_quality(LPIPS(), study.train.images[marked[:SHOWN]], released.images[marked[:SHOWN]])
             model = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
             clean = study.opened(study.bench.trained(study.config, "user", study.data))
             triggered = watermark.trigger(study.test.images, state)
@@ -129,7 +126,7 @@ def guilty(
                     opened, study.test, triggered, targets=word, verify=study.config.verify, compute=study.compute
                 )
                 row = common | {"suspect": suspect, "innocent": suspect == "clean", "attack": NONE}
-                row |= {"rate": len(marked) / len(study.train), "ba": scores["ba"]} | quality
+                row |= {"rate": len(marked) / len(study.train), "ba": scores["ba"]} | study.visibility
                 for found in study.findings(study.asked(opened), word):
                     rows.append(row | found)
                     shown = ("seed", "rate", "suspect", "access", "p", "p_plain", "p_sequential", "ba", "lpips")

@@ -22,6 +22,7 @@ from torch import Tensor
 from benchmarks.ownership import ROOT, Root, Sets, study_of, write
 from sscl import seeds
 from sscl.benchmark.study import Study
+from sscl.compute import Compute
 from sscl.models import Classifier
 from sscl.peers import PEERS, Owner, Peer
 from sscl.perceptual import LPIPS, image_quality
@@ -64,7 +65,7 @@ def of_code(study: Study, innocent: Classifier) -> Iterator[dict[str, Any]]:
     """The ownership code's rows."""
     word = study.secret[0].targets(study.secret[1])
     guilty = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
-    lpips = changed(study.train, study.released)
+    lpips = changed(study.train, study.released, study.compute)
     for suspect, model in (("released", guilty), ("clean", innocent)):
         ba = benign_accuracy(model, study.test, study.compute)
         for row in study.findings(study.asked(model), word):
@@ -81,7 +82,7 @@ def of_peer(study: Study, name: str, innocent: Classifier) -> Iterator[dict[str,
     seconds = time.monotonic() - started  # without the surrogate
     use = f"peer {name}"
     guilty = train_classifier(released, study.config.user, study.compute, seed=study.seed, use=use).model
-    lpips = changed(study.train, released) if len(released) == len(study.train) else 0.0
+    lpips = changed(study.train, released, study.compute) if len(released) == len(study.train) else 0.0
     for suspect, model in (("released", guilty.eval()), ("clean", innocent)):
         ba = benign_accuracy(model, study.test, study.compute)
         for access, queries, p_value in audited(study, peer, evidence, model):
@@ -112,10 +113,11 @@ def answers(study: Study, model: Classifier, access: str, images: Tensor) -> Res
     return Responses.of_labels(found.argmax(axis=1), found.shape[1]) if access == "labels" else Responses(found)
 
 
-def changed(before: ImageSet, after: ImageSet) -> float:
+def changed(before: ImageSet, after: ImageSet, compute: Compute) -> float:
     """Mean LPIPS over the images that differ."""
     differing = (before.images != after.images).flatten(1).any(dim=1).nonzero().flatten()[:SHOWN]
-    return float(image_quality(LPIPS(), before.images[differing], after.images[differing])["lpips"])
+    metric = LPIPS().to(compute.device)
+    return float(image_quality(metric, before.images[differing], after.images[differing])["lpips"])
 
 
 if __name__ == "__main__":

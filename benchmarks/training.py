@@ -1,8 +1,10 @@
 """Throughput of the training loop: bare steps on a resident batch, our loop, and a plain DataLoader.
 
     python benchmarks/training.py
+    python benchmarks/training.py --images 50000 --epochs 3 --no-loader --set compute.compile=false
 
-Three alternating rounds; the table shows images a second (median) and our loop's share of the bare one.
+Three alternating rounds; the table shows images a second (median) and our loop's share of the bare one. A machine with
+a GPU trains a ResNet-18 too.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks.ownership import Sets
 from sscl import progress, seeds
 from sscl.compute import Compute
 from sscl.config import TrainConfig
@@ -31,7 +34,10 @@ from sscl.provenance import machine
 from sscl.train import OPTIMIZERS, train_classifier
 from sscl.types import ImageSet
 
-IMAGES = {"baseline_cnn": 20_000, "resnet8": 4_000, "fastnet_narrow": 8_000}  # seconds of work each
+# seconds of work each, on two cores
+IMAGES = {"baseline_cnn": 20_000, "resnet8": 4_000, "fastnet_narrow": 8_000, "resnet18": 8_000}
+PROFILES = (("demo", 1, 28), ("cifar10-small", 3, 32), ("cifar10", 3, 32))
+ON_GPU = (("paper-cifar10", 3, 32),)
 CROPS: dict[str, dict[str, Any]] = {
     "none": {},
     "crop_flip": {"padding": 4},
@@ -71,7 +77,7 @@ def bare(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
 
 
 def ours(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
-    return rate(lambda: train_classifier(data, config, compute, seed=0, use="bench"), len(data))
+    return rate(lambda: train_classifier(data, config, compute, seed=0, use="bench"), config.epochs * len(data))
 
 
 class PerImage(Dataset[tuple[torch.Tensor, int]]):
@@ -111,29 +117,36 @@ def data_loader(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
 def rate(work: Callable[[], object], count: int) -> float:
     start = time.perf_counter()
     work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()  # a GPU's work goes on after the call
     return count / (time.perf_counter() - start)
 
 
 def main(
     count: Annotated[int | None, typer.Option("--images", help="Of each model, instead of seconds of work.")] = None,
     rounds: Annotated[int, typer.Option(help="Of every kind of loop, in turn.")] = ROUNDS,
+    epochs: Annotated[int, typer.Option(help="Of our loop, over which its start-up is spread.")] = 1,
+    loader: Annotated[bool, typer.Option(help="Measure a DataLoader too, which is slow.")] = True,
+    overrides: Sets = None,
 ) -> None:
     """Measure, and print the table."""
     progress.set_quiet(True)
+    kinds = {"bare": bare, "ours": ours} | ({"loader": data_loader} if loader else {})
     table = Table("model", "bare step", "our loop", "share of bare", "DataLoader", "ours / DataLoader", box=None)
-    for profile, channels, size in (("demo", 1, 28), ("cifar10-small", 3, 32), ("cifar10", 3, 32)):
-        config = load(profile=profile)
-        user = replace(config.user, epochs=1)
+    for profile, channels, size in (*PROFILES, *(ON_GPU if torch.cuda.is_available() else ())):
+        config = load(profile=profile, overrides=overrides or ())
+        user = replace(config.user, epochs=epochs)
         compute = Compute.resolve(config.compute)
         data = images(count or IMAGES[user.model], channels, size)
-        kinds = {"bare": bare, "ours": ours, "loader": data_loader}
         found: dict[str, list[float]] = {kind: [] for kind in kinds}
-        bare(data, user, compute)  # warm up
+        for run in (bare, ours):
+            run(data, user, compute)  # warm up
         for _ in range(rounds):
             for kind, run in kinds.items():
                 found[kind].append(run(data, user, compute))
-        b, o, d = (statistics.median(found[kind]) for kind in kinds)
-        table.add_row(user.model, f"{b:,.0f}/s", f"{o:,.0f}/s", f"{o / b:.0%}", f"{d:,.0f}/s", f"{o / d:.1f}x")
+        b, o, *rest = (statistics.median(found[kind]) for kind in kinds)
+        last = [text for d in rest for text in (f"{d:,.0f}/s", f"{o / d:.1f}x")]
+        table.add_row(user.model, f"{b:,.0f}/s", f"{o:,.0f}/s", f"{o / b:.0%}", *last)
     console = Console(width=100)
     console.print(table)
     console.print(machine())

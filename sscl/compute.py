@@ -47,6 +47,7 @@ class Compute:
         _keep_freed_memory()
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False  # answers are evidence; training has bf16
 
         def switch(value: bool | str) -> bool:
             return gpu if value == "auto" else bool(value)
@@ -73,6 +74,11 @@ class Compute:
     def laid_out(self, x: Tensor) -> Tensor:
         """A batch (N, C, H, W) in the wanted layout."""
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
+
+
+def uncompiled(model: M) -> M:
+    """The model behind what ``Compute.faster`` returns: hooks and gradients of single images need it."""
+    return getattr(model, "_orig_mod", model)
 
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h

@@ -38,6 +38,7 @@ class MixMatch(Practice):
         known = labels < self.classes
         with torch.no_grad():
             guessed = (model(x).float().softmax(dim=1) ** (1 / TEMPERATURE)).clamp_min(1e-12)
+        torch.clear_autocast_cache()  # older versions of PyTorch keep weights there that have no gradient
         told = F.one_hot(labels % self.classes, self.classes).to(guessed.dtype)
         wanted = torch.where(known[:, None], told, guessed / guessed.sum(dim=1, keepdim=True))
         seed = int(torch.randint(2**31, (1,), generator=rng))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sscl.attacks.base import REMOVALS, Attacker
 from sscl.attacks.robust_training import RobustTraining
+from sscl.compute import uncompiled
 from sscl.models import Classifier
 from sscl.train import Practice, fresh
 
@@ -27,7 +28,7 @@ class PrivateGradients(Practice):
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         """A weighted loss whose gradient is the mean of the clipped ones."""
-        model = getattr(model, "_orig_mod", model)  # gradients of single images cannot be taken of a compiled one
+        model = uncompiled(model)
         self._batch = len(x)
         with torch.autocast(x.device.type, enabled=False):
             weights = CLIP / gradient_lengths(model, x, labels).clamp(min=CLIP)

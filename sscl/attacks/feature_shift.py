@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,7 +39,9 @@ class FeatureShiftTuning(Removal):
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
         last = last_linear(model)
         old = last.weight.detach().clone()
-        initialise(last, seeds.generator(attacker.seed, "feature-shift"))
+        drawn = copy.deepcopy(last).cpu()  # where the random numbers are
+        initialise(drawn, seeds.generator(attacker.seed, "feature-shift"))
+        last.load_state_dict(drawn.state_dict())
         return attacker.fine_tuned(model, int(strength), "feature-shift", _Shifted(old))
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.compute import uncompiled
 from sscl.models import Classifier
 from sscl.train import Practice
 
@@ -20,6 +21,7 @@ LAYERS = 3  # one map a size: the outputs of the last three residual groups, as 
 def maps_of(model: Classifier, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Logits, and the last output (N, C, H, W) at each of the ``LAYERS`` smallest sizes above one pixel."""
     found: dict[int, Tensor] = {}
+    model = uncompiled(model)
 
     def keep(_: nn.Module, __: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:

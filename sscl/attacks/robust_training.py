@@ -63,9 +63,10 @@ class _RandAugment(Practice):
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         seed = int(torch.randint(2**31, (1,), generator=rng))
         with _GLOBAL, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            images = [self.transform(image) for image in (x * 255).round().to(torch.uint8)]
-        return F.cross_entropy(model(torch.stack(images).to(x.dtype).div(255)), labels)
+            torch.default_generator.manual_seed(seed)
+            # one by one, which a CPU does faster than a GPU, and in full precision
+            images = [self.transform(image) for image in (x * 255).round().to(torch.uint8).cpu()]
+        return F.cross_entropy(model(torch.stack(images).to(x.device, x.dtype).div(255)), labels)
 
 
 class RandAugment(RobustTraining):
@@ -137,7 +138,8 @@ class Degraded(Practice):
         chosen = (torch.rand(len(x), generator=rng) < 0.5).to(x.device)
         if chosen.any():
             x = x.clone()
-            x[chosen] = self.change(x[chosen], rng).to(x.dtype)  # autocast convolves in half precision
+            with torch.autocast(x.device.type, enabled=False):
+                x[chosen] = self.change(x[chosen], rng)
         return F.cross_entropy(model(x), labels)
 
 

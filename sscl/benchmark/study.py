@@ -26,12 +26,15 @@ from sscl.data.store import load_split
 from sscl.layout import INDICES
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
+from sscl.perceptual import LPIPS, image_quality
 from sscl.suspects import Context, Oracle
 from sscl.suspects.classifier import InMemory
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import AnyWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode
+
+SHOWN = 1000  # marked images over which visibility is measured
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,13 @@ class Study:
     def marked(self) -> Tensor:
         """int64 (M,): which of them carry a mark."""
         return load_tensors(self.release / "private" / INDICES)[0]["indices"]
+
+    @cached_property
+    def visibility(self) -> dict[str, float]:
+        """How far marked images are from the originals, as ``image_quality`` says, over the first ``SHOWN`` of them."""
+        shown = self.marked[:SHOWN]
+        metric = LPIPS().to(self.compute.device)
+        return image_quality(metric, self.train.images[shown], self.released.images[shown])
 
     @cached_property
     def train(self) -> ImageSet:

@@ -73,6 +73,13 @@ class Learner(nn.Module, ABC):
 LEARNERS: Registry[type[Learner]] = Registry("learning method", "sscl.learning")
 
 
+def in_full_precision(loss: nn.Module, *projections: Tensor) -> Tensor:
+    """A loss of projections, (N, D) each, that autocast would round: it compares numbers that differ little."""
+    with torch.autocast(projections[0].device.type, enabled=False):
+        found: Tensor = loss(*(each.float() for each in projections))
+        return found
+
+
 def frozen(module: M) -> M:
     """A copy whose weights no gradient changes."""
     return copy.deepcopy(module).requires_grad_(False)

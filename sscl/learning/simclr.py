@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sscl.learning.base import LEARNERS, Learner
+from sscl.learning.base import LEARNERS, Learner, in_full_precision
 from sscl.models import Classifier
 
 TEMPERATURE = 0.5  # the paper's for CIFAR-10 (appendix B.9)
@@ -23,5 +23,4 @@ class SimCLR(Learner):
     def loss(self, encoder: Classifier, first: Tensor, second: Tensor) -> Tensor:
         from lightly.loss import NTXentLoss
 
-        found: Tensor = NTXentLoss(TEMPERATURE)(self.embed(encoder, first), self.embed(encoder, second))
-        return found
+        return in_full_precision(NTXentLoss(TEMPERATURE), self.embed(encoder, first), self.embed(encoder, second))

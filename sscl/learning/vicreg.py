@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sscl.learning.base import LEARNERS, Learner
+from sscl.learning.base import LEARNERS, Learner, in_full_precision
 from sscl.models import Classifier
 
 HIDDEN, OUTPUT = 512, 512  # the paper's 8,192 is for ImageNet
@@ -22,5 +22,4 @@ class VICReg(Learner):
     def loss(self, encoder: Classifier, first: Tensor, second: Tensor) -> Tensor:
         from lightly.loss import VICRegLoss
 
-        found: Tensor = VICRegLoss()(self.embed(encoder, first).float(), self.embed(encoder, second).float())
-        return found
+        return in_full_precision(VICRegLoss(), self.embed(encoder, first), self.embed(encoder, second))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sscl.compute import Compute
+from sscl.compute import Compute, uncompiled
 from sscl.models.base import Classifier
 
 
@@ -29,6 +29,7 @@ def width(model: nn.Module) -> int:
 def features(model: Classifier, x: Tensor) -> Tensor:
     """float (N, C, H, W) in [0, 1] -> (N, D), differentiable."""
     held: list[Tensor] = []
+    model = uncompiled(model)
     hook = last_linear(model).register_forward_pre_hook(lambda _, inputs: held.append(inputs[0]))
     try:
         model(x)
