@@ -52,7 +52,7 @@ class Compute:
         def switch(value: bool | str) -> bool:
             return gpu if value == "auto" else bool(value)
 
-        return cls(device, switch(config.bf16), config.channels_last is not False, switch(config.compile))
+        return cls(device, switch(config.bf16), config.channels_last is not False, config.compile)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 autocast where it is on; it is 20 times slower than fp32 on CPUs without AMX."""

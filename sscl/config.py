@@ -229,7 +229,7 @@ class ComputeConfig:
     threads: int | None
     bf16: bool | Literal["auto"]
     channels_last: bool | Literal["auto"]
-    compile: bool | Literal["auto"]
+    compile: bool
 
     def __post_init__(self) -> None:
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "1 or more, or null")

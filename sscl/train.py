@@ -91,13 +91,13 @@ def train_classifier(
     Raises:
         SSCLError: the loss is not finite.
     """
-    model = compute.place(start or fresh(data, config, seed, use))
+    resident = data.to(compute.device)
+    model = compute.place(start or fresh(resident, config, seed, use))
     optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
     order = seeds.generator(seed, use, "order")
     losses: list[float] = []
     if checkpoint:
         losses = checkpoint.resume(model, optimizer, order)
-    resident = data.to(compute.device)
     run = compute.faster(model)
     with progress.step(f"train {use}", config.epochs * len(data)) as step:
         step.advance(len(losses) * len(data))

@@ -92,7 +92,7 @@ def test_one_cycle_rises_and_falls() -> None:
 
 def test_switches_are_off_on_a_cpu() -> None:
     threads = torch.get_num_threads()
-    resolved = Compute.resolve(ComputeConfig("cpu", threads, "auto", "auto", "auto"))
+    resolved = Compute.resolve(ComputeConfig("cpu", threads, "auto", "auto", compile=False))
     assert (resolved.bf16, resolved.channels_last, resolved.compile) == (False, True, False)
     with pytest.raises(ConfigError, match=r"compute\.device: 'cuda:99' is not usable here; use auto or cpu"):
-        Compute.resolve(ComputeConfig("cuda:99", None, "auto", "auto", "auto"))
+        Compute.resolve(ComputeConfig("cuda:99", None, "auto", "auto", compile=False))

@@ -54,14 +54,14 @@ def train_encoder(
         raise ConfigError(f"learning: {config.learning} needs lightly and kornia; pip install 'sscl-bw[ssl]'")
     if len(data) < config.batch_size:
         raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(data)} images; use a smaller one")
-    encoder = compute.place(start or fresh(data, config, seed, use))
+    resident = data.to(compute.device)
+    encoder = compute.place(start or fresh(resident, config, seed, use))
     learner = LEARNERS[config.learning](encoder, seeds.generator(seed, use, "heads")).to(compute.device)
     learner.register_buffer("curve", torch.full((config.epochs,), math.nan))
     both = nn.ModuleDict({"encoder": encoder, "learner": learner})
     optimizer = OPTIMIZERS[config.optimizer]([p for p in both.parameters() if p.requires_grad], config)
     order = seeds.generator(seed, use, "order")
     losses = checkpoint.resume(both, optimizer, order) if checkpoint else []
-    resident = data.to(compute.device)
     transform = VIEWS[config.augment](data.channels, data.size)
     every = max(1, config.epochs // POINTS)
     with progress.step(f"train {use}", config.epochs * len(data)) as step:

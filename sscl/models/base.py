@@ -77,13 +77,16 @@ class Classifier(nn.Module):
         return logits
 
     def normalise_as(self, images: Tensor) -> None:
-        """Take mean and standard deviation per channel from uint8 (N, C, H, W), and fit layers that need images."""
+        """Take mean and standard deviation per channel from uint8 (N, C, H, W), and fit layers that need images.
+
+        The images may be on another device than the model; that device computes.
+        """
         scaled = images[:10_000].double().div(255)
         self.mean.copy_(scaled.mean(dim=(0, 2, 3), keepdim=True))
         self.std.copy_(scaled.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3))
         for layer in self.backbone.modules():
             if isinstance(layer, Fitted):
-                layer.fit((scaled - self.mean) / self.std)
+                layer.fit((scaled - self.mean.to(scaled.device)) / self.std.to(scaled.device))
 
     def start_from(self, pretrained: Pretrained) -> None:
         """Take pre-trained weights and their normalisation; the head stays as it is.

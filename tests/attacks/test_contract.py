@@ -89,8 +89,9 @@ def test_what_differs_in_its_weights_alone_can_be_kept_in_a_file(
 def test_robust_training_works_in_half_precision(name: str, model: Classifier, attacker: Attacker) -> None:
     """As on a GPU, where autocast is on."""
     practice, trained = REMOVALS[name].practice(REMOVALS[name].usual), copy.deepcopy(model).requires_grad_(True).train()
-    x, labels = attacker.compute.floats(attacker.released.images), attacker.released.labels
-    with torch.autocast("cpu", torch.bfloat16):
+    x = attacker.compute.floats(attacker.released.images)
+    labels = attacker.released.labels.to(x.device)
+    with torch.autocast(x.device.type, torch.bfloat16):
         loss = practice.loss(trained, x, labels, seeds.generator(0, "half"))
     loss.backward()
     assert loss.isfinite()

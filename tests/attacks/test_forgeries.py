@@ -23,7 +23,7 @@ def model(compute: Compute) -> Classifier:
 
 @pytest.mark.parametrize("name", list(FORGERIES))
 def test_it_pushes_toward_the_wanted_class(name: str, model: Classifier, compute: Compute) -> None:
-    x, wanted = compute.floats(shapes(30, 2).images), torch.arange(30) % 3
+    x, wanted = compute.floats(shapes(30, 2).images), torch.arange(30, device=compute.device) % 3
     first, again = (FORGERIES[name](model, x, wanted, BUDGET) for _ in range(2))
     assert torch.equal(first, again)
     assert (first - x).abs().max() <= BUDGET + 1e-6
@@ -34,7 +34,8 @@ def test_it_pushes_toward_the_wanted_class(name: str, model: Classifier, compute
 
 
 def test_a_universal_change_is_one_for_all(model: Classifier, compute: Compute) -> None:
-    x = torch.full((6, 1, 28, 28), 0.5)
-    changed = FORGERIES["uap"](model, x, torch.tensor([0, 0, 0, 1, 1, 1]), BUDGET) - x
+    x = torch.full((6, 1, 28, 28), 0.5, device=compute.device)
+    wanted = torch.tensor([0, 0, 0, 1, 1, 1], device=compute.device)
+    changed = FORGERIES["uap"](model, x, wanted, BUDGET) - x
     assert torch.equal(changed[0], changed[2])
     assert not torch.equal(changed[0], changed[3])

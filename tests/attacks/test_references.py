@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_features_are_what_the_last_layer_is_given(model: Classifier, attacker: 
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_pruning_drops_the_least_active_inputs(model: Classifier, attacker: Attacker, share: float) -> None:
     pruned = REMOVALS["pruning"](model, attacker, share)
-    zero = (last_linear(pruned).weight == 0).all(dim=0).numpy()
+    zero = (last_linear(pruned).weight == 0).all(dim=0).cpu().numpy()
     active = all_features(model, attacker.clean.images, attacker.compute).mean(dim=0).numpy()
     assert zero.sum() == round(share * len(active))
     if share < 1:
@@ -117,11 +118,11 @@ def test_the_baseline_knows_nothing_of_the_attacked_model(model: Classifier, att
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_distillation_of_a_model_into_itself_costs_nothing(model: Classifier) -> None:
-    x = torch.rand(4, 1, 28, 28, generator=seeds.generator(0, "x"))
+def test_distillation_of_a_model_into_itself_costs_nothing(model: Classifier, compute: Compute) -> None:
+    x = torch.rand(4, 1, 28, 28, generator=seeds.generator(0, "x")).to(compute.device)
     practice = Imitation(model)
     assert practice.loss(model, x, torch.zeros(4), seeds.generator(0, "r")).item() == pytest.approx(0, abs=1e-6)
-    other = build("lenet5", 1, 28, classes=3, generator=seeds.generator(1, "other")).eval()
+    other = compute.place(build("lenet5", 1, 28, classes=3, generator=seeds.generator(1, "other"))).eval()
     assert practice.loss(other, x, torch.zeros(4), seeds.generator(0, "r")).item() > 0
 
 
@@ -138,6 +139,17 @@ def test_attention_is_taken_from_one_map_a_size(name: str, sizes: list[int]) -> 
     logits, maps = maps_of(build(name, 3, 32, classes=5, generator=rng).eval(), torch.rand(2, 3, 32, 32, generator=rng))
     assert logits.shape == (2, 5)
     assert [found.shape[-1] for found in maps] == sizes
+
+
+def test_maps_and_features_of_a_compiled_network_are_its_own() -> None:
+    """A network that was compiled before its hooks were added would never call them."""
+    rng = seeds.generator(0, "maps")
+    model, x = build("resnet8", 3, 32, classes=5, generator=rng).eval(), torch.rand(2, 3, 32, 32, generator=rng)
+    compiled = cast(Classifier, torch.compile(model, backend="eager"))
+    compiled(x)
+    for found, wanted in zip(maps_of(compiled, x)[1], maps_of(model, x)[1], strict=True):
+        assert torch.equal(found, wanted)
+    assert torch.equal(features(compiled, x), features(model, x))
 
 
 @pytest.mark.slow

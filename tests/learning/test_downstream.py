@@ -22,7 +22,7 @@ from tests.conftest import shapes
 def test_the_probe_is_scikit_learns_on_standardised_features(classes: int, compute: Compute) -> None:
     data = shapes(60, 1)
     data = data.subset(torch.nonzero(data.labels < classes).flatten())
-    encoder = build("resnet8", 1, 28, classes=5, generator=torch.Generator().manual_seed(0)).eval()
+    encoder = compute.place(build("resnet8", 1, 28, classes=5, generator=torch.Generator().manual_seed(0))).eval()
     features = all_features(encoder, data.images, compute).double().numpy()
     z = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-8)
     reference = LogisticRegression(max_iter=200).fit(z, data.labels.numpy())
@@ -32,16 +32,16 @@ def test_the_probe_is_scikit_learns_on_standardised_features(classes: int, compu
 
 
 def test_another_head_leaves_the_features_as_they_are(compute: Compute) -> None:
-    encoder = build("resnet8", 3, 32, classes=10, generator=torch.Generator().manual_seed(0)).eval()
+    encoder = compute.place(build("resnet8", 3, 32, classes=10, generator=torch.Generator().manual_seed(0))).eval()
     images = shapes(8, 1, size=32, channels=3).images
-    other = with_head(encoder, torch.ones(4, 64), torch.zeros(4))
+    other = compute.place(with_head(encoder, torch.ones(4, 64), torch.zeros(4)))
     assert torch.equal(all_features(encoder, images, compute), all_features(other, images, compute))
     assert predict(other, images, compute).shape == (8, 4)
 
 
 def test_neighbours_vote_as_scikit_learns_do(compute: Compute) -> None:
     data, held = shapes(50, 1), shapes(40, 2)
-    encoder = build("resnet8", 1, 28, classes=3, generator=torch.Generator().manual_seed(0)).eval()
+    encoder = compute.place(build("resnet8", 1, 28, classes=3, generator=torch.Generator().manual_seed(0))).eval()
     known, asked = (all_features(encoder, part.images, compute).numpy() for part in (data, held))
     reference = KNeighborsClassifier(50, metric="cosine", weights=lambda d: np.exp((1 - d) / TEMPERATURE))
     expected = reference.fit(known, data.labels.numpy()).score(asked, held.labels.numpy())

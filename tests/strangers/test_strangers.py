@@ -115,6 +115,7 @@ def test_averaged_weights_are_an_exponential_average() -> None:
 def test_averaged_weights_have_batch_statistics_of_their_own(place: Place) -> None:
     workplace = place("settled")
     model = build("resnet8", 1, 28, classes=3, generator=torch.Generator().manual_seed(0))
+    model = workplace.compute.place(model)
     found = settled(model, workplace)
     assert not found.training
     first = next(module for module in found.modules() if isinstance(module, torch.nn.BatchNorm2d))
@@ -126,7 +127,8 @@ def test_averaged_weights_have_batch_statistics_of_their_own(place: Place) -> No
 
 
 def test_answers_are_averaged(compute: Compute) -> None:
-    one, two = (build("mlp", 1, 8, classes=3, generator=torch.Generator().manual_seed(seed)).eval() for seed in (1, 2))
+    models = (build("mlp", 1, 8, classes=3, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    one, two = (compute.place(model).eval() for model in models)
     images = shapes(5, 3, size=28).images[..., :8, :8]
     mean = (predict(one, images, compute) + predict(two, images, compute)) / 2
     torch.testing.assert_close(predict(Together([one, two]).eval(), images, compute), mean)

@@ -112,7 +112,7 @@ def test_label_consistent_images_lose_their_class(data: ImageSet, model: Classif
     marked, labels = watermark.mark(data.images[mine], data.labels[mine], state, seeds.generator(0, "m"))
     inside = four_corners(torch.zeros_like(marked)) == 0
     assert ((marked.int() - data.images[mine].int()).abs()[inside] <= 96).all()
-    assert (model(marked / 255).argmax(dim=1) == 1).float().mean() < 0.3
+    assert (model(compute.floats(marked)).argmax(dim=1) == 1).float().mean() < 0.3
     assert (labels == 1).all()
 
 
@@ -122,6 +122,7 @@ def test_gradient_matching_lowers_its_loss_within_the_ball(
 ) -> None:
     watermark, _ = fitted(name, data, model, compute, steps=2, retrain_every=1, images=6)
     model.requires_grad_(True)
+    data = data.to(compute.device)
     x, labels = data.images[:20] / 255, data.labels[:20]
     patched = somewhere(data.images[20:], torch.full((1, 8, 8), 255, dtype=torch.uint8)) / 255
     wanted = parameter_gradient(watermark.goal(model(patched), data.labels[20:]), model)
@@ -158,7 +159,7 @@ def test_radioactive_marks_move_features_along_the_direction(
     moved = all_features(model, marked, compute) - all_features(model, data.images, compute)
     assert ((moved @ state.tensors["direction"]) > 0).float().mean() > 0.9
     own = alignment(model, model, state.tensors["direction"], target_class=1, images=data.images, compute=compute)
-    row = model.state_dict()[[n for n in model.state_dict() if n.endswith("weight")][-1]].double()
+    row = model.state_dict()[[n for n in model.state_dict() if n.endswith("weight")][-1]].cpu().double()
     space = all_features(model, data.images, compute).double().numpy()
     seen = np.linalg.pinv(space, rcond=1e-12) @ space @ (row[1] - row.mean(dim=0)).numpy()
     direction = state.tensors["direction"].double().numpy()
@@ -170,5 +171,6 @@ def test_a_surrogate_in_a_secret_is_the_surrogate(data: ImageSet, model: Classif
     from sscl.watermarks.held import held, opened, shape
 
     again = opened(State(held(model, "s."), notes=shape(model)), "s.", compute)
-    assert torch.equal(again(data.images / 255), model(data.images / 255))
+    x = compute.floats(data.images)
+    assert torch.equal(again(x), model(x))
     assert build("lenet5", 1, 28, classes=3).state_dict().keys() == again.state_dict().keys()

@@ -32,7 +32,7 @@ METHODS = list(WATERMARKS)
 def fitted(request: pytest.FixtureRequest, compute: Compute) -> tuple[Watermark[Any], State]:
     config = load(ROOT / "params.yaml", "demo", [*TINY, f"generator.method={request.param}"])
     watermark = create(request.param, config.generator.options, TARGET, classes=3, compute=compute)
-    surrogate = build("baseline_cnn", 1, 28, classes=3, generator=seeds.generator(0, "surrogate"))
+    surrogate = compute.place(build("baseline_cnn", 1, 28, classes=3, generator=seeds.generator(0, "surrogate")))
     context = FitContext(compute, seeds.secret(0, None), 0, "generator", config.surrogate)
     state = watermark.fit(shapes(90, seed=3), surrogate, context)
     return watermark, with_word(state, WORD) if isinstance(watermark, OwnershipCode) else state

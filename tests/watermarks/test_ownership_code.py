@@ -35,7 +35,7 @@ TRAINING = TrainConfig("baseline_cnn", 1, 32, "adam", 1e-3, 0.0, "constant", "no
 
 def made(compute: Compute, seed: int = 0, **changes: object) -> tuple[OwnershipCode, State]:
     watermark = OwnershipCode(Options(**{**USUAL, **changes}), 0, compute)  # type: ignore[arg-type]
-    surrogate = build("baseline_cnn", 3, 32, classes=3)
+    surrogate = compute.place(build("baseline_cnn", 3, 32, classes=3))
     key = seeds.secret(seed, None)
     state = watermark.fit(shapes(60, 1, size=32, channels=3), surrogate, FitContext(compute, key, 0, "g", TRAINING))
     return watermark, state

@@ -56,11 +56,11 @@ def test_quantised_images_survive_saving() -> None:
     assert torch.equal(quantise(x, x.float() / 255, 1.0), x)
 
 
-def test_loss_is_the_papers(surrogate: Classifier) -> None:
+def test_loss_is_the_papers(surrogate: Classifier, compute: Compute) -> None:
     rng = torch.Generator().manual_seed(0)
-    x, marked = torch.rand(2, 8, 1, 28, 28, generator=rng)
-    lpips = LPIPS()
-    y_min = torch.tensor([0, 2, 2, 0])
+    x, marked = torch.rand(2, 8, 1, 28, 28, generator=rng).to(compute.device)
+    lpips = LPIPS().to(compute.device)
+    y_min = torch.tensor([0, 2, 2, 0], device=compute.device)
     total, l_t, l_nt, l_p = _Objective(OPTIONS, 1, surrogate, lpips)(x, marked, y_min)
     probabilities = surrogate(marked).softmax(dim=1)
     expected_t = -probabilities[range(4), y_min].log().mean()
@@ -89,7 +89,8 @@ def test_it_fools_the_surrogate_toward_the_target(
     others = test_set.images[test_set.labels != 1]
 
     def loss(images: torch.Tensor) -> float:
-        return F.cross_entropy(surrogate(images.float() / 255), torch.ones(len(images), dtype=torch.int64)).item()
+        wanted = torch.ones(len(images), dtype=torch.int64, device=compute.device)
+        return F.cross_entropy(surrogate(compute.floats(images)), wanted).item()
 
     assert loss(watermark.trigger(others, state)) < 0.5 * loss(others)
 
