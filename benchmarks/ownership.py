@@ -1,14 +1,19 @@
 """The ownership code measured: guilty models, their attacks and detectors, and innocents.
 
-    python benchmarks/ownership.py guilty cifar10-small --first 1 --seeds 5 --rate 0.05 --rate 0.02
+    python benchmarks/ownership.py guilty cifar10-small --first 11 --seeds 5 --rate 0.05 --rate 0.02
+    python benchmarks/ownership.py guilty cifar10-small --first 6 --seeds 5 --rate 0.05 --rate 0.02 \
+        --set generator.ownership_code.visible=0.0025 --set generator.ownership_code.eps=8/255
+    python benchmarks/ownership.py guilty cifar10 --first 1 --seeds 3 \
+        --set generator.ownership_code.visible=0.0025 --set generator.ownership_code.eps=8/255
     python benchmarks/ownership.py guilty demo --seeds 10
     python benchmarks/ownership.py guilty sub-imagenet-small --seeds 3
     python benchmarks/ownership.py guilty sub-imagenet-small --seeds 3 --set user.model=efficientnet_lite0 \
         --set user.start=imagenet --set user.epochs=3
-    python benchmarks/ownership.py removal cifar10-small
+    python benchmarks/ownership.py removal cifar10-small --seed 11
     python benchmarks/ownership.py removal demo --attack dp_sgd --strength 0.5 --strength 1
     python benchmarks/ownership.py innocents demo --count 80
     python benchmarks/ownership.py innocents cifar10-small --count 40
+    python benchmarks/ownership.py innocents cifar10 --count 30
     python benchmarks/ownership.py innocents sub-imagenet-small --count 10 --set user.model=efficientnet_lite0 \
         --set user.start=imagenet --set user.epochs=3
 
@@ -43,6 +48,7 @@ from sscl.benchmark.run import Bench
 from sscl.benchmark.study import Study
 from sscl.config import TrainConfig
 from sscl.detection import detector_scores
+from sscl.errors import ConfigError
 from sscl.models import Classifier
 from sscl.models.io import save_classifier
 from sscl.provenance import machine
@@ -69,7 +75,12 @@ def study_of(
     rate: float | None = None,
     method: str = "ownership_code",
 ) -> Study:
-    return Study(Bench(root, Path("params.yaml"), tuple(overrides or ())), profile, seed, rate, method)
+    study = Study(Bench(root, Path("params.yaml"), tuple(overrides or ())), profile, seed, rate, method)
+    try:
+        assert study.config
+    except ConfigError as error:  # a wrong profile or override
+        raise typer.BadParameter(str(error)) from None
+    return study
 
 
 SAME = (

@@ -83,13 +83,31 @@ def settings(command: str) -> str:
 
 
 def removal(rows: pd.DataFrame) -> list[str]:
-    """One model after each attack."""
-    lines = [line("profile", "attack", "strength", "p", "delta_P", "BA"), "|---|---|---|---|---|---|"]
-    some = rows[rows["access"].eq("probabilities")].sort_values(["command", "attack", "strength"])
-    for row in some.to_dict("records"):
-        cells = (f"{row['p']:.2g}", f"{row['delta_p']:.3f}", f"{100 * row['ba']:.2f}")
-        lines.append(line(settings(row["command"]), row["attack"], f"{row['strength']:g}", *cells))
-    return lines
+    """One table a dataset: attacks down, profiles and their settings across; p is the largest over seeds."""
+    lines: list[str] = []
+    for _, some in rows[rows["access"].eq("probabilities")].groupby("dataset"):
+        across = {str(name): found["seed"].nunique() for name, found in some.groupby("command")}
+        heads = (f"{settings(command)} ({count_of(seeds)})" for command, seeds in across.items())
+        lines += [line("attack", "strength", *heads), "|---" * (2 + len(across)) + "|"]
+        attacks: Iterable[tuple[Any, pd.DataFrame]] = some.groupby(["attack", "strength"])
+        for (attack, strength), found in attacks:
+            cells = (removed(found[found["command"].eq(command)], seeds) for command, seeds in across.items())
+            lines.append(line(attack, f"{strength:g}", *cells))
+        lines.append("")
+    return lines[:-1]
+
+
+def removed(found: pd.DataFrame, seeds: int) -> str:
+    """p at most, delta_P and benign accuracy on average; how many models were attacked, unless all were."""
+    if found.empty:
+        return ""
+    some = f" ({count_of(len(found))})" if len(found) < seeds else ""
+    return f"{found['p'].max():.2g}, {found['delta_p'].mean():.2f}, {100 * found['ba'].mean():.1f} %{some}"
+
+
+def count_of(models: int) -> str:
+    """``1 model``, ``5 models``."""
+    return f"{models} model" + "s" * (models > 1)
 
 
 def innocents(rows: pd.DataFrame) -> list[str]:
