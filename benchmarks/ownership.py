@@ -77,7 +77,7 @@ def study_of(
 ) -> Study:
     study = Study(Bench(root, Path("params.yaml"), tuple(overrides or ())), profile, seed, rate, method)
     try:
-        assert study.config
+        _ = study.config
     except ConfigError as error:  # a wrong profile or override
         raise typer.BadParameter(str(error)) from None
     return study

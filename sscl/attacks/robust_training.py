@@ -64,7 +64,7 @@ class _RandAugment(Practice):
         seed = int(torch.randint(2**31, (1,), generator=rng))
         with _GLOBAL, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            # one by one, which a CPU does faster than a GPU, and in full precision
+            # image by image: on a GPU these would be thousands of tiny kernels, and autocast would round their grids
             images = [self.transform(image) for image in (x * 255).round().to(torch.uint8).cpu()]
         return F.cross_entropy(model(torch.stack(images).to(x.device, x.dtype).div(255)), labels)
 
