@@ -168,7 +168,23 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         [lambda tiny: [str(tiny.finished), "--count", "20", "--audits", "5", "--results", str(tiny.rows)]],
         True,
     ),
-    "training": ([lambda tiny: ["--images", "256", "--rounds", "1"]], False),
+    "training": (
+        [
+            lambda tiny: ["--images", "256", "--rounds", "1"],
+            lambda tiny: [
+                "--images",
+                "256",
+                "--rounds",
+                "1",
+                "--epochs",
+                "2",
+                "--no-loader",
+                "--set",
+                "compute.bf16=false",
+            ],
+        ],
+        False,
+    ),
 }
 
 
