@@ -123,6 +123,7 @@ def rate(work: Callable[[], object], count: int) -> float:
 
 
 def main(
+    *,
     count: Annotated[int | None, typer.Option("--images", help="Of each model, instead of seconds of work.")] = None,
     rounds: Annotated[int, typer.Option(help="Of every kind of loop, in turn.")] = ROUNDS,
     epochs: Annotated[int, typer.Option(help="Of our loop, over which its start-up is spread.")] = 1,

@@ -46,10 +46,21 @@ ACCESS, SUSPECTS = ("probabilities", "labels"), ("released", "clean")
 
 def rows_of(tiny: Tiny) -> Path:
     """Some rows as ``ownership.py`` writes them."""
-    common = {"profile": "demo", "architecture": "mlp", "access": "labels", "p": 0.1, "p_plain": 0.2, "delta_p": 0.5}
+    common = {
+        "dataset": "mnist",
+        "profile": "demo",
+        "seed": 0,
+        "architecture": "mlp",
+        "access": "labels",
+        "p": 0.1,
+        "p_plain": 0.2,
+        "delta_p": 0.5,
+    }
     common |= {"p_published": 0.3, "p_sequential": 0.4, "p_grinding": 0.5, "ba": 0.9, "ba_clean": 0.91, "rate": 0.1}
     common |= {"lpips": 0.01, "psnr": 30.0, "suspect": "released", "attack": "none", "strength": 0.4}
-    kinds = [{"command": f"{kind} demo"} for kind in ("guilty", "removal", "innocents")]
+    kinds = [
+        {"command": f"{kind} demo", "access": how} for kind in ("guilty", "removal", "innocents") for how in ACCESS
+    ]
     strangers = [{"command": "strangers demo", "seed": 0, "suspect": "plain", "access": how} for how in ACCESS]
     peers = [{"command": "peers demo", "seed": 0, "watermark": "twins", "suspect": s, "queries": 4} for s in SUSPECTS]
     detector = {"command": "guilty demo", "profile": "demo", "detector": "strip", "auroc_within_class": 0.5}

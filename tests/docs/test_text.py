@@ -42,7 +42,7 @@ def understood(command: Any, arguments: list[str]) -> None:
     if hasattr(command, "commands"):
         assert set(arguments) <= PLACES, arguments
         return
-    known = {option for parameter in command.params for option in parameter.opts}
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {a.partition("=")[0] for a in arguments if a.startswith("-")} <= known, arguments
 
 
