@@ -12,8 +12,10 @@
     python benchmarks/ownership.py removal cifar10-small --seed 11
     python benchmarks/ownership.py removal demo --attack dp_sgd --strength 0.5 --strength 1
     python benchmarks/ownership.py innocents demo --count 80
-    python benchmarks/ownership.py innocents cifar10-small --count 40
-    python benchmarks/ownership.py innocents cifar10 --count 30
+    python benchmarks/ownership.py innocents cifar10-small --count 40 \
+        --set generator.ownership_code.visible=0.005 --set generator.ownership_code.eps=11/255
+    python benchmarks/ownership.py innocents cifar10 --count 30 \
+        --set generator.ownership_code.visible=0.0025 --set generator.ownership_code.eps=8/255
     python benchmarks/ownership.py innocents sub-imagenet-small --count 10 --set user.model=efficientnet_lite0 \
         --set user.start=imagenet --set user.epochs=3
 
