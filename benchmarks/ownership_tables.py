@@ -19,7 +19,18 @@ from scipy import stats
 from sscl.strangers import STRANGERS
 
 RESULTS = Path("docs/results/code.json")
-HEAD = ("profile, network", "marked", "access", "seeds", "p at most", "p <= 0.001", "published p", "delta_P", "BA lost")
+HEAD = (
+    "profile, network",
+    "marked",
+    "access",
+    "seeds",
+    "p at most",
+    "p <= 0.001",
+    "published p",
+    "delta_P",
+    "BA",
+    "BA lost",
+)
 
 
 def main(results: Annotated[Path, typer.Option(help="Where the rows are.")] = RESULTS) -> None:
@@ -49,6 +60,7 @@ def guilty(rows: pd.DataFrame) -> list[str]:
                 (group["p"] <= 0.001).sum(),
                 shown(group["p_published"], lambda found: f"{found.min():.2g} to {found.max():.2g}"),
                 shown(group["delta_p"], lambda found: f"{found.mean():.3f}"),
+                f"{100 * group['ba'].mean():.1f} %",
                 f"{lost.mean():.2f} ({lost.min():.2f} to {lost.max():.2f})",
                 f"{group['lpips'].max():.4f}",
                 shown(group["psnr"], lambda found: f"{found.min():.1f}"),

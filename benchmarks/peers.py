@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.ownership import ROOT, Root, Sets, study_of, write
 from sscl import seeds
-from sscl.benchmark.study import Study
+from sscl.benchmark.study import SHOWN, Study
 from sscl.compute import Compute
 from sscl.models import Classifier
 from sscl.peers import PEERS, Owner, Peer
@@ -32,7 +32,6 @@ from sscl.types import ImageSet, Responses
 
 RESULTS = Path("docs/results/peers.json")
 QUERIES = (400, 4000)
-SHOWN = 1000  # images over which visibility is measured
 OWN = "ownership_code"
 
 

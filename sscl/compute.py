@@ -41,18 +41,14 @@ class Compute:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError):
             raise ConfigError(f"compute.device: {config.device!r} is not usable here; use auto or cpu") from None
-        gpu = device.type == "cuda"
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         _keep_freed_memory()
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.allow_tf32 = False  # answers are evidence; training has bf16
-
-        def switch(value: bool | str) -> bool:
-            return gpu if value == "auto" else bool(value)
-
-        return cls(device, switch(config.bf16), config.channels_last is not False, config.compile)
+        bf16 = device.type == "cuda" if config.bf16 == "auto" else config.bf16
+        return cls(device, bf16, config.channels_last is not False, config.compile)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 autocast where it is on; it is 20 times slower than fp32 on CPUs without AMX."""

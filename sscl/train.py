@@ -182,7 +182,7 @@ def schedule(name: str, progressed: float) -> float:
 def predict(model: Classifier, images: Tensor, compute: Compute, batch_size: int = 1000) -> Tensor:
     """Probabilities, float64 (N, K) on the CPU, of uint8 images (N, C, H, W).
 
-    In full precision also where training is not: answers are evidence, and bf16 rounds logits to three digits.
+    In full precision also where training is not: answers are evidence, and bf16 keeps two to three digits.
     """
     model.eval()
     batches = torch.split(images, batch_size)

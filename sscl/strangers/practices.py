@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sscl.attacks.robust_training import Mixup, RandAugment
+from sscl.compute import uncompiled
 from sscl.models import Classifier
 from sscl.strangers.base import STRANGERS, Stranger, Workplace
 from sscl.train import Practice
@@ -52,7 +53,7 @@ class _Averaging(Practice):
 
     @torch.no_grad()
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:
-        for name, parameter in model.named_parameters():
+        for name, parameter in uncompiled(model).named_parameters():
             if name in self.weights:
                 self.weights[name].lerp_(parameter, 1 - DECAY)
             else:
@@ -65,8 +66,7 @@ class AveragedWeights(Stranger):
     def model(self, workplace: Workplace) -> Classifier:
         practice = _Averaging(workplace.training.label_smoothing)
         model = workplace.trained(workplace.released, practice=practice)
-        averages = {name.removeprefix("_orig_mod."): value for name, value in practice.weights.items()}
-        model.load_state_dict({**model.state_dict(), **averages})
+        model.load_state_dict({**model.state_dict(), **practice.weights})
         return settled(model, workplace)
 
 
