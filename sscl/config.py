@@ -170,6 +170,21 @@ class BeaconConfig:
 
 
 @dataclass(frozen=True)
+class RehearsalConfig:
+    """How long the models of a rehearsal are trained.
+
+    Attributes:
+        epochs: ``None``: the user's model is trained in full, on the rehearsed release. A number: two models are
+            trained for so many epochs, on the rehearsed release and on clean images, and the gate compares them.
+    """
+
+    epochs: int | None
+
+    def __post_init__(self) -> None:
+        require(self.epochs is None or self.epochs >= 1, "epochs", self.epochs, "1 or more, or null for the user's")
+
+
+@dataclass(frozen=True)
 class AttackConfig:
     """One attempt to remove the watermark; ``strength`` is in the attack's own unit, ``None`` for its usual one."""
 
@@ -249,6 +264,7 @@ class Config:
     embed: EmbedConfig
     independent: IndependentConfig
     user: TrainConfig
+    rehearsal: RehearsalConfig
     attacks: AttacksConfig
     verify: VerifyConfig
     audit: AuditConfig

@@ -15,7 +15,7 @@ from sscl.config import Config
 from sscl.data.store import Card, load_split
 from sscl.detection import detector_scores
 from sscl.errors import InputError
-from sscl.layout import CLEAN, INDICES, MODEL, OPENED, REHEARSAL, Root
+from sscl.layout import CLEAN, HISTORY, INDICES, MODEL, OPENED, REHEARSAL, Root
 from sscl.models.io import load_classifier
 from sscl.params import build
 from sscl.perceptual import LPIPS, lpips_at
@@ -60,7 +60,7 @@ def check(root: Root, limits: Limits) -> list[Check]:
     found = figures(root, metrics)
     auroc = {name: score for name, score in found.items() if name not in ("lpips", "p_value", "benign_accuracy")}
     values = {
-        "ba_drop": metrics["benign_accuracy_clean"] - found["benign_accuracy"],
+        "ba_drop": _clean_accuracy(root, metrics) - found["benign_accuracy"],
         "lpips": found["lpips"],
         "auroc": max(0.5 + abs(score - 0.5) for score in auroc.values()),
         "p_value": found["p_value"],
@@ -94,6 +94,13 @@ def figures(root: Root, metrics: dict[str, Any]) -> dict[str, float]:
             write_json(temporaries[0] / FIGURES, _measured(root, config))
     found: dict[str, float | None] = read_json(root.gate / FIGURES)
     return {name: math.nan if value is None else value for name, value in found.items()}
+
+
+def _clean_accuracy(root: Root, metrics: dict[str, Any]) -> float:
+    """Benign accuracy of what was trained on clean images as the rehearsal's model was on marked ones."""
+    shortened = root.rehearsal / "clean" / HISTORY
+    found = read_json(shortened) if shortened.is_file() else {"benign_accuracy": metrics["benign_accuracy_clean"]}
+    return float(found["benign_accuracy"])
 
 
 def _measured(root: Root, config: Config) -> dict[str, float | None]:

@@ -98,7 +98,7 @@ def _stages() -> list[Stage]:
         inputs = {**clean, "surrogate_model": SURROGATE}
         found.append(Stage(f"generator@{role}", sections, inputs, {"out": f"private/generator/{role}"}))
     ours = {**clean, "generator": MARKS}
-    found.append(Stage("rehearse", ("embed", "user", "compute", *SECRETS), ours, {"out": REHEARSAL}))
+    found.append(Stage("rehearse", ("embed", "user", "rehearsal", "compute", *SECRETS), ours, {"out": REHEARSAL}))
     inputs = {**ours, "reference": SURROGATE}
     outputs = {"public": COMMITTED, "private": OPENED}
     found.append(Stage("commit", ("audit", "beacon", "compute", *SECRETS), inputs, outputs))

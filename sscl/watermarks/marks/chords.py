@@ -1,0 +1,50 @@
+"""Chords: for encoders, where nothing marked is published and another owner may imprint marks on top."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from sscl.keystream import Keystream
+from sscl.watermarks.marks.base import FAMILIES, Family, Secret
+
+RADII = (0.08, 0.45)  # cycles a pixel
+WAVES = 3  # in a mark
+STEEPNESS = 1.5  # of the sum: the higher, the more pixels change by all that is allowed
+
+
+class Chords(Family):
+    """Sums of three plane waves whose frequencies, directions and phases are drawn with the key.
+
+    There is no codebook, so two owners' marks are different patterns, and imprinting one owner's leaves the other's as
+    they are. Photographs contain long waves, which makes a chord slower to learn than one short wave.
+    """
+
+    most = 32
+
+    def draw(self, count: int, channels: int, key: Keystream) -> dict[str, Tensor]:
+        return dict(zip(("frequency", "phase"), _drawn(torch.from_numpy(key.uniform((count, WAVES, 3)))), strict=True))
+
+    def change(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
+        return _chord(images, secret["frequency"][marks], secret["phase"][marks])
+
+    def stray(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        return _chord(images, *_drawn(torch.rand(len(images), WAVES, 3, generator=rng)))
+
+
+def _drawn(uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Frequencies, float32 (N, WAVES, 2), and phases in turns, (N, WAVES), from numbers in [0, 1), (N, WAVES, 3)."""
+    radius, angle = RADII[0] + (RADII[1] - RADII[0]) * uniform[..., 0], math.pi * uniform[..., 1]
+    return torch.stack((radius * angle.sin(), radius * angle.cos()), dim=-1).float(), uniform[..., 2].float()
+
+
+def _chord(images: Tensor, frequency: Tensor, phase: Tensor) -> Tensor:
+    rows, columns = (torch.arange(length, dtype=torch.float32) for length in images.shape[-2:])
+    down = frequency[..., 0, None, None] * rows[:, None]
+    turns = down + frequency[..., 1, None, None] * columns + phase[..., None, None]
+    return torch.tanh(STEEPNESS * torch.cos(2 * math.pi * turns).sum(dim=1))[:, None].expand_as(images)
+
+
+FAMILIES.register("chords")(Chords())
