@@ -49,6 +49,7 @@ from sscl.watermarks.pairs import verification_pairs
 
 RESULTS = Path("docs/results/contrastive.json")
 OVERWRITING = "overwriting"  # by another owner's marks and word
+RIVAL = "overwriting, the rival's marks"  # what that owner then finds
 POISONS = [name for name in WATERMARKS if WATERMARKS[name].contrastive]
 Tasks = Annotated[list[str] | None, typer.Option(help="Downstream tasks.  [default: all that the command has]")]
 app = typer.Typer(help="Measure watermarks in contrastive learning; see the top of this file.")
@@ -85,12 +86,12 @@ def encoder(
         key = seeds.secret(seed, None).part("encoder")
         word = bench.word_of(key)
         thief = Thief(bench.tasks["own"], bench.study.config.surrogate, bench.study.compute, seed)
-        for name, model, asked, ways in suspects(
+        for name, asking, model, asked, ways in suspects(
             bench, thief, key, word=word, attacks=attack or (*REMOVALS, OVERWRITING)
         ):
             base = common(command, bench.study, "encoder", innocent=name == "never imprinted") | {"attack": name}
             changed = bench.changed(model, asked) if name == "none" else ()
-            for row in (*bench.everywhere(model, asked, ways), *changed):
+            for row in (*asking.everywhere(model, asked, ways), *changed):
                 rows.append(base | {"rate": None, "utility_clean": bench.clean_utility, "lpips": None} | row)
                 shown(rows[-1], "seed", "attack", "downstream", "access", "p", "utility")
             write(results, rows)
@@ -98,16 +99,21 @@ def encoder(
 
 def suspects(
     bench: EncoderStudy, thief: Thief, key: Keystream, *, word: Tensor, attacks: Sequence[str]
-) -> Iterator[tuple[str, Classifier, Tensor, Ways]]:
-    """Name, encoder, the word that it is asked about, and what is built on it."""
+) -> Iterator[tuple[str, EncoderStudy, Classifier, Tensor, Ways]]:
+    """Name, who asks, encoder, the word that it is asked about, and what is built on it."""
     imprinted = bench.imprinted(key.part("imprint"), word)
-    yield "none", imprinted, word, TUNED
-    yield "never imprinted", bench.stranger(bench.study.config.surrogate, bench.study.seed + 500), word, LINEAR
+    yield "none", bench, imprinted, word, TUNED
+    stranger = bench.stranger(bench.study.config.surrogate, bench.study.seed + 500)
+    yield "never imprinted", bench, stranger, word, LINEAR
     for name in attacks:
         if name == OVERWRITING:
-            yield name, bench.overwritten(imprinted, key.part("rival")), word, LINEAR
+            rival = bench.rival(key.part("rival"))
+            model = bench.overwritten(imprinted, rival, key.part("rival").part("imprint"))
+            yield name, bench, model, word, LINEAR
+            theirs = replace(bench, marks=rival)
+            yield RIVAL, theirs, model, theirs.study.secret[0].targets(rival), LINEAR
         else:
-            yield name, REMOVALS[name](imprinted, thief), word, LINEAR
+            yield name, bench, REMOVALS[name](imprinted, thief), word, LINEAR
 
 
 @app.command()

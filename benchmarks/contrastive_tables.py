@@ -13,7 +13,7 @@ import typer
 from scipy import stats
 
 RESULTS = Path("docs/results/contrastive.json")
-TASKS = ("own", "pairs", "digits")
+TASKS = ("own", "pairs", "digits", "sub_imagenet")
 ASKED = ("own", "pairs", "released", "released pairs")  # of encoders trained on a marked set
 REMOVED = ("none", "fine-tuning 1e-4", "pruning")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.audit.commitment import Case, reference_effects
-from sscl.audit.protocol import Record, ask
+from sscl.audit.protocol import Record, Sent, ask
 from sscl.audit.trial import References
 from sscl.audit.verdict import decide
 from sscl.benchmark.study import Study
@@ -34,11 +34,15 @@ from sscl.suspects import Context
 from sscl.suspects.classifier import ClassifierOptions, InMemory
 from sscl.train import benign_accuracy
 from sscl.types import ImageSet, Responses
-from sscl.watermarks.base import FitContext
+from sscl.watermarks.base import FitContext, State
 from sscl.watermarks.ownership_code import with_word
 
-TASKS = ("own", "pairs", "digits")  # on images without marks
+TASKS = ("own", "pairs", "digits", "sub_imagenet")  # on images without marks
 RELEASED_TASKS = ("released", "released pairs")  # on images as they were released, some of them marked
+OTHERS = {  # tasks on other datasets, ten classes each
+    "digits": DataConfig("mnist", None, None, None, None, 1000, "stop"),
+    "sub_imagenet": DataConfig("sub_imagenet", None, None, 10, None, None, "drop"),
+}
 PAIRS = (0, 1, 2, 2, 3, 4, 3, 4, 1, 0)  # another task: five classes of two each
 LABELLED = 5000  # images that a downstream classifier is trained on
 FITTED = 1000  # images that a change of answers is learnt from
@@ -67,11 +71,13 @@ class EncoderStudy:
         study: data, marks and the owner's clean encoder.
         chosen: downstream tasks, of ``TASKS`` and ``RELEASED_TASKS``.
         labelled: how many images a downstream classifier is trained on.
+        marks: what is asked about; ``None`` for the study's own marks.
     """
 
     study: Study
     chosen: tuple[str, ...]
     labelled: int = LABELLED
+    marks: State | None = None
 
     @cached_property
     def tasks(self) -> dict[str, ImageSet]:
@@ -84,25 +90,30 @@ class EncoderStudy:
         found |= {
             name: in_pairs(found[of]) for name, of in (("pairs", "own"), ("released pairs", "released")) if of in found
         }
-        if "digits" in self.chosen:
-            found["digits"] = self._digits(train.size, train.channels)
-        return found
+        return found | {task: self._other(task, train.size, train.channels) for task in OTHERS if task in self.chosen}
 
-    def _digits(self, size: int, channels: int) -> ImageSet:
-        """MNIST as images of the owner's size."""
-        config = replace(self.study.config, data=DataConfig("mnist", None, None, None, self.labelled, 1000, "stop"))
+    def _other(self, task: str, size: int, channels: int) -> ImageSet:
+        """Images of another dataset, in the owner's size."""
+        config = replace(self.study.config, data=replace(OTHERS[task], image_size=size))
         found = load_split(self.study.bench.data(config), "train")
-        images = torch.nn.functional.interpolate(found.images.float(), size=(size, size), mode="bilinear")
-        return ImageSet(
-            images.round().byte().expand(-1, channels, -1, -1).contiguous(), found.labels, found.class_names
-        )
+        some = torch.randperm(len(found), generator=seeds.generator(self.study.seed, task))[: self.labelled]
+        found = found.subset(some)
+        images = found.images.expand(-1, channels, -1, -1).contiguous()
+        return ImageSet(images, found.labels, found.class_names)
+
+    @cached_property
+    def sent(self) -> Sent:
+        """What a suspect is asked."""
+        if self.marks is None:
+            return self.study.sent
+        return self.study.secret[0].queries(self.study.images.images, self.marks)
 
     def record(self, model: Classifier, *, features: bool = False, change: Change | None = None) -> Record:
         """Everything that an audit asks; the word plays no part in it. Features may be changed before they are told."""
         record = Record(0, self.study.test.classes, self.study.images.labels.tolist())
         options = ClassifierOptions("features" if features else "probabilities")
         oracle = Changing(model, Context(None, self.study.compute), options, change)
-        ask(oracle, self.study.sent, self.study.exact, record=record)
+        ask(oracle, self.sent, self.study.exact, record=record)
         return record
 
     def changed(self, model: Classifier, word: Tensor) -> Iterator[dict[str, Any]]:
@@ -119,7 +130,7 @@ class EncoderStudy:
         """What the owner's clean encoder answers, under a linear classifier of its own."""
         model, context = self.study.opened(self.study.surrogate), Context(None, self.study.compute)
         oracles = InMemory(model, context), InMemory(model, context, ClassifierOptions("features"))
-        case = Case("", self.study.images, self.study.sent, self.study.config.audit, *oracles)
+        case = Case("", self.study.images, self.sent, self.study.config.audit, *oracles)
         found = reference_effects(case).items()
         return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found}
 
@@ -188,15 +199,16 @@ class EncoderStudy:
 
         return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")
 
-    def overwritten(self, encoder: Classifier, key: Keystream) -> Classifier:
-        """The encoder after another owner imprinted marks and a word of their own."""
+    def rival(self, key: Keystream) -> State:
+        """Another owner's marks, by the same method, with a word of their own."""
         study, watermark = self.study, self.study.secret[0]
         context = FitContext(study.compute, key, study.seed, "rival", study.config.surrogate)
-        state = watermark.fit(study.train, study.opened(study.surrogate), context)
-        code = Code(watermark, with_word(state, self.word_of(key)))
-        return imprint(
-            encoder, code, study.train, config=study.config.imprint, compute=study.compute, key=key.part("imprint")
-        )
+        return with_word(watermark.fit(study.train, study.opened(study.surrogate), context), self.word_of(key))
+
+    def overwritten(self, encoder: Classifier, rival: State, key: Keystream) -> Classifier:
+        """The encoder after that owner imprinted their word on it."""
+        study, code = self.study, Code(self.study.secret[0], rival)
+        return imprint(encoder, code, study.train, config=study.config.imprint, compute=study.compute, key=key)
 
     def stranger(self, config: TrainConfig, number: int) -> Classifier:
         """An encoder trained on ``stranger_images``; kept."""

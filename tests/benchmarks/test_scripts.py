@@ -118,7 +118,18 @@ def contrastive(tiny: Tiny) -> list[str]:
 CASES: dict[str, tuple[list[Arguments], bool]] = {
     "contrastive": (
         [
-            lambda tiny: ["encoder", "demo", "--seeds", "1", "--attack", "pruning", *TASK, *contrastive(tiny)],
+            lambda tiny: [
+                "encoder",
+                "demo",
+                "--seeds",
+                "1",
+                "--attack",
+                "pruning",
+                "--attack",
+                "overwriting",
+                *TASK,
+                *contrastive(tiny),
+            ],
             lambda tiny: [
                 "dataset",
                 "demo",

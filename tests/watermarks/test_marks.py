@@ -55,3 +55,21 @@ def test_phases_of_waves_differ_between_images_so_that_changes_are_uncorrelated(
     change = family.change(images, torch.zeros(200, dtype=torch.int64), secret)
     unit = torch.nn.functional.normalize(change.flatten(1), dim=1)
     assert abs(float(unit.mean(dim=0).square().sum()) - 1 / 200) < 0.02
+
+
+def test_two_owners_chords_are_different_patterns_where_waves_are_nearly_the_same() -> None:
+    """An encoder that is imprinted twice must answer to both owners. Networks see patterns wherever they are."""
+    image = torch.full((1, 1, 32, 32), 128, dtype=torch.uint8)
+
+    def alike(name: str) -> float:
+        family = FAMILIES[name]
+        count = 7
+        images, marks = image.expand(count, -1, -1, -1), torch.arange(count)
+        owners = [family.change(images, marks, family.draw(count, 1, KEY.part(owner))) for owner in ("a", "b")]
+        one, other = (torch.fft.fft2(change[:, 0]) for change in owners)
+        size = one.abs().square().sum(dim=(1, 2))[:, None] * other.abs().square().sum(dim=(1, 2))
+        shifted = torch.fft.ifft2(one[:, None] * other.conj()).real.amax(dim=(2, 3)) * 32**2
+        return float((shifted / size.sqrt()).max())
+
+    assert alike("chords") < 0.5
+    assert alike("waves") > 0.6

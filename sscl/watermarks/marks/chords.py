@@ -10,7 +10,7 @@ from torch import Tensor
 from sscl.keystream import Keystream
 from sscl.watermarks.marks.base import FAMILIES, Family, Secret
 
-RADII = (0.08, 0.45)  # cycles a pixel
+RADII = (0.25, 0.5)  # cycles a pixel: rare in photographs, so that an encoder learns them without forgetting
 WAVES = 3  # in a mark
 STEEPNESS = 1.5  # of the sum: the higher, the more pixels change by all that is allowed
 
@@ -19,7 +19,7 @@ class Chords(Family):
     """Sums of three plane waves whose frequencies, directions and phases are drawn with the key.
 
     There is no codebook, so two owners' marks are different patterns, and imprinting one owner's leaves the other's as
-    they are. Photographs contain long waves, which makes a chord slower to learn than one short wave.
+    they are.
     """
 
     most = 32
