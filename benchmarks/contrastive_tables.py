@@ -21,9 +21,9 @@ REMOVED = ("none", "fine-tuning 1e-4", "pruning")
 def main(results: Path = RESULTS) -> None:
     """Imprinted encoders, marked sets, poisons, and how often every test accuses innocents."""
     rows = pd.DataFrame(json.loads(results.read_text()))
-    encoders = rows[rows["kind"] == "encoder"]
-    if len(encoders):
-        print_encoders(encoders)
+    for command, group in rows[rows["kind"] == "encoder"].groupby("command", sort=False):
+        print(f"\n`{command}`\n")
+        print_encoders(group)
     datasets = rows[rows["command"].str.startswith("dataset")]
     if len(datasets):
         print_datasets(datasets)
