@@ -83,9 +83,12 @@ def encoder(
     rows: list[dict[str, Any]] = []
     for seed in range(first, first + count):
         bench = EncoderStudy(study_of(profile, seed, root, overrides=overrides), tuple(task or TASKS))
+        _ = bench.others  # a dataset that is missing is missed before anything is trained
         key = seeds.secret(seed, None).part("encoder")
         word = bench.word_of(key)
-        thief = Thief(bench.tasks["own"], bench.study.config.surrogate, bench.study.compute, seed)
+        config, options = bench.study.config, bench.study.secret[0].options
+        own = bench.tasks["own"]
+        thief = Thief(own, config.surrogate, bench.study.compute, seed, options.family, options.query_eps)
         for name, asking, model, asked, ways in suspects(
             bench, thief, key, word=word, attacks=attack or (*REMOVALS, OVERWRITING)
         ):
@@ -110,7 +113,7 @@ def suspects(
             rival = bench.rival(key.part("rival"))
             model = bench.overwritten(imprinted, rival, key.part("rival").part("imprint"))
             yield name, bench, model, word, LINEAR
-            theirs = replace(bench, marks=rival)
+            theirs = replace(bench, asked=rival, reference=imprinted)  # no cleaner encoder is theirs
             yield RIVAL, theirs, model, theirs.study.secret[0].targets(rival), LINEAR
         else:
             yield name, bench, REMOVALS[name](imprinted, thief), word, LINEAR
@@ -143,6 +146,7 @@ def dataset(
             for method in learning or [None]:  # type: ignore[list-item]
                 sets = [*(overrides or ()), *([f"user.learning={method}"] if method else [])]
                 bench = EncoderStudy(study_of(profile, seed, root, overrides=sets, rate=share), tasks, labelled)
+                _ = bench.others
                 word = bench.study.secret[0].targets(bench.study.secret[1])
                 for base, model in users(bench.study, command):
                     for row in bench.everywhere(model, word, LINEAR):

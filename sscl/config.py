@@ -282,6 +282,13 @@ class Config:
             self.independent.seed,
             "another seed or target_class than the release's: it stands for a stranger's watermark",
         )
+        short = self.rehearsal.epochs
+        require(
+            short is None or short <= self.user.epochs,
+            "rehearsal.epochs",
+            short,
+            f"at most user.epochs ({self.user.epochs}), or null: a longer training would learn more than any user's",
+        )
 
 
 def dump(config: Config) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from sscl.data.store import load_split
 from sscl.encoders.imprint import Code, imprint
 from sscl.encoders.outputs import OUTPUTS
 from sscl.encoders.outputs.base import Change
+from sscl.errors import InputError
 from sscl.keystream import Keystream
 from sscl.learning.downstream import Downstream, downstream
 from sscl.learning.train import train_encoder
@@ -71,18 +72,20 @@ class EncoderStudy:
         study: data, marks and the owner's clean encoder.
         chosen: downstream tasks, of ``TASKS`` and ``RELEASED_TASKS``.
         labelled: how many images a downstream classifier is trained on.
-        marks: what is asked about; ``None`` for the study's own marks.
+        asked: the marks that a suspect is asked about; ``None`` for the study's own.
+        reference: the encoder whose answers are the references; ``None`` for the study's clean one.
     """
 
     study: Study
     chosen: tuple[str, ...]
     labelled: int = LABELLED
-    marks: State | None = None
+    asked: State | None = None
+    reference: Classifier | None = None
 
     @cached_property
     def tasks(self) -> dict[str, ImageSet]:
         """Labelled images of the downstream tasks: the same ones with and without what was marked."""
-        train = self.study.train
+        others, train = self.others, self.study.train
         some = torch.randperm(len(train), generator=seeds.generator(self.study.seed, "downstream"))[: self.labelled]
         found = {"own": train.subset(some)}
         if set(RELEASED_TASKS) & set(self.chosen):
@@ -90,23 +93,32 @@ class EncoderStudy:
         found |= {
             name: in_pairs(found[of]) for name, of in (("pairs", "own"), ("released pairs", "released")) if of in found
         }
-        return found | {task: self._other(task, train.size, train.channels) for task in OTHERS if task in self.chosen}
+        return found | others
 
-    def _other(self, task: str, size: int, channels: int) -> ImageSet:
-        """Images of another dataset, in the owner's size."""
-        config = replace(self.study.config, data=replace(OTHERS[task], image_size=size))
-        found = load_split(self.study.bench.data(config), "train")
-        some = torch.randperm(len(found), generator=seeds.generator(self.study.seed, task))[: self.labelled]
-        found = found.subset(some)
+    @cached_property
+    def others(self) -> dict[str, ImageSet]:
+        """Images of other datasets, in the owner's size. Nothing is trained for them.
+
+        Raises:
+            InputError: they are colour images, and the owner's are not.
+        """
+        return {task: self._other(task) for task in OTHERS if task in self.chosen}
+
+    def _other(self, task: str) -> ImageSet:
+        size, channels = self.study.train.size, self.study.train.channels
+        data = replace(OTHERS[task], image_size=size, train_images=self.labelled)
+        found = load_split(self.study.bench.data(replace(self.study.config, data=data)), "train")
+        if found.channels not in (1, channels):
+            raise InputError(f"task {task}: has colour images, and the owner's are grey; choose others by --task")
         images = found.images.expand(-1, channels, -1, -1).contiguous()
         return ImageSet(images, found.labels, found.class_names)
 
     @cached_property
     def sent(self) -> Sent:
         """What a suspect is asked."""
-        if self.marks is None:
+        if self.asked is None:
             return self.study.sent
-        return self.study.secret[0].queries(self.study.images.images, self.marks)
+        return self.study.secret[0].queries(self.study.images.images, self.asked)
 
     def record(self, model: Classifier, *, features: bool = False, change: Change | None = None) -> Record:
         """Everything that an audit asks; the word plays no part in it. Features may be changed before they are told."""
@@ -127,8 +139,8 @@ class EncoderStudy:
 
     @cached_property
     def references(self) -> dict[str, References]:
-        """What the owner's clean encoder answers, under a linear classifier of its own."""
-        model, context = self.study.opened(self.study.surrogate), Context(None, self.study.compute)
+        """What the reference encoder answers, under a linear classifier of its own."""
+        model, context = self.reference or self.study.opened(self.study.surrogate), Context(None, self.study.compute)
         oracles = InMemory(model, context), InMemory(model, context, ClassifierOptions("features"))
         case = Case("", self.study.images, self.sent, self.study.config.audit, *oracles)
         found = reference_effects(case).items()

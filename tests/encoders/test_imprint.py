@@ -97,7 +97,7 @@ def test_it_follows_from_the_key_and_leaves_the_encoder_alone(
 def test_a_removal_gives_another_encoder_that_repeats(
     name: str, marked: Classifier, data: ImageSet, config: Config, compute: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("extraction", "pretraining"):
+    for module in ("extraction", "pretraining", "stray_marks"):
         monkeypatch.setattr(f"sscl.encoders.removals.{module}.EPOCHS", 1)
     training = replace(config.user, model="resnet8", learning="simclr", augment="views", batch_size=64)
     thief = Thief(data, training, compute, 0)

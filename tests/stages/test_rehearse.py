@@ -69,6 +69,12 @@ def test_the_gate_compares_a_short_rehearsal_with_its_equal(
     assert lost() == pytest.approx(0.125)
 
 
+def test_a_rehearsal_is_no_longer_than_the_users_training(config: Config) -> None:
+    """It would learn the marks better than any user, and pass what could not be proven."""
+    with pytest.raises(ConfigError, match=r"rehearsal.epochs: 4 is not possible, expected at most user.epochs \(3\)"):
+        replace(config, user=replace(config.user, epochs=3), rehearsal=RehearsalConfig(4))
+
+
 @pytest.mark.parametrize("epochs", [0, -1])
 def test_a_rehearsal_of_no_epochs_is_refused(epochs: int) -> None:
     with pytest.raises(ConfigError, match="expected 1 or more, or null for the user's"):

@@ -67,7 +67,7 @@ def test_two_owners_chords_are_different_patterns_where_waves_are_nearly_the_sam
         images, marks = image.expand(count, -1, -1, -1), torch.arange(count)
         owners = [family.change(images, marks, family.draw(count, 1, KEY.part(owner))) for owner in ("a", "b")]
         one, other = (torch.fft.fft2(change[:, 0]) for change in owners)
-        size = one.abs().square().sum(dim=(1, 2))[:, None] * other.abs().square().sum(dim=(1, 2))
+        size = one.abs().square().sum(dim=(1, 2))[:, None] * other.abs().square().sum(dim=(1, 2))  # of all pairs
         shifted = torch.fft.ifft2(one[:, None] * other.conj()).real.amax(dim=(2, 3)) * 32**2
         return float((shifted / size.sqrt()).max())
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.models import Classifier
+from sscl.models.features import features
 from sscl.registry import Registry
+from sscl.train import schedule
 from sscl.types import ImageSet
 
 
@@ -21,12 +28,15 @@ class Thief:
         training: how it trains contrastively.
         compute: device and precision.
         seed: names its random numbers, with the removal's name.
+        family, strength: of the marks in queries, for a thief who knows the method.
     """
 
     images: ImageSet
     training: TrainConfig
     compute: Compute
     seed: int
+    family: str = "chords"
+    strength: float = 16 / 255
 
 
 class EncoderRemoval(ABC):
@@ -35,6 +45,42 @@ class EncoderRemoval(ABC):
     @abstractmethod
     def __call__(self, encoder: Classifier, thief: Thief) -> Classifier:
         """Another encoder; the one that is given is left as it is."""
+
+
+def imitate(
+    student: Classifier,
+    wanted: Tensor,
+    thief: Thief,
+    *,
+    shown: Callable[[Tensor], Tensor],
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    rng: torch.Generator,
+) -> None:
+    """Train an encoder by Adam, one-cycle, to give an encoder's features: cosine distance, less their mean.
+
+    Args:
+        student: trained in place, in the mode that it is in.
+        wanted: float (N, D), the features of the thief's images.
+        thief: whose images they are.
+        shown: uint8 (B, C, H, W) -> (M B, C, H, W): what the student sees of a batch, M times over.
+        epochs, batch_size, learning_rate: of the training.
+        rng: draws the order.
+    """
+    images, compute, mean = thief.images.images, thief.compute, wanted.mean(dim=0)
+    optimizer = torch.optim.Adam(student.parameters(), lr=learning_rate)
+    steps, done = epochs * -(-len(images) // batch_size), 0
+    for _ in range(epochs):
+        for batch in torch.split(torch.randperm(len(images), generator=rng), batch_size):
+            optimizer.param_groups[0]["lr"] = learning_rate * schedule("onecycle", done / steps)
+            given = features(student, compute.floats(shown(images[batch])))
+            target = wanted[batch.to(wanted.device)].repeat(len(given) // len(batch), 1)
+            loss = 1 - F.cosine_similarity(given - mean, target - mean, dim=1).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            done += 1
 
 
 REMOVALS: Registry[EncoderRemoval] = Registry("removal from encoders", "sscl.encoders.removals")

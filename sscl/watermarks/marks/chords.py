@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sscl.keystream import Keystream
 from sscl.watermarks.marks.base import FAMILIES, Family, Secret
+from sscl.watermarks.marks.waves import frequencies, turns
 
 RADII = (0.25, 0.5)  # cycles a pixel: rare in photographs, so that an encoder learns them without forgetting
 WAVES = 3  # in a mark
@@ -18,8 +19,7 @@ STEEPNESS = 1.5  # of the sum: the higher, the more pixels change by all that is
 class Chords(Family):
     """Sums of three plane waves whose frequencies, directions and phases are drawn with the key.
 
-    There is no codebook, so two owners' marks are different patterns, and imprinting one owner's leaves the other's as
-    they are.
+    There is no codebook, so two owners' marks are different patterns; with waves, both have nearly the same.
     """
 
     most = 32
@@ -37,14 +37,12 @@ class Chords(Family):
 def _drawn(uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Frequencies, float32 (N, WAVES, 2), and phases in turns, (N, WAVES), from numbers in [0, 1), (N, WAVES, 3)."""
     radius, angle = RADII[0] + (RADII[1] - RADII[0]) * uniform[..., 0], math.pi * uniform[..., 1]
-    return torch.stack((radius * angle.sin(), radius * angle.cos()), dim=-1).float(), uniform[..., 2].float()
+    return frequencies(radius, angle).float(), uniform[..., 2].float()
 
 
 def _chord(images: Tensor, frequency: Tensor, phase: Tensor) -> Tensor:
-    rows, columns = (torch.arange(length, dtype=torch.float32) for length in images.shape[-2:])
-    down = frequency[..., 0, None, None] * rows[:, None]
-    turns = down + frequency[..., 1, None, None] * columns + phase[..., None, None]
-    return torch.tanh(STEEPNESS * torch.cos(2 * math.pi * turns).sum(dim=1))[:, None].expand_as(images)
+    waves = torch.cos(2 * math.pi * turns(images, frequency, phase))
+    return torch.tanh(STEEPNESS * waves.sum(dim=1))[:, None].expand_as(images)
 
 
 FAMILIES.register("chords")(Chords())

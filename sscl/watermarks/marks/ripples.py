@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sscl.keystream import Keystream
 from sscl.watermarks.marks.base import FAMILIES, Family, Secret
-from sscl.watermarks.marks.waves import any_wave
+from sscl.watermarks.marks.waves import any_wave, frequencies, turns
 
 # Radius in cycles a pixel and angle in degrees.
 CODEBOOK = ((0.1, 90.0), (0.2, 90.0), (0.07, 45.0), (0.07, 135.0), (0.1, 0.0), (0.14, 45.0), (0.05, 0.0))
@@ -32,14 +32,11 @@ class Ripples(Family):
         book = torch.tensor(CODEBOOK[:count])
         radius = book[:, 0] + SHIFT * (2 * moved[:, 0] - 1)
         angle = torch.deg2rad(book[:, 1] + TURN * (2 * moved[:, 1] - 1))
-        return {"frequency": torch.stack((radius * angle.sin(), radius * angle.cos()), dim=1), "phase": moved[:, 2]}
+        return {"frequency": frequencies(radius, angle), "phase": moved[:, 2]}
 
     def change(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
-        rows, columns = (torch.arange(length, dtype=torch.float32) for length in images.shape[-2:])
-        frequency, phase = secret["frequency"][marks], secret["phase"][marks]
-        down = frequency[:, 0, None, None] * rows[:, None]
-        turns = down + frequency[:, 1, None, None] * columns + phase[:, None, None]
-        wave = torch.tanh(STEEPNESS * torch.cos(2 * math.pi * turns))
+        turned = turns(images, secret["frequency"][marks], secret["phase"][marks])
+        wave = torch.tanh(STEEPNESS * torch.cos(2 * math.pi * turned))
         return wave[:, None].expand_as(images)
 
     def stray(self, images: Tensor, rng: torch.Generator) -> Tensor:

@@ -42,7 +42,7 @@ def any_wave(images: Tensor, radii: tuple[float, float], rng: torch.Generator) -
     """Waves of random direction and phase, and of a frequency between two radii."""
     drawn = torch.rand(len(images), 3, generator=rng)
     radius, angle = radii[0] + (radii[1] - radii[0]) * drawn[:, 0], math.pi * drawn[:, 1]
-    return plane_wave(images, torch.stack((radius * angle.sin(), radius * angle.cos()), dim=1), drawn[:, 2])
+    return plane_wave(images, frequencies(radius, angle), drawn[:, 2])
 
 
 def near(codebook: Sequence[tuple[float, float]], key: Keystream) -> Tensor:
@@ -50,7 +50,19 @@ def near(codebook: Sequence[tuple[float, float]], key: Keystream) -> Tensor:
     moved = torch.from_numpy(key.uniform((len(codebook), 2))).float() * 2 - 1
     book = torch.tensor(codebook)
     radius, angle = book[:, 0] + SHIFT * moved[:, 0], torch.deg2rad(book[:, 1] + TURN * moved[:, 1])
-    return torch.stack((radius * angle.sin(), radius * angle.cos()), dim=1)
+    return frequencies(radius, angle)
+
+
+def frequencies(radius: Tensor, angle: Tensor) -> Tensor:
+    """Cycles a pixel down and across, (..., 2), from a radius in cycles a pixel and an angle in radians, (...)."""
+    return torch.stack((radius * angle.sin(), radius * angle.cos()), dim=-1)
+
+
+def turns(images: Tensor, frequency: Tensor, phase: Tensor) -> Tensor:
+    """How many turns waves have made at every pixel, float32 (..., H, W), of frequencies (..., 2) and phases (...)."""
+    rows, columns = (torch.arange(length, dtype=torch.float32) for length in images.shape[-2:])
+    down = frequency[..., 0, None, None] * rows[:, None]
+    return down + frequency[..., 1, None, None] * columns + phase[..., None, None]
 
 
 def fingerprint(images: Tensor, modulus: int) -> Tensor:
@@ -60,10 +72,7 @@ def fingerprint(images: Tensor, modulus: int) -> Tensor:
 
 def plane_wave(images: Tensor, frequency: Tensor, phase: Tensor) -> Tensor:
     """Waves with steep flanks, float32 (N, C, H, W) in [-1, 1], of frequencies (N, 2) and phases in turns (N,)."""
-    rows, columns = (torch.arange(length, dtype=torch.float32) for length in images.shape[-2:])
-    down = frequency[:, 0, None, None] * rows[:, None]
-    turns = down + frequency[:, 1, None, None] * columns + phase[:, None, None]
-    wave = torch.tanh(STEEPNESS * torch.cos(2 * math.pi * turns))
+    wave = torch.tanh(STEEPNESS * torch.cos(2 * math.pi * turns(images, frequency, phase)))
     return wave[:, None].expand_as(images)
 
 
