@@ -21,7 +21,7 @@ from sscl.models import Classifier
 from sscl.perceptual import LPIPS
 from sscl.types import ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark, budget
-from sscl.watermarks.marks import FAMILIES, Lesson
+from sscl.watermarks.marks import FAMILIES
 from sscl.watermarks.preference import Choice, preference
 from sscl.watermarks.quantise import quantise
 
@@ -77,9 +77,7 @@ class OwnershipCode(Watermark[Options]):
         """
         if int(train.labels.min()) == int(train.labels.max()):
             raise InputError("generator: all images are of one class, and marks are assigned to classes")
-        family = FAMILIES[self.options.family]
-        lesson = Lesson(train, surrogate, context, self.options.eps, self.options.jpeg_quality)
-        secret = family.learn(family.draw(self.options.marks, train.channels, context.key.part("marks")), lesson)
+        secret = FAMILIES[self.options.family].draw(self.options.marks, train.channels, context.key.part("marks"))
         state = State({f"{MARKS}{name}": value for name, value in secret.items()})
         shown = torch.from_numpy(context.key.part("shown").permutation(len(train))[:SHOWN])
         found = {STRENGTHS: self._strengths(train.images[shown], state)}

@@ -1,5 +1,5 @@
 """Families of marks: one file each, found by name."""
 
-from sscl.watermarks.marks.base import FAMILIES, Family, Lesson
+from sscl.watermarks.marks.base import FAMILIES, Family
 
-__all__ = ["FAMILIES", "Family", "Lesson"]
+__all__ = ["FAMILIES", "Family"]
