@@ -12,8 +12,9 @@ import pandas as pd
 import typer
 from scipy import stats
 
+from sscl.benchmark.encoder_study import TASKS
+
 RESULTS = Path("docs/results/contrastive.json")
-TASKS = ("own", "pairs", "digits", "sub_imagenet")
 ASKED = ("own", "pairs", "released", "released pairs")  # of encoders trained on a marked set
 REMOVED = ("none", "fine-tuning 1e-4", "pruning")
 

@@ -99,8 +99,9 @@ def figures(root: Root, metrics: dict[str, Any]) -> dict[str, float]:
 def _clean_accuracy(root: Root, metrics: dict[str, Any]) -> float:
     """Benign accuracy of what was trained on clean images as the rehearsal's model was on marked ones."""
     shortened = root.rehearsal / "clean" / HISTORY
-    found = read_json(shortened) if shortened.is_file() else {"benign_accuracy": metrics["benign_accuracy_clean"]}
-    return float(found["benign_accuracy"])
+    if shortened.is_file():
+        return float(read_json(shortened)["benign_accuracy"])
+    return float(metrics["benign_accuracy_clean"])
 
 
 def _measured(root: Root, config: Config) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.models import Classifier
-from sscl.models.features import features
+from sscl.models.features import all_features, features
 from sscl.registry import Registry
 from sscl.train import schedule
 from sscl.types import ImageSet
@@ -49,7 +49,7 @@ class EncoderRemoval(ABC):
 
 def imitate(
     student: Classifier,
-    wanted: Tensor,
+    encoder: Classifier,
     thief: Thief,
     *,
     shown: Callable[[Tensor], Tensor],
@@ -62,13 +62,15 @@ def imitate(
 
     Args:
         student: trained in place, in the mode that it is in.
-        wanted: float (N, D), the features of the thief's images.
+        encoder: whose features of the thief's images are wanted.
         thief: whose images they are.
         shown: uint8 (B, C, H, W) -> (M B, C, H, W): what the student sees of a batch, M times over.
         epochs, batch_size, learning_rate: of the training.
         rng: draws the order.
     """
-    images, compute, mean = thief.images.images, thief.compute, wanted.mean(dim=0)
+    images, compute = thief.images.images, thief.compute
+    wanted = all_features(encoder, images, compute).to(compute.device)
+    mean = wanted.mean(dim=0)
     optimizer = torch.optim.Adam(student.parameters(), lr=learning_rate)
     steps, done = epochs * -(-len(images) // batch_size), 0
     for _ in range(epochs):

@@ -9,7 +9,6 @@ from sscl import seeds
 from sscl.encoders.removals.base import REMOVALS, EncoderRemoval, Thief, imitate
 from sscl.learning.base import frozen
 from sscl.models import Classifier
-from sscl.models.features import all_features
 from sscl.watermarks.marks import FAMILIES
 from sscl.watermarks.quantise import quantise
 
@@ -20,7 +19,7 @@ class StrayMarks(EncoderRemoval):
     """Images under random marks of the owner's family, and without one, are to keep the features they had without."""
 
     def __call__(self, encoder: Classifier, thief: Thief) -> Classifier:
-        rng, compute = seeds.generator(thief.seed, "stray marks"), thief.compute
+        rng = seeds.generator(thief.seed, "stray marks")
         found = frozen(encoder).requires_grad_(True).eval()
 
         def shown(images: Tensor) -> Tensor:
@@ -29,7 +28,7 @@ class StrayMarks(EncoderRemoval):
 
         imitate(
             found,
-            all_features(encoder, thief.images.images, compute).to(compute.device),
+            encoder,
             thief,
             shown=shown,
             epochs=EPOCHS,
