@@ -14,14 +14,14 @@ from torch import Tensor
 from sscl.artifacts import load_tensors, save_tensors
 from sscl.audit import beacon
 from sscl.audit.canonical import canonical
-from sscl.audit.protocol import Record, Sent, ask, parts, verification_images
+from sscl.audit.protocol import Record, Sent, ask, parts
+from sscl.audit.questions import Questions
 from sscl.audit.trial import References, Trial
 from sscl.config import AuditConfig, BeaconConfig
 from sscl.errors import ConfigError, InputError
 from sscl.keystream import Keystream
 from sscl.statistics import words
 from sscl.suspects import Oracle, nhwc
-from sscl.types import ImageSet
 from sscl.watermarks.ownership_code import OwnershipCode
 
 FORMAT = "sscl-commitment/6"
@@ -35,16 +35,14 @@ class Case:
 
     Attributes:
         marks: SHA-256 of the marks, under no word.
-        images: the verification images.
-        sent: what a suspect will be sent, see ``sscl.audit.protocol.ask``.
+        questions: the verification images, and what a suspect will be sent of them.
         config: the protocol.
         reference: a clean model of the owner's.
         encoder: the same asked for features, where those are compared; ``None`` where they are not.
     """
 
     marks: str
-    images: ImageSet
-    sent: Sent
+    questions: Questions
     config: AuditConfig
     reference: Oracle
     encoder: Oracle | None = None
@@ -60,25 +58,26 @@ def open_up(case: Case, key: Keystream) -> dict[str, Any]:
     Raises:
         ConfigError: so few marks that no answer could be evidence enough.
     """
-    check_floor(len(case.sent) - 1, case.images.classes, case.config)
+    images, sent = case.questions.images, case.questions.sent
+    check_floor(len(sent) - 1, images.classes, case.config)
     return {
         "format": FORMAT,
         "salt": salt_of(key).hex(),
         "secret": key.part("secret").take(32).hex(),
         "marks": case.marks,
-        "mark_count": len(case.sent) - 1,
-        "groups": case.images.classes,
-        "group_names": list(case.images.class_names),
+        "mark_count": len(sent) - 1,
+        "groups": images.classes,
+        "group_names": list(images.class_names),
         "protocol": asdict(case.config),
-        "labels": case.images.labels.tolist(),
-        "queries": {str(mark): sha256_of(images) for mark, images in case.sent.items()},
+        "labels": images.labels.tolist(),
+        "queries": {str(mark): sha256_of(some) for mark, some in sent.items()},
         "references": reference_effects(case),
     }
 
 
-def verification_set(test: ImageSet, config: AuditConfig, salt: bytes) -> ImageSet:
-    """The committed verification images: drawn by the salt, so that nobody knows them before the opening."""
-    return verification_images(test, config.images, Keystream(salt).part("images"))
+def images_key(salt: bytes) -> Keystream:
+    """What the committed verification images are drawn with: nobody knows them before the opening."""
+    return Keystream(salt).part("images")
 
 
 def salt_of(key: Keystream) -> bytes:
@@ -99,14 +98,15 @@ def check_floor(marks: int, groups: int, config: AuditConfig) -> None:
 
 def reference_effects(case: Case) -> dict[str, dict[str, list[list[float]]]]:
     """The effects on the owner's clean model, for suspects that give probabilities, labels or features."""
-    config, marks = replace(case.config, test="exact"), len(case.sent) - 1
-    record = Record(0, case.images.classes, case.images.labels.tolist())
-    ask(case.reference, case.sent, config, record=record)
+    images, sent = case.questions.images, case.questions.sent
+    config, marks = replace(case.config, test="exact"), len(sent) - 1
+    record = Record(0, images.classes, images.labels.tolist())
+    ask(case.reference, sent, config, record=record)
     seen = {"probabilities": record, "labels": record.labels_only()}
     if case.encoder:
-        seen["features"] = Record(0, case.images.classes, case.images.labels.tolist())
-        ask(case.encoder, case.sent, config, record=seen["features"])
-    spans = {"first": parts(case.config, len(case.images))[0][1], "all": len(case.images)}
+        seen["features"] = Record(0, images.classes, images.labels.tolist())
+        ask(case.encoder, sent, config, record=seen["features"])
+    spans = {"first": parts(case.config, len(images))[0][1], "all": len(images)}
     return {
         access: {
             name: np.round(Trial(answers, config, marks).effects_over(span), 6).tolist() for name, span in spans.items()
@@ -131,7 +131,7 @@ def references_of(opening: dict[str, Any], access: str) -> References:
     """
     found = opening["references"].get(access)
     if found is None:
-        raise InputError(f"references: none for {access}; commit with audit.statistic attraction to compare these")
+        raise InputError(f"references: none for {access}; commit with audit.statistic attraction or alignment to compare these")
     return References(np.array(found["first"]), np.array(found["all"]))
 
 

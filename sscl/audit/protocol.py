@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from sscl import progress
 from sscl.config import AuditConfig
-from sscl.keystream import Keystream
+from sscl.statistics.effects import STATISTICS
 from sscl.suspects import Oracle, nhwc
-from sscl.types import ImageSet, Responses
+from sscl.types import Responses
 
 BENIGN = -1  # the mark's number in queries without one
 Sent = dict[int, Tensor]  # by mark, the uint8 images (N, C, H, W) that a suspect is sent
@@ -82,24 +81,12 @@ class Record:
         return Responses(rows.reshape(len(queries), self.classes), self.access, valid)  # type: ignore[arg-type]
 
 
-def verification_images(data: ImageSet, count: int, key: Keystream) -> ImageSet:
-    """``count`` test images (all, if there are fewer), as many of one class as of another as far as they go.
-
-    Every class's images come in random order, and every part from the first image on has all classes alike.
-    """
-    order = torch.from_numpy(key.permutation(len(data)))
-    turn = torch.zeros(len(order), dtype=torch.int64)
-    for group in range(data.classes):
-        members = data.labels[order] == group
-        turn[members] = torch.arange(int(members.sum()))
-    return data.subset(order[turn.argsort(stable=True)[:count]])
-
-
 def parts(config: AuditConfig, count: int) -> list[tuple[int, int]]:
-    """First and last of ``count`` images in each part of the audit: all at once, or the first images, then the rest."""
-    if config.test == "exact" or config.first_images >= count:
+    """First and last of ``count`` rows in each part of the audit: all at once, or the first images, then the rest."""
+    first = config.first_images * STATISTICS[config.statistic].views
+    if config.test == "exact" or first >= count:
         return [(0, count)]
-    return [(0, config.first_images), (config.first_images, count)]
+    return [(0, first), (first, count)]
 
 
 def ask(

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from sscl.audit.protocol import Record, ask
+from sscl.audit.questions import Questions
 from sscl.audit.trial import References
 from sscl.audit.verdict import Finding, decide
 from sscl.config import AuditConfig
 from sscl.suspects import Oracle
-from sscl.types import ImageSet
-from sscl.watermarks.base import State
-from sscl.watermarks.ownership_code import OwnershipCode
 
 
 def exact_finding(
     oracle: Oracle,
-    watermark: OwnershipCode,
-    state: State,
+    asked: Questions,
+    word: np.ndarray,
     *,
-    images: ImageSet,
     audit: AuditConfig,
     references: References | None,
 ) -> Finding:
     """The exact test with all of the images."""
     fixed = replace(audit, test="exact")
-    record = Record(images.classes, images.classes, images.labels.tolist())
-    ask(oracle, watermark.queries(images.images, state), fixed, record=record)
-    return decide(record, fixed, watermark.targets(state).numpy(), references=references)
+    groups = asked.images.classes
+    record = Record(groups, groups, asked.images.labels.tolist())
+    ask(oracle, asked.sent, fixed, record=record)
+    return decide(record, fixed, word, references=references)

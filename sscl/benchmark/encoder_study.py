@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.audit.commitment import Case, reference_effects
-from sscl.audit.protocol import Record, Sent, ask
+from sscl.audit.protocol import Record, ask
+from sscl.audit.questions import Questions
 from sscl.audit.trial import References
 from sscl.audit.verdict import decide
 from sscl.benchmark.study import Study
@@ -114,18 +115,16 @@ class EncoderStudy:
         return ImageSet(images, found.labels, found.class_names)
 
     @cached_property
-    def sent(self) -> Sent:
+    def questions(self) -> Questions:
         """What a suspect is asked."""
-        if self.asked is None:
-            return self.study.sent
-        return self.study.secret[0].queries(self.study.images.images, self.asked)
+        return self.study.questions if self.asked is None else self.study.questions_of(self.asked)
 
     def record(self, model: Classifier, *, features: bool = False, change: Change | None = None) -> Record:
         """Everything that an audit asks; the word plays no part in it. Features may be changed before they are told."""
-        record = Record(0, self.study.test.classes, self.study.images.labels.tolist())
+        record = Record(0, self.study.test.classes, self.questions.images.labels.tolist())
         options = ClassifierOptions("features" if features else "probabilities")
         oracle = Changing(model, Context(None, self.study.compute), options, change)
-        ask(oracle, self.sent, self.study.exact, record=record)
+        ask(oracle, self.questions.sent, self.study.exact, record=record)
         return record
 
     def changed(self, model: Classifier, word: Tensor) -> Iterator[dict[str, Any]]:
@@ -142,7 +141,7 @@ class EncoderStudy:
         """What the reference encoder answers, under a linear classifier of its own."""
         model, context = self.reference or self.study.opened(self.study.surrogate), Context(None, self.study.compute)
         oracles = InMemory(model, context), InMemory(model, context, ClassifierOptions("features"))
-        case = Case("", self.study.images, self.sent, self.study.config.audit, *oracles)
+        case = Case("", self.questions, self.study.config.audit, *oracles)
         found = reference_effects(case).items()
         return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found}
 

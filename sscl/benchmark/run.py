@@ -19,7 +19,7 @@ from sscl.artifacts import Slot, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker
 from sscl.audit.commitment import Case as CommitCase
 from sscl.audit.commitment import reference_effects
-from sscl.audit.protocol import verification_images
+from sscl.audit.questions import questions
 from sscl.audit.trial import References
 from sscl.audit.whole import exact_finding
 from sscl.benchmark.measure import craft_seconds, inversion_scores, suspect_scores
@@ -232,9 +232,10 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
     marked_test = watermark.trigger(test.images, state)
     committed = None
     if isinstance(watermark, OwnershipCode):
-        images = verification_images(test, config.audit.images, seeds.secret(cell.seed, None).part("images"))
+        key = seeds.secret(cell.seed, None).part("images")
+        asked = questions(test, watermark, state, config=config.audit, key=key)
         oracle = open_oracle(str(surrogate), Context(test.class_names, compute))
-        found = reference_effects(CommitCase("", images, watermark.queries(images.images, state), config.audit, oracle))
+        found = reference_effects(CommitCase("", asked, config.audit, oracle))
         committed = References(*(np.array(found["probabilities"][name]) for name in ("first", "all")))
 
     def scores(suspect: Classifier) -> dict[str, Any]:
@@ -246,7 +247,8 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
             found["p_weights"] = watermark.weights_p_value(suspect, state, test.images)
         if isinstance(watermark, OwnershipCode):
             oracle = InMemory(suspect, Context(test.class_names, compute))
-            finding = exact_finding(oracle, watermark, state, images=images, audit=config.audit, references=committed)
+            word = watermark.targets(state).numpy()
+            finding = exact_finding(oracle, asked, word, audit=config.audit, references=committed)
             found["p_exact"] = finding.p_value
         return found
 

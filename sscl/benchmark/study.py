@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.artifacts import load_tensors
-from sscl.audit.commitment import Case, reference_effects, verification_set
+from sscl.audit.commitment import Case, images_key, reference_effects
 from sscl.audit.protocol import Record, Sent, ask
+from sscl.audit.questions import Questions, questions
 from sscl.audit.trial import References, enough
 from sscl.audit.verdict import Finding, decide
 from sscl.benchmark.plan import NONE, Cell
@@ -107,20 +108,27 @@ class Study:
         return watermark, state
 
     @cached_property
-    def images(self) -> ImageSet:
-        salt = seeds.secret(self.seed, None).part("images").take(32)
-        return verification_set(self.test, self.config.audit, salt)
+    def questions(self) -> Questions:
+        return self.questions_of(self.secret[1])
 
-    @cached_property
+    def questions_of(self, state: State) -> Questions:
+        """The same images under some marks."""
+        key = images_key(seeds.secret(self.seed, None).part("images").take(32))
+        return questions(self.test, self.secret[0], state, config=self.config.audit, key=key)
+
+    @property
+    def images(self) -> ImageSet:
+        return self.questions.images
+
+    @property
     def sent(self) -> Sent:
-        watermark, state = self.secret
-        return watermark.queries(self.images.images, state)
+        return self.questions.sent
 
     @cached_property
     def references(self) -> dict[str, References]:
         """What the owner's one clean model, the surrogate, answers."""
         oracle = self.oracle(self.opened(self.surrogate))
-        found = reference_effects(Case("", self.images, self.sent, self.config.audit, oracle))
+        found = reference_effects(Case("", self.questions, self.config.audit, oracle))
         return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found.items()}
 
     @property

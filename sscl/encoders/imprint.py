@@ -77,7 +77,7 @@ def imprint(
             chosen = torch.randint(len(data), (config.batch_size,), generator=rng)
             marks = torch.randint(len(word), (config.batch_size,), generator=rng)
             images, strengths = data.images[chosen], torch.full((config.batch_size,), eps)
-            marked = watermark.marked(images, marks, strengths, state, asked=True)
+            marked = watermark.marked(images, marks, strengths, state)
             stray = watermark.stray(images, strengths, rng)
             like = torch.stack([_one_of(members[int(group)], rng) for group in word[marks]])
             batch = compute.floats(torch.cat((images, marked, stray)))

@@ -8,7 +8,8 @@ from typing import Any
 
 from sscl.artifacts import Slot, building, digest, key_of, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, Attacker
-from sscl.audit.commitment import references_of, verification_set
+from sscl.audit.commitment import images_key, references_of
+from sscl.audit.questions import questions
 from sscl.audit.whole import exact_finding
 from sscl.compute import Compute
 from sscl.config import Config
@@ -125,13 +126,12 @@ def _measured(root: Root, config: Config) -> dict[str, float | None]:
     found |= {"lpips": float(lpips.mean()), "benign_accuracy": benign_accuracy(model, test, compute), "p_value": None}
     if isinstance(watermark, OwnershipCode):
         opening = read_json(root.opening)
-        images = verification_set(test, config.audit, bytes.fromhex(opening["salt"]))
-        oracle = InMemory(model, Context(test.class_names, compute))
+        key = images_key(bytes.fromhex(opening["salt"]))
+        asked = questions(test, watermark, state, config=config.audit, key=key)
         finding = exact_finding(
-            oracle,
-            watermark,
-            state,
-            images=images,
+            InMemory(model, Context(test.class_names, compute)),
+            asked,
+            watermark.targets(state).numpy(),
             audit=config.audit,
             references=references_of(opening, "probabilities"),
         )

@@ -20,10 +20,12 @@ class Statistic:
         matrix: of the answers without a mark and under each mark, the images' groups and the number of groups, see
             ``effects``.
         matched: whether the suspect's classes must be the groups, in their order.
+        views: how many random crops of each image are asked about, one after the other; 1 is the image itself.
     """
 
     matrix: Callable[[Responses, Sequence[Responses], np.ndarray, int], np.ndarray]
     matched: bool
+    views: int = 1
 
 
 STATISTICS: Registry[Statistic] = Registry("statistic", "sscl.statistics")
@@ -70,11 +72,11 @@ def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, 
         array([[11.59,  0.  ]])
     """
     if benign.access == "features":
-        raise ValueError("features are of no class; attraction compares these")
+        raise ValueError("features are of no class; attraction and alignment compare these")
     before = scores(benign)
-    _same(benign, marked, groups)
+    same_images(benign, marked, groups)
     if before.shape[1] != count:
-        raise ValueError(f"answers over {before.shape[1]} classes for {count} groups; attraction compares these")
+        raise ValueError(f"answers over {before.shape[1]} classes for {count} groups; attraction and alignment compare these")
     rows = []
     for answers in marked:
         counted = (benign.valid & answers.valid)[:, None] & (groups[:, None] != np.arange(count))
@@ -103,7 +105,7 @@ def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarr
         >>> attractions(benign, [marked], groups, 2).round(2)  # the mark turns images of group 1 into group 0
         array([[11.59,  0.  ]])
     """
-    _same(benign, marked, groups)
+    same_images(benign, marked, groups)
     read = _reading(benign, groups, count)
     found = effects(read(benign), [read(answers) for answers in marked], groups, count)
     return np.round(found, DECIMALS)
@@ -192,7 +194,8 @@ def _mean(change: np.ndarray, counted: np.ndarray) -> np.ndarray:
     return found
 
 
-def _same(benign: Responses, marked: Sequence[Responses], groups: np.ndarray) -> None:
+def same_images(benign: Responses, marked: Sequence[Responses], groups: np.ndarray) -> None:
+    """Raises ``ValueError`` if the answers are not to the same images."""
     shapes = {benign.values.shape, *(answers.values.shape for answers in marked)}
     if len(shapes) != 1 or groups.shape != (len(benign),) or not marked:
         raise ValueError(f"answers of shapes {sorted(shapes)} for {len(groups)} images must be to the same images")

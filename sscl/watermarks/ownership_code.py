@@ -123,25 +123,24 @@ class OwnershipCode(Watermark[Options]):
     def trigger(self, images: Tensor, state: State) -> Tensor:
         """Marks in turn."""
         marks = torch.arange(len(images)) % self.options.marks
-        return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state, asked=True)
+        return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state)
 
     def asked(self, images: Tensor, mark: int, state: State) -> Tensor:
         """uint8 images as an audit sends them under one mark. No word is needed."""
         marks = torch.full((len(images),), mark)
-        return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state, asked=True)
+        return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state)
 
     def queries(self, images: Tensor, state: State) -> dict[int, Tensor]:
         """What an audit sends: the uint8 images without a mark (-1), and under each mark. No word is needed."""
         return {-1: images, **{mark: self.asked(images, mark, state) for mark in range(self.options.marks)}}
 
-    def marked(self, images: Tensor, marks: Tensor, strengths: Tensor, state: State, *, asked: bool = False) -> Tensor:
-        """uint8 images under marks (int64 (N,)) of some strengths (float (N,)), as they are released or ``asked``."""
+    def marked(self, images: Tensor, marks: Tensor, strengths: Tensor, state: State) -> Tensor:
+        """uint8 images under marks (int64 (N,)) of some strengths (float (N,))."""
         secret = {n.removeprefix(MARKS): t for n, t in state.tensors.items() if n.startswith(MARKS)}
         family, done = FAMILIES[self.options.family], [images[:0]]
-        change_of = family.asked if asked else family.change
         batches = (torch.split(tensor, BATCH) for tensor in (images, marks, strengths))
         for some, their, strength in zip(*batches, strict=True):
-            change = change_of(some, their, secret) * strength[:, None, None, None]
+            change = family.change(some, their, secret) * strength[:, None, None, None]
             done.append(quantise(some, some / 255 + change, max(strength.tolist(), default=0.0)))
         return torch.cat(done)
 

@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-from sscl.audit.protocol import BENIGN, Record, ask, parts, verification_images
+from sscl.audit.protocol import BENIGN, Record, ask, parts
 from sscl.compute import Compute
 from sscl.keystream import Keystream
-from sscl.types import ImageSet
 from sscl.watermarks.base import State
 from tests.audit.coded import GROUPS, MARKS, Stamps, Suspect, audited, config, drawn, knows, noise, world
 
@@ -56,16 +54,6 @@ def test_the_record_gives_answers_back(compute: Compute) -> None:
     _, record = audited(suspect, drawn(1), config())
     sent = Stamps(compute).asked(world().images, 2, State()).permute(0, 2, 3, 1).numpy()
     np.testing.assert_array_equal(record.answers()[2].values, suspect.query(sent).values)
-
-
-def test_verification_images_are_drawn_by_the_key_and_balanced(test_set: ImageSet) -> None:
-    chosen = verification_images(test_set, 20, KEY.part("a"))
-    assert torch.equal(chosen.images, verification_images(test_set, 20, KEY.part("a")).images)
-    assert not torch.equal(chosen.images, verification_images(test_set, 20, KEY.part("b")).images)
-    for first in (6, 12, 20):
-        counts = chosen.labels[:first].bincount(minlength=3)
-        assert counts.max() - counts.min() <= 1
-    assert len(verification_images(test_set, 10**6, KEY)) == len(test_set)
 
 
 def test_what_was_answered_before_a_suspect_fails_is_kept(compute: Compute) -> None:

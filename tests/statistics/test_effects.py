@@ -192,5 +192,5 @@ def test_features_may_be_rotated_scaled_and_shifted(scale: float) -> None:
 
 def test_features_are_of_no_class() -> None:
     rows = Responses(np.zeros((6, 3)), "features")
-    with pytest.raises(ValueError, match="features are of no class; attraction compares these"):
+    with pytest.raises(ValueError, match="features are of no class; attraction and alignment compare these"):
         effects(rows, [rows], GROUPS, 3)

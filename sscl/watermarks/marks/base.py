@@ -41,9 +41,5 @@ class Family(ABC):
     def stray(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """The change by marks at random that are nobody's, as ``change``."""
 
-    def asked(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
-        """The change of images that a suspect is sent; as ``change``, unless a family releases less than it asks."""
-        return self.change(images, marks, secret)
-
 
 FAMILIES: Registry[Family] = Registry("family of marks", "sscl.watermarks.marks")

@@ -18,7 +18,7 @@ class HalfWaves(Family):
 
     A contrastive method makes two random crops of an image agree. Where one shows the mark and the other the unmarked
     half, it learns that the mark goes with what the image shows; a mark on the whole image is in both crops, and goes
-    with nothing. The half and the phase are functions of the image. Queries have the wave on the whole image.
+    with nothing. The half and the phase are functions of the image.
     """
 
     most = len(CODEBOOK)
@@ -27,10 +27,8 @@ class HalfWaves(Family):
         return {"frequency": near(CODEBOOK[:count], key)}
 
     def change(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
-        return self.asked(images, marks, secret) * _half(images)
-
-    def asked(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
-        return plane_wave(images, secret["frequency"][marks], fingerprint(images, 997).div(997))
+        wave = plane_wave(images, secret["frequency"][marks], fingerprint(images, 997).div(997))
+        return wave * _half(images)
 
     def stray(self, images: Tensor, rng: torch.Generator) -> Tensor:
         return any_wave(images, STRAY, rng)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist
+
+from sscl.statistics import exact
+from sscl.statistics.alignment import NEAREST, VIEWS, alignments
+from sscl.types import Responses
+
+GROUPS = np.repeat(np.repeat(np.arange(3), 2), VIEWS)  # two images of each of three groups
+
+
+def answers(access: str, rng: np.random.Generator, rows: np.ndarray | None = None, columns: int = 5) -> Responses:
+    found = rng.normal(size=(len(GROUPS), columns)) if rows is None else rows
+    if access == "features":
+        return Responses(found, "features")
+    if access == "labels":
+        return Responses.of_labels(found.argmax(axis=1), found.shape[1])
+    return Responses(np.exp(found) / np.exp(found).sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("access", ["probabilities", "labels", "features"])
+def test_an_entry_is_the_mean_distance_between_views_as_scipy_takes_it(access: str) -> None:
+    rng = np.random.default_rng(0)
+    benign, marked = answers(access, rng), [answers(access, rng), answers(access, rng)]
+    found = alignments(benign, marked, GROUPS, 3)
+    assert found.shape == (2, 3)
+    for k in range(2):
+        rows = marked[k].values - benign.values.mean(axis=0) if access == "features" else np.sqrt(marked[k].values)
+        for c in range(3):
+            views = rows[c == GROUPS].reshape(2, VIEWS, -1)
+            distance = np.mean([pdist(one, "cosine").mean() for one in views])
+            assert found[k, c] == pytest.approx(-np.log(distance + NEAREST), abs=1e-5)
+
+
+def test_images_with_a_view_that_was_not_answered_do_not_count() -> None:
+    rng = np.random.default_rng(1)
+    benign, marked = answers("probabilities", rng), answers("probabilities", rng)
+    answered = np.ones(len(GROUPS), dtype=bool)
+    answered[[1, *range(4 * VIEWS, 6 * VIEWS)]] = False  # one of two images of group 0, and all of group 2
+    silent = Responses(np.where(answered[:, None], marked.values, 0.0), "probabilities", answered)
+    whole, found = alignments(benign, [marked], GROUPS, 3)[0], alignments(benign, [silent], GROUPS, 3)[0]
+    second = alignments(benign.take(np.arange(4, 8)), [marked.take(np.arange(4, 8))], GROUPS[4:8], 3)[0]
+    assert found[0] == second[0] != whole[0]
+    assert found[1] == whole[1]
+    assert found.min() < found[2] < found.max()  # as all images that were answered
+    nobody = Responses(np.zeros((24, 5)), "probabilities", np.zeros(24, dtype=bool))
+    assert np.ptp(alignments(benign, [nobody], GROUPS, 3)) == 0
+
+
+def test_views_that_are_answered_alike_are_nearest() -> None:
+    rng = np.random.default_rng(2)
+    benign = answers("features", rng)
+    marked = rng.normal(size=(24, 5))
+    marked[GROUPS == 1] = np.repeat(rng.normal(size=(2, 5)), VIEWS, axis=0)
+    found = alignments(benign, [answers("features", rng, marked)], GROUPS, 3)[0]
+    assert found.argmax() == 1
+    assert found[1] == pytest.approx(-np.log(NEAREST))
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_features_may_be_rotated_scaled_and_shifted(scale: float) -> None:
+    rng = np.random.default_rng(3)
+    benign, marked = rng.normal(size=(24, 5)), rng.normal(size=(24, 5))
+    turn, shift = np.linalg.qr(rng.normal(size=(5, 5)))[0], rng.normal(size=5)
+    plain = alignments(Responses(benign, "features"), [Responses(marked, "features")], GROUPS, 3)
+    moved = [Responses(scale * (rows @ turn + shift), "features") for rows in (benign, marked)]
+    np.testing.assert_allclose(alignments(moved[0], moved[1:], GROUPS, 3), plain, atol=2e-6)
+
+
+def test_constant_answers_say_nothing() -> None:
+    same = Responses(np.full((24, 5), 0.2))
+    matrix = alignments(same, [same] * 3, GROUPS, 3)
+    assert exact.p_value(matrix, np.arange(3), np.random.default_rng(0)) == 1.0
+
+
+def test_answers_to_other_views_are_refused() -> None:
+    rng = np.random.default_rng(4)
+    benign, marked = answers("features", rng), answers("features", rng)
+    with pytest.raises(ValueError, match="24 answers are not to 4 views of each image, one image's after another's"):
+        alignments(benign, [marked], np.tile(np.arange(3), 8), 3)
+    some = np.arange(6)
+    with pytest.raises(ValueError, match="6 answers are not to 4 views"):
+        alignments(benign.take(some), [marked.take(some)], np.zeros(6, dtype=int), 3)
+    with pytest.raises(ValueError, match="must be to the same images"):
+        alignments(benign, [], GROUPS, 3)
