@@ -126,16 +126,18 @@ def dataset(
     first: int = 0,
     rate: list[float] | None = None,
     learning: list[str] | None = None,
+    attack: Annotated[list[str] | None, typer.Option(help="On the encoder.  [default: all]")] = None,
     task: Tasks = None,
     labelled: Annotated[int, typer.Option(help="Images that a downstream classifier is trained on.")] = LABELLED,
     root: Root = Path("runs/code"),
     overrides: Sets = None,
     results: Path = RESULTS,
 ) -> None:
-    """Encoders trained on a marked set without its labels, and linear classifiers on them; a clean one beside each.
+    """Encoders trained on a marked set without its labels, and classifiers on them; a clean one beside each.
 
     The classifiers of the tasks ``released`` and ``released pairs`` are trained on some of the released images with
-    their labels, the others on images without marks.
+    their labels, the others on images without marks. Marked encoders are also asked after every removal, and for
+    features under every change of answers.
     """
     few = (f"labelled={labelled}",) if labelled != LABELLED else ()
     command = " ".join(("dataset", profile, *(overrides or ()), *few))
@@ -149,11 +151,25 @@ def dataset(
                 _ = bench.others
                 word = bench.study.secret[0].targets(bench.study.secret[1])
                 for base, model in users(bench.study, command):
-                    for row in bench.everywhere(model, word, LINEAR):
+                    for row in attacked(bench, model, word, () if base["innocent"] else (attack or list(REMOVALS))):
                         rows.append(base | row | saw_released(row["downstream"]))
-                        columns = ("downstream", "access", "p", "p_plain", "knn", "lpips")
+                        columns = ("attack", "downstream", "access", "p", "p_plain", "knn", "lpips")
                         shown(rows[-1], "seed", "learning", "innocent", *columns)
                     write(results, rows)
+
+
+def attacked(
+    bench: EncoderStudy, encoder: Classifier, word: Tensor, attacks: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """What is found in an encoder and in classifiers on it, and, if there are attacks, after each of these."""
+    yield from bench.everywhere(encoder, word, TUNED if attacks else LINEAR)
+    if attacks:
+        yield from bench.changed(encoder, word)
+    options, study = bench.study.secret[0].options, bench.study
+    thief = Thief(bench.tasks["own"], study.config.user, study.compute, study.seed, options.family, options.query_eps)
+    for name in attacks:
+        for row in bench.everywhere(REMOVALS[name](encoder, thief), word, LINEAR):
+            yield row | {"attack": name}
 
 
 def saw_released(downstream: str) -> dict[str, Any]:

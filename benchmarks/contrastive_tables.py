@@ -44,8 +44,7 @@ def print_encoders(rows: pd.DataFrame) -> None:
     """The p-values of all seeds, one line for each attack and way to build a classifier on the encoder."""
     print(f"| attack | classifier | features | {' | '.join(f'{task}, labels' for task in TASKS)} |")
     print("|---" * (len(TASKS) + 3) + "|")
-    split = rows["downstream"].str.partition(", ")
-    rows = rows.assign(task=split[0], way=split[2].replace("", "linear"))
+    rows = with_tasks(rows)
     for (attack, way), group in rows.groupby(["attack", "way"], sort=False):
         print(f"| {attack} | {way} | {' | '.join(over_seeds(group, TASKS))} |")
     own = rows[
@@ -57,14 +56,20 @@ def print_encoders(rows: pd.DataFrame) -> None:
 
 def print_datasets(rows: pd.DataFrame) -> None:
     """The p-values of all seeds, one line for each kind of encoder: features, then labels of classifiers on it."""
-    print(f"| command | learning | encoder | features | {' | '.join(ASKED)} | kNN | LPIPS |")
-    print("|---" * (len(ASKED) + 6) + "|")
-    rows = rows.assign(task=rows["downstream"].str.partition(", ")[0])
-    for (command, learning, encoder), group in rows.groupby(["command", "learning", "encoder"], sort=False):
-        features = group[group["task"].eq("none")].sort_values("seed")
+    print(f"| command | learning | encoder | attack | classifier | features | {' | '.join(ASKED)} | kNN | LPIPS |")
+    print("|---" * (len(ASKED) + 8) + "|")
+    named = ["command", "learning", "encoder", "attack", "way"]
+    for names, group in with_tasks(rows).groupby(named, sort=False):
+        features = group[group["task"].eq("none") & group["attack"].eq("none")].sort_values("seed")
         knn = ", ".join(f"{100 * value:.1f}" for value in features["knn"])
         cells = " | ".join(over_seeds(group, ASKED))
-        print(f"| {command} | {learning} | {encoder} | {cells} | {knn} | {group['lpips'].max():.3f} |")
+        print(f"| {' | '.join(map(str, names))} | {cells} | {knn} | {group['lpips'].max():.3f} |")
+
+
+def with_tasks(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with columns for the task and how a classifier for it was built."""
+    split = rows["downstream"].str.partition(", ")
+    return rows.assign(task=split[0], way=split[2].replace("", "linear"))
 
 
 def over_seeds(rows: pd.DataFrame, tasks: tuple[str, ...]) -> list[str]:

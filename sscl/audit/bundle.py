@@ -1,4 +1,4 @@
-"""The evidence as one zip file of which every byte counts: stored, sorted, dated 1980.
+"""The evidence as one zip file of which every byte counts, stored, sorted, dated 1980; and the keys that sign it.
 
 The digests of its parts are an in-toto statement in a DSSE envelope, which Ed25519 signs: other tools read that, too.
 """

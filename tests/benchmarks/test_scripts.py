@@ -137,6 +137,8 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
                 "1",
                 "--task",
                 "released pairs",
+                "--attack",
+                "pruning",
                 "--labelled",
                 "60",
                 *contrastive(tiny),
