@@ -37,7 +37,7 @@ from sscl.benchmark.encoder_study import (
 from sscl.benchmark.published import IMAGES, Shown, published_tests
 from sscl.benchmark.study import Study
 from sscl.encoders.removals import REMOVALS, Thief
-from sscl.errors import SSCLError
+from sscl.errors import InputError, SSCLError
 from sscl.keystream import Keystream
 from sscl.learning import LEARNERS
 from sscl.learning.neighbours import knn_accuracy
@@ -126,7 +126,8 @@ def dataset(
     first: int = 0,
     rate: list[float] | None = None,
     learning: list[str] | None = None,
-    attack: Annotated[list[str] | None, typer.Option(help="On the encoder.  [default: all]")] = None,
+    attack: Annotated[list[str] | None, typer.Option(help="On the encoder.  [default: all; none: no attack]")] = None,
+    reference: Annotated[str | None, typer.Option(help="Learning method of a reference trained as long.")] = None,
     task: Tasks = None,
     labelled: Annotated[int, typer.Option(help="Images that a downstream classifier is trained on.")] = LABELLED,
     root: Root = Path("runs/code"),
@@ -137,10 +138,13 @@ def dataset(
 
     The classifiers of the tasks ``released`` and ``released pairs`` are trained on some of the released images with
     their labels, the others on images without marks. Marked encoders are also asked after every removal, and for
-    features under every change of answers.
+    features under every change of answers. The reference is the surrogate, or a clean encoder that another method
+    trained for as many epochs as the user's.
     """
-    few = (f"labelled={labelled}",) if labelled != LABELLED else ()
-    command = " ".join(("dataset", profile, *(overrides or ()), *few))
+    others = [f"labelled={labelled}"] if labelled != LABELLED else []
+    others += [f"reference={reference}"] if reference else []
+    command = " ".join(("dataset", profile, *(overrides or ()), *others))
+    attacks = [name for name in (attack or REMOVALS) if name != "none"]
     tasks = tuple(task or (*TASKS, *RELEASED_TASKS))
     rows: list[dict[str, Any]] = []
     for seed in range(first, first + count):
@@ -149,9 +153,14 @@ def dataset(
                 sets = [*(overrides or ()), *([f"user.learning={method}"] if method else [])]
                 bench = EncoderStudy(study_of(profile, seed, root, overrides=sets, rate=share), tasks, labelled)
                 _ = bench.others
+                if reference:
+                    if reference == bench.study.config.user.learning:
+                        raise InputError(f"--reference {reference}: the innocent encoder itself; name another method")
+                    long = study_of(profile, seed, root, overrides=[*(overrides or ()), f"user.learning={reference}"])
+                    bench = replace(bench, reference=long.opened(long.bench.trained(long.config, "user", long.data)))
                 word = bench.study.secret[0].targets(bench.study.secret[1])
                 for base, model in users(bench.study, command):
-                    for row in attacked(bench, model, word, () if base["innocent"] else (attack or list(REMOVALS))):
+                    for row in attacked(bench, model, word, () if base["innocent"] else attacks):
                         rows.append(base | row | saw_released(row["downstream"]))
                         columns = ("attack", "downstream", "access", "p", "p_plain", "knn", "lpips")
                         shown(rows[-1], "seed", "learning", "innocent", *columns)
