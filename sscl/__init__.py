@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sscl.audit.session import audit_suspect
     from sscl.params import load as load_config
     from sscl.runner import run_all
+    from sscl.statistics.alignment import alignments
     from sscl.statistics.effects import attractions, effects, less_reference
     from sscl.statistics.exact import p_value
     from sscl.statistics.tracing import trace
@@ -48,6 +49,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ImageSet",
     "Responses",
+    "alignments",
     "attractions",
     "audit_suspect",
     "check",
@@ -63,6 +65,7 @@ __all__ = [
 _PLACES = {
     "ImageSet": "types:ImageSet",
     "Responses": "types:Responses",
+    "alignments": "statistics.alignment:alignments",
     "attractions": "statistics.effects:attractions",
     "audit_suspect": "audit.session:audit_suspect",
     "check": "audit.check:check",

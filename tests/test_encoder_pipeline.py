@@ -16,6 +16,7 @@ from sscl.config import Config
 from sscl.params import load
 from sscl.runner import run_all
 from sscl.stages.table import DOWNSTREAM, ENCODER, STAGES
+from sscl.statistics.alignment import VIEWS
 from sscl.watermarks.io import GENERATOR
 from tasks.parameters import set_parameters
 from tests.conftest import ROOT, checkout, shell
@@ -66,6 +67,21 @@ def test_an_audit_asks_an_encoder_for_features_or_a_classifier_for_answers(
     assert len(said["class_names"]) == (64 if output == "features" else 3)
     assert finding.accuracy == 0.0  # the suspect's classes are its own
     assert check(bundle) == []
+
+
+@pytest.mark.slow
+def test_views_are_asked_about_and_checked(built: tuple[Config, Path], tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """By a statistic that compares them: everything from the commitment on is made again, and nothing before."""
+    root = tmp_path / "out"
+    shutil.copytree(built[1], root, symlinks=True)
+    config = load(ROOT / "params.yaml", "demo", (*tiny, *ALSO, "audit.statistic=alignment", "audit.images=6"))
+    assert "commit" in (again := run_all(config, root, overwrite=True, stages=ENCODER))
+    assert not {"prepare", "surrogate", "generator"} & set(again)
+    for name in DOWNSTREAM:
+        bundle = root / f"private/audits/{name}/bundle.zip"
+        assert check(bundle) == []
+        finding = read_json(root / f"private/audits/{name}/finding.json")
+        assert finding["queries"] == 6 * VIEWS * (1 + config.generator.options.marks)
 
 
 @pytest.mark.slow
