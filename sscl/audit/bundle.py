@@ -30,7 +30,7 @@ from sscl.foreign import content_of
 ATTESTATION = "attestation.json"
 PAYLOAD_TYPE, STATEMENT = "application/vnd.in-toto+json", "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:sscl-bw:audit:1"
-LARGEST = 1 << 28  # bytes; a bundle is some megabytes
+LARGEST = 1 << 29  # bytes; most bundles are some megabytes, those with features of many views some hundred
 PARTS = 100
 
 
@@ -58,7 +58,14 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 
 
 def write(path: Path, parts: dict[str, bytes], key: Ed25519PrivateKey | None) -> None:
-    """Write the parts with an attestation of their SHA-256 digests, signed if there is a key."""
+    """Write the parts with an attestation of their SHA-256 digests, signed if there is a key.
+
+    Raises:
+        InputError: more than anybody would read.
+    """
+    size, most = sum(map(len, parts.values())), LARGEST >> 20
+    if size > LARGEST:
+        raise InputError(f"{path}: would have {size >> 20} MiB, more than {most}; commit to fewer audit.images")
     write_atomically(path, pack({**parts, ATTESTATION: attest(parts, key)}))
 
 

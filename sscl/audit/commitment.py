@@ -131,7 +131,7 @@ def references_of(opening: dict[str, Any], access: str) -> References:
     """
     found = opening["references"].get(access)
     if found is None:
-        raise InputError(f"references: none for {access}; commit with audit.statistic attraction or alignment to compare these")
+        raise InputError(f"references: none for {access}; commit to attraction or alignment as audit.statistic")
     return References(np.array(found["first"]), np.array(found["all"]))
 
 

@@ -76,7 +76,7 @@ def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, 
     before = scores(benign)
     same_images(benign, marked, groups)
     if before.shape[1] != count:
-        raise ValueError(f"answers over {before.shape[1]} classes for {count} groups; attraction and alignment compare these")
+        raise ValueError(f"answers over {before.shape[1]} classes for {count} groups; attraction compares these")
     rows = []
     for answers in marked:
         counted = (benign.valid & answers.valid)[:, None] & (groups[:, None] != np.arange(count))

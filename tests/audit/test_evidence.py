@@ -248,6 +248,16 @@ def test_dates_outside_of_the_audit(signed: Path, tmp_path: Path) -> None:
     assert any("not in this order, or in the future" in line for line in check(future))
 
 
+def test_a_bundle_that_nobody_would_read_is_not_written(
+    signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = bundle.unpack(signed)[0]
+    monkeypatch.setattr(bundle, "LARGEST", 1 << 10)
+    with pytest.raises(InputError, match=r"large\.zip: would have .* MiB, more than 0; commit to fewer audit\.images"):
+        bundle.write(tmp_path / "large.zip", parts, None)
+    assert not (tmp_path / "large.zip").exists()
+
+
 def test_queries_can_be_repeated_from_the_bundle_or_are_sealed(finished: Path, tmp_path: Path) -> None:
     identity, public = new_identity()
     suspect = str(finished / "models/malicious/model.safetensors")
