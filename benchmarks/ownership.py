@@ -165,9 +165,8 @@ def detections(study: Study, model: Classifier, released: ImageSet, marked: Tens
             )
             score = found["auroc_class"]
         else:
-            sent = [watermark.asked(study.images.images, k, state) for k in range(watermark.options.marks)]
-            images = torch.cat([study.images.images, *sent])
-            labels = study.images.labels.repeat(1 + len(sent))
+            images = torch.cat([study.sent[mark] for mark in sorted(study.sent)])
+            labels = study.images.labels.repeat(len(study.sent))
             scores = DETECTORS[name](ImageSet(images, labels, study.test.class_names), model, attacker)
             first = len(study.images)
             larger = stats.mannwhitneyu(scores[first:], scores[:first]).statistic

@@ -63,9 +63,9 @@ def write(path: Path, parts: dict[str, bytes], key: Ed25519PrivateKey | None) ->
     Raises:
         InputError: more than anybody would read.
     """
-    size, most = sum(map(len, parts.values())), LARGEST >> 20
+    size = sum(map(len, parts.values()))
     if size > LARGEST:
-        raise InputError(f"{path}: would have {size >> 20} MiB, more than {most}; commit to fewer audit.images")
+        raise InputError(f"{path}: would have {size >> 20} MiB, more than {LARGEST >> 20}; audit without a bundle")
     write_atomically(path, pack({**parts, ATTESTATION: attest(parts, key)}))
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import canonical
 from sscl.audit.commitment import (
+    MOST_IMAGES,
     differences,
     draw_word,
     guarantees,
@@ -36,7 +37,7 @@ from sscl.suspects.http_answers import Reader, Reading
 AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
 PULSE, TOKEN = "pulse.json", "commitment.tsr"
 IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeated by who checks, or sealed for him
-MOST_MARKS, MOST_IMAGES, MOST_CELLS = 64, 10_000, 20_000  # of an audit; cells: marks times classes
+MOST_MARKS, MOST_CELLS = 64, 20_000  # of an audit; cells: marks times classes
 LARGEST_ALPHA = 0.05
 REQUIRED = (AUDIT, QUERIES, FINDING)
 FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked

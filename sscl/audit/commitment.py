@@ -14,7 +14,7 @@ from torch import Tensor
 from sscl.artifacts import load_tensors, save_tensors
 from sscl.audit import beacon
 from sscl.audit.canonical import canonical
-from sscl.audit.protocol import Record, Sent, ask, parts
+from sscl.audit.protocol import BENIGN, Record, Sent, ask, parts
 from sscl.audit.questions import Questions
 from sscl.audit.trial import References, Trial
 from sscl.config import AuditConfig, BeaconConfig
@@ -26,6 +26,8 @@ from sscl.watermarks.ownership_code import OwnershipCode
 
 FORMAT = "sscl-commitment/6"
 STAMP_MARGIN = timedelta(seconds=60)  # between time stamp and pulse: clocks differ, and tokens are cut to seconds
+MOST_IMAGES = 10_000  # of an audit, without a mark; a view counts as one
+MOST_BYTES = 1 << 28  # of its images under all marks: half of what a bundle or a sealed secret may have
 MARGIN = 10  # a commitment whose smallest p-value is not this many times below alpha is refused
 
 
@@ -60,6 +62,7 @@ def open_up(case: Case, key: Keystream) -> dict[str, Any]:
     """
     images, sent = case.questions.images, case.questions.sent
     check_floor(len(sent) - 1, images.classes, case.config)
+    check_size(sent)
     return {
         "format": FORMAT,
         "salt": salt_of(key).hex(),
@@ -93,6 +96,16 @@ def check_floor(marks: int, groups: int, config: AuditConfig) -> None:
         raise ConfigError(
             f"generator.ownership_code.marks: {marks} marks and {groups} classes give no p below {lowest:.3g}, which "
             f"is not {MARGIN} times below audit.alpha {config.alpha:g}; use {wanted} marks or more"
+        )
+
+
+def check_size(sent: Sent) -> None:
+    """Raises ``ConfigError`` if evidence with these images would be larger than anybody reads."""
+    asked, size = len(sent[BENIGN]), sum(images.nbytes for images in sent.values())
+    if asked > MOST_IMAGES or size > MOST_BYTES:
+        raise ConfigError(
+            f"audit.images: {asked} images or crops without a mark, {size >> 20} MiB under all marks; evidence has at "
+            f"most {MOST_IMAGES} and {MOST_BYTES >> 20} MiB; use fewer"
         )
 
 

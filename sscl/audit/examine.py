@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,8 @@ from sscl.suspects.http import BudgetError
 from sscl.watermarks.base import State
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
+
+SAMPLE = 100  # answers that tell how large all will be
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def examine(
         seal_to: age public keys of who may see the queries; without any, everybody who has the bundle does.
 
     Raises:
-        InputError: commitment, time stamp, beacon and audit do not follow each other.
+        InputError: commitment, time stamp, beacon and audit do not follow each other, or the bundle would be so large
+            that nobody reads it, which the answers under the first mark show.
         SuspectError, SSCLError: it cannot be queried at all.
     """
     started = datetime.now(UTC)
@@ -150,6 +153,8 @@ def examine(
     alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
     try:
         stop = enough(case.config, word, alpha, partial(references_for, case.opening))
+        if target:
+            stop = _bounded(target, case, oracle, stop)
         ask(oracle, case.sent, case.config, record=record, enough=stop)
     except BudgetError as error:
         interruption = str(error)
@@ -191,3 +196,22 @@ def examine(
             found[RAW] = b"".join(canonical(line) + b"\n" for line in oracle.transcript[: len(record.queries)])
         bundle.write(target, found, key)
     return finding, audit
+
+
+def _bounded(
+    target: Path, case: Case, oracle: Oracle, stop: Callable[[Record], bool] | None
+) -> Callable[[Record], bool]:
+    """``stop``, after a look at how large the evidence will be."""
+
+    def found(record: Record) -> bool:
+        some = replace(record, queries=record.queries[:SAMPLE])
+        each = len(pack_record(some)) / len(some.queries) * (2 if oracle.transcript else 1)
+        size = int(each * len(record.labels) * len(case.sent)) + sum(images.nbytes for images in case.sent.values())
+        if size > bundle.LARGEST:
+            raise InputError(
+                f"{target}: would have about {size >> 20} MiB, more than {bundle.LARGEST >> 20}, because answers have "
+                f"{record.classes} numbers each; ask for probabilities or labels, or audit without a bundle"
+            )
+        return stop(record) if stop else False
+
+    return found

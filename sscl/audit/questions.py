@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sscl.audit.protocol import Sent
+from sscl.audit.protocol import BENIGN, Sent
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.statistics.effects import STATISTICS
@@ -25,15 +25,15 @@ class Questions:
     """The images of an audit.
 
     Attributes:
-        images: the verification images, each as often in turn as the statistic compares views.
-        sent: what a suspect is sent of them, see ``sscl.audit.protocol.ask``.
+        images: the verification images as they are sent without a mark, in their classes; views of one in a row.
+        sent: these, and the same under each mark, see ``sscl.audit.protocol.ask``.
     """
 
     images: ImageSet
     sent: Sent
 
 
-def questions(
+def questions_for(
     test: ImageSet, watermark: OwnershipCode, state: State, *, config: AuditConfig, key: Keystream
 ) -> Questions:
     """Draw images and views with the key; no word is needed.
@@ -46,12 +46,11 @@ def questions(
     """
     views = STATISTICS[config.statistic].views
     chosen = verification_images(test, config.images, key)
-    images = chosen.subset(torch.arange(len(chosen)).repeat_interleave(views))
-    sent = watermark.queries(images.images, state)
+    sent, labels = watermark.queries(chosen.images, state), chosen.labels.repeat_interleave(views)
     if views > 1:
-        drawn = _drawn(len(images), key.part("views"))
-        sent = {mark: cropped(some, drawn) for mark, some in sent.items()}
-    return Questions(images, sent)
+        crops = _drawn(len(labels), key.part("views"))
+        sent = {mark: cropped(images.repeat_interleave(views, dim=0), crops) for mark, images in sent.items()}
+    return Questions(ImageSet(sent[BENIGN], labels, chosen.class_names), sent)
 
 
 def verification_images(data: ImageSet, count: int, key: Keystream) -> ImageSet:

@@ -99,6 +99,25 @@ class Trial:
         """To how many images there are whole answers, from the first on."""
         return min(len(given) for given in self.answers.values())
 
+    @property
+    def answered(self) -> float:
+        """The share of images that were answered, the smallest over marks.
+
+        Where views are compared, of the images of one group and in all views, the smallest over groups too: an image
+        with a view that is missing counts nowhere, and each entry of the matrix is of one group.
+        """
+        own, shares = np.array(self.record.labels)[:: self.views], []
+        for given in self.answers.values():
+            whole = np.asarray(given.valid.reshape(-1, self.views).all(axis=1))
+            kinds = np.zeros(len(whole)) if self.views == 1 else own[: len(whole)]
+            shares += [float(whole[kinds == kind].mean()) for kind in np.unique(kinds)]
+        return min(shares)
+
+    @property
+    def views(self) -> int:
+        """In how many views each image is asked about."""
+        return STATISTICS[self.config.statistic].views
+
     @cached_property
     def effects(self) -> np.ndarray:
         """The matrix of effects of the marks asked, as the suspect answered."""

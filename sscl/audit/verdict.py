@@ -37,7 +37,7 @@ class Finding:
         effect, least_effect: mean centred effect of the marks on their classes, and the committed least one.
         p_plain: p-value of all answers, references ignored; ``None`` where there are none.
         delta_p, wsr: mean change of the probability of a mark's class, and share of marked images answered with it.
-        answered: share of images that were answered, the smallest over marks.
+        answered: share of images that were answered, the smallest over marks, as ``Trial.answered``.
         queries: how many images were sent.
         accuracy: share of images without a mark that are answered with their own class.
         effects: the matrix of effects, marks by groups, without what the references share.
@@ -108,7 +108,7 @@ def decide(
         words=total,
         as_good=as_good,
         effect=float(middle[np.arange(len(matrix)), word[: len(matrix)]].mean()),
-        answered=min(float(given.valid.mean()) for given in trial.answers.values()),
+        answered=trial.answered,
         misread=_misread(trial),
     )
     decision, reason = _conclude(trial, outcome)
@@ -235,7 +235,8 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
         )
     if not outcome.ended:
         return "inconclusive", f"The audit was broken off after {len(record.queries)} images, too few for a result."
-    each = f"{len(record.labels)} images without a mark, and the same images under each of {marks} marks"
+    crops = f", each in {trial.views} crops" if trial.views > 1 else ""
+    each = f"{len(record.labels) // trial.views} images without a mark, and the same under each of {marks} marks{crops}"
     if outcome.words is None or outcome.as_good is None:
         found = "On the first of these images alone, bets on the released assignment won"
     else:

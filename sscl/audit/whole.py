@@ -16,7 +16,7 @@ from sscl.suspects import Oracle
 
 def exact_finding(
     oracle: Oracle,
-    asked: Questions,
+    questions: Questions,
     word: np.ndarray,
     *,
     audit: AuditConfig,
@@ -24,7 +24,7 @@ def exact_finding(
 ) -> Finding:
     """The exact test with all of the images."""
     fixed = replace(audit, test="exact")
-    groups = asked.images.classes
-    record = Record(groups, groups, asked.images.labels.tolist())
-    ask(oracle, asked.sent, fixed, record=record)
+    groups = questions.images.classes
+    record = Record(groups, groups, questions.images.labels.tolist())
+    ask(oracle, questions.sent, fixed, record=record)
     return decide(record, fixed, word, references=references)

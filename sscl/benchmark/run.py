@@ -19,7 +19,7 @@ from sscl.artifacts import Slot, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker
 from sscl.audit.commitment import Case as CommitCase
 from sscl.audit.commitment import reference_effects
-from sscl.audit.questions import questions
+from sscl.audit.questions import questions_for
 from sscl.audit.trial import References
 from sscl.audit.whole import exact_finding
 from sscl.benchmark.measure import craft_seconds, inversion_scores, suspect_scores
@@ -233,9 +233,9 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
     committed = None
     if isinstance(watermark, OwnershipCode):
         key = seeds.secret(cell.seed, None).part("images")
-        asked = questions(test, watermark, state, config=config.audit, key=key)
+        questions = questions_for(test, watermark, state, config=config.audit, key=key)
         oracle = open_oracle(str(surrogate), Context(test.class_names, compute))
-        found = reference_effects(CommitCase("", asked, config.audit, oracle))
+        found = reference_effects(CommitCase("", questions, config.audit, oracle))
         committed = References(*(np.array(found["probabilities"][name]) for name in ("first", "all")))
 
     def scores(suspect: Classifier) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
         if isinstance(watermark, OwnershipCode):
             oracle = InMemory(suspect, Context(test.class_names, compute))
             word = watermark.targets(state).numpy()
-            finding = exact_finding(oracle, asked, word, audit=config.audit, references=committed)
+            finding = exact_finding(oracle, questions, word, audit=config.audit, references=committed)
             found["p_exact"] = finding.p_value
         return found
 

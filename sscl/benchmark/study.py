@@ -16,7 +16,7 @@ from sscl import seeds
 from sscl.artifacts import load_tensors
 from sscl.audit.commitment import Case, images_key, reference_effects
 from sscl.audit.protocol import Record, Sent, ask
-from sscl.audit.questions import Questions, questions
+from sscl.audit.questions import Questions, questions_for
 from sscl.audit.trial import References, enough
 from sscl.audit.verdict import Finding, decide
 from sscl.benchmark.plan import NONE, Cell
@@ -114,7 +114,7 @@ class Study:
     def questions_of(self, state: State) -> Questions:
         """The same images under some marks."""
         key = images_key(seeds.secret(self.seed, None).part("images").take(32))
-        return questions(self.test, self.secret[0], state, config=self.config.audit, key=key)
+        return questions_for(self.test, self.secret[0], state, config=self.config.audit, key=key)
 
     @property
     def images(self) -> ImageSet:

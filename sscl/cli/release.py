@@ -218,11 +218,13 @@ def trace(
         from sscl.layout import Root
         from sscl.params import build
         from sscl.release import recipients
+        from sscl.statistics.effects import STATISTICS
         from sscl.suspects import Context, open_oracle
 
         root = Root(out)
         config = build(read_json(root.metrics)["config"])
-        names = Card.read(root.clean).class_names
+        matched = STATISTICS[config.audit.statistic].matched
+        names = Card.read(root.clean).class_names if matched else None
         kept = answers(root, read_json(root.commitment), f"trace{occasion}")
         context = Context(names, Compute.resolve(config.compute), kept)
         found = recipients.trace(root, config, open_oracle(suspect, context, read_settings(oracle)))
@@ -266,7 +268,7 @@ def unseal(
         found = [item.key for item in private.list(f"{folder_of(name, manifest.digest)}/{SEALED}")]
         if not found:
             raise InputError(f"{config.private}: no secret of {name} {version} there; correct release.private")
-        sealed.unseal_any([private.read(place) or b"" for place in found], key, out)
+        sealed.unseal_any([private.read(place, sealed.LARGEST) or b"" for place in found], key, out)
         typer.echo(f"secret of {name} {version}: {out}")
 
     _run(debug, work)

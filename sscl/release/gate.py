@@ -9,7 +9,7 @@ from typing import Any
 from sscl.artifacts import Slot, building, digest, key_of, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, Attacker
 from sscl.audit.commitment import images_key, references_of
-from sscl.audit.questions import questions
+from sscl.audit.questions import questions_for
 from sscl.audit.whole import exact_finding
 from sscl.compute import Compute
 from sscl.config import Config
@@ -127,10 +127,10 @@ def _measured(root: Root, config: Config) -> dict[str, float | None]:
     if isinstance(watermark, OwnershipCode):
         opening = read_json(root.opening)
         key = images_key(bytes.fromhex(opening["salt"]))
-        asked = questions(test, watermark, state, config=config.audit, key=key)
+        questions = questions_for(test, watermark, state, config=config.audit, key=key)
         finding = exact_finding(
             InMemory(model, Context(test.class_names, compute)),
-            asked,
+            questions,
             watermark.targets(state).numpy(),
             audit=config.audit,
             references=references_of(opening, "probabilities"),

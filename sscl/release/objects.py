@@ -40,7 +40,7 @@ from sscl.errors import InputError, SSCLError, printable
 from sscl.release.places import place_of
 
 PART = 16 << 20  # bytes of a part; larger objects are uploaded in several
-LARGEST = 64 << 20  # bytes of an object that is read whole: manifests, claims, sealed secrets
+LARGEST = 64 << 20  # bytes of an object that is read whole, unless it may be larger: manifests, claims
 CHUNK = 1 << 20  # bytes in memory at a time when an object is read
 ATTEMPTS = 8  # of a request, with exponential back-off and jitter
 READS = 5  # of a body that breaks off or arrives damaged
@@ -220,15 +220,15 @@ class Objects:
                 raise
         return True
 
-    def read(self, key: str) -> bytes | None:
-        """A small object; ``None`` if there is none.
+    def read(self, key: str, largest: int | None = None) -> bytes | None:
+        """An object of at most ``largest`` bytes (``LARGEST``); ``None`` if there is none.
 
         Raises:
             TamperedError: it is not what was written, at every attempt.
         """
         with self._speaking(key):
             try:
-                return _persistent(self._body)(key)
+                return _persistent(self._body)(key, largest or LARGEST)
             except ClientError as error:
                 if _code(error) in MISSING:
                     return None
@@ -257,11 +257,11 @@ class Objects:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _body(self, key: str) -> bytes:
+    def _body(self, key: str, largest: int) -> bytes:
         found = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
-        content: bytes = found["Body"].read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise TamperedError(f"{self.url}/{key}: more than {LARGEST >> 20} MiB, expected less; tell the owner")
+        content: bytes = found["Body"].read(largest + 1)
+        if len(content) > largest:
+            raise TamperedError(f"{self.url}/{key}: more than {largest >> 20} MiB, expected less; tell the owner")
         noted = found["Metadata"].get(SHA256)
         if noted and hashlib.sha256(content).hexdigest() != noted:
             raise TamperedError(f"{self.url}/{key}: not what was written; do not use it, tell the owner")

@@ -160,7 +160,7 @@ def trace(root: Root, config: Config, oracle: Oracle) -> list[Trace]:
 
 def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Trace]:
     """Ask a suspect once and hold the answers against every word."""
-    record = Record(len(case.class_names), len(case.class_names), case.labels)
+    record = Record(0, len(case.class_names), case.labels)
     config = replace(case.config, test="exact")
     ask(oracle, case.sent, config, record=record)
     trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record))

@@ -17,6 +17,7 @@ from pyrage import x25519
 from sscl.artifacts import key_of, write_atomically
 from sscl.errors import InputError, printable
 
+LARGEST = 1 << 29  # bytes of a sealed secret; the images of an audit are most of it
 VARIABLE = "SSCL_SEAL_KEY"  # holds an identity, AGE-SECRET-KEY-1...
 KMS = "kms:"  # kms:FILE is an identity that AWS KMS encrypted
 

@@ -9,7 +9,7 @@ from sscl import seeds
 from sscl.artifacts import digest, write_atomically, write_json
 from sscl.audit import timestamp
 from sscl.audit.commitment import Case, images_key, open_up, salt_of, seal, store_queries
-from sscl.audit.questions import questions
+from sscl.audit.questions import questions_for
 from sscl.compute import Compute
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
 from sscl.data.store import Card, load_split
@@ -47,13 +47,13 @@ def run(
     watermark, state = load_watermark(generator / GENERATOR, test_split.classes, resolved)
     key = seeds.secret(seed, key_file).part("commitment", card.name, audit.version, str(audit.attempt))
     if isinstance(watermark, OwnershipCode):
-        asked = questions(test_split, watermark, state, config=audit, key=images_key(salt_of(key)))
+        questions = questions_for(test_split, watermark, state, config=audit, key=images_key(salt_of(key)))
         path, context, encoder = str(reference / MODEL), Context(card.class_names, resolved), None
         if not STATISTICS[audit.statistic].matched:
             encoder = open_oracle(path, replace(context, class_names=None), {"output": "features"})
         model = open_oracle(path, context)
-        opening = open_up(Case(marks_digest(state), asked, audit, model, encoder), key)
-        store_queries(private / SENT, asked.sent)
+        opening = open_up(Case(marks_digest(state), questions, audit, model, encoder), key)
+        store_queries(private / SENT, questions.sent)
     else:
         opening = {"salt": salt_of(key).hex(), "secret": digest(generator / GENERATOR)}
     commitment = seal(opening, card.name, audit, beacon)

@@ -34,7 +34,7 @@ STATISTICS: Registry[Statistic] = Registry("statistic", "sscl.statistics")
 LEAST = 0.005
 SHRINKAGE = 0.3  # share of the covariance within groups that is a multiple of the identity
 LEAST_WITHIN = 1e-3  # of the variance within groups, as a share of all: answers of a perfect classifier have none
-DECIMALS = 6  # of attraction: machines differ in the last digits of linear algebra, and evidence is derived on another
+DECIMALS = 6  # of attraction and alignment: linear algebra differs in its last digits where evidence is derived again
 SPAN = 1e-9  # directions in which answers differ by less than this share of the most are none
 
 
@@ -176,8 +176,10 @@ def _scatter(rows: np.ndarray) -> np.ndarray:
 def directions(answers: Responses, benign: Responses) -> np.ndarray:
     """Answers as unit vectors, float64 (N, K): what their similarity is the cosine of."""
     if answers.access == "features":
-        valid = benign.valid
-        return unit(answers.values - benign.values[valid].mean(axis=0) if valid.any() else answers.values)
+        largest = max(np.abs(rows).max(initial=0.0) for rows in (answers.values, benign.values))
+        _, exponent = np.frexp(largest)  # a power of two changes no digit, and lengths cannot overflow
+        told, plain = (np.ldexp(rows, -exponent) for rows in (answers.values, benign.values))
+        return unit(told - plain[benign.valid].mean(axis=0) if benign.valid.any() else told)
     return unit(np.sqrt(answers.values))
 
 

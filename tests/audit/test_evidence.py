@@ -253,9 +253,21 @@ def test_a_bundle_that_nobody_would_read_is_not_written(
 ) -> None:
     parts = bundle.unpack(signed)[0]
     monkeypatch.setattr(bundle, "LARGEST", 1 << 10)
-    with pytest.raises(InputError, match=r"large\.zip: would have .* MiB, more than 0; commit to fewer audit\.images"):
+    with pytest.raises(InputError, match=r"large\.zip: would have .* MiB, more than 0; audit without a bundle"):
         bundle.write(tmp_path / "large.zip", parts, None)
     assert not (tmp_path / "large.zip").exists()
+
+
+def test_an_audit_that_would_have_too_large_a_bundle_stops_early(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the answers under the first mark; without a bundle, it goes on."""
+    monkeypatch.setattr(bundle, "LARGEST", 1 << 10)
+    suspect = str(finished / "models/malicious/model.safetensors")
+    with pytest.raises(InputError, match=r"b\.zip: would have about .* answers have 3 numbers each; ask for"):
+        audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "b.zip")
+    assert not (tmp_path / "b.zip").exists()
+    assert audit_suspect(suspect, finished, COMPUTE)[0].queries > 0
 
 
 def test_queries_can_be_repeated_from_the_bundle_or_are_sealed(finished: Path, tmp_path: Path) -> None:

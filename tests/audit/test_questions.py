@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
+from sscl.audit.commitment import check_size
 from sscl.audit.protocol import BENIGN, Record, ask, parts
-from sscl.audit.questions import SMALLEST, Questions, cropped, questions, verification_images
+from sscl.audit.questions import SMALLEST, Questions, cropped, questions_for, verification_images
 from sscl.audit.trial import enough
 from sscl.audit.verdict import decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig
+from sscl.errors import ConfigError
 from sscl.keystream import Keystream
 from sscl.statistics.alignment import VIEWS
 from sscl.suspects import Context, Oracle
@@ -37,7 +39,7 @@ class Coloured(Stamps):
 
 
 class Encoder(Oracle):
-    """Its features are what the crop shows; under a mark, images of one group have nearly the same in every crop."""
+    """Its features are what the crop shows, less so from group to group; under a mark, of one group much less."""
 
     def __init__(self, word: np.ndarray, compute: Compute) -> None:
         super().__init__("suspect", Context(None, compute), None)
@@ -54,8 +56,8 @@ class Encoder(Oracle):
         rows = images[..., 0].reshape(len(images), -1).astype(float)
         groups, marks = images[:, 0, 0, 1], images[:, 0, 0, 2].astype(int) - 1
         learnt = (marks >= 0) & (self.word[marks] == groups)
-        rows[learnt] = 0.3 * rows[learnt] + 100 * np.eye(rows.shape[1])[groups[learnt]]
-        return Responses(rows, "features")
+        shown = np.where(learnt, 0.3, 1.0) * 0.8**groups
+        return Responses(shown[:, None] * rows + 100 * np.eye(rows.shape[1])[groups], "features")
 
 
 def world(count: int = 24) -> ImageSet:
@@ -68,7 +70,7 @@ def world(count: int = 24) -> ImageSet:
 
 
 def asked(compute: Compute, protocol: AuditConfig = ALIGNMENT, name: str = "images") -> Questions:
-    return questions(world(), Coloured(compute), State(), config=protocol, key=KEY.part(name))
+    return questions_for(world(), Coloured(compute), State(), config=protocol, key=KEY.part(name))
 
 
 def test_verification_images_are_drawn_by_the_key_and_balanced(test_set: ImageSet) -> None:
@@ -123,7 +125,7 @@ def test_views_stay_inside_the_image_and_half_are_mirrored(compute: Compute) -> 
     images = torch.stack((ramp, ramp.T, torch.zeros_like(ramp))).expand(240, -1, -1, -1)
     test = ImageSet(images.contiguous(), torch.arange(240) % GROUPS, NAMES)
     many = replace(ALIGNMENT, images=240)
-    views = questions(test, Coloured(compute), State(), config=many, key=KEY.part("images")).sent[BENIGN].double()
+    views = questions_for(test, Coloured(compute), State(), config=many, key=KEY.part("images")).sent[BENIGN].double()
     across = views[:, 0, 32, -1] - views[:, 0, 32, 0]
     down = views[:, 1, -1, 32] - views[:, 1, 0, 32]
     shares = (across.abs() + 1) * (down + 1) / 64**2
@@ -148,3 +150,40 @@ def test_an_encoder_is_found_by_the_views_of_the_word(test: str, compute: Comput
         stop = enough(protocol, tested, protocol.alpha, lambda _: None)
         ask(Encoder(word, compute), known.sent, protocol, record=record, enough=stop)
         assert decide(record, protocol, tested).decision == decision
+
+
+def test_an_image_counts_only_if_all_of_its_views_are_answered(compute: Compute) -> None:
+    """A twentieth of the views of one group's images is enough to choose which of these images count."""
+    word, known = drawn(1), asked(compute)
+    record = Record(0, GROUPS, known.images.labels.tolist())
+    ask(Encoder(word, compute), known.sent, ALIGNMENT, record=record)
+    assert decide(record, ALIGNMENT, word).answered == 1
+    left_out = [n for n, query in enumerate(record.queries) if query.mark == 2 and query.image == 5]
+    record.queries[left_out[0]] = replace(record.queries[left_out[0]], answer=None)
+    found = decide(record, ALIGNMENT, word)
+    assert found.answered == 0.75  # of the four images of a group
+    assert found.decision == "inconclusive"
+
+
+def test_a_verdict_says_how_many_images_and_crops(compute: Compute) -> None:
+    word, known = drawn(1), asked(compute)
+    record = Record(0, GROUPS, known.images.labels.tolist())
+    ask(Encoder(word, compute), known.sent, ALIGNMENT, record=record)
+    said = f"24 images without a mark, and the same under each of {MARKS} marks, each in {VIEWS} crops"
+    assert said in decide(record, ALIGNMENT, word).reason
+
+
+def test_a_commitment_to_more_than_evidence_may_have_is_refused(compute: Compute) -> None:
+    sent = asked(compute).sent
+    check_size(sent)
+    with pytest.raises(
+        ConfigError, match=r"audit\.images: 10080 images .* MiB under all marks; evidence has at most 10000"
+    ):
+        check_size({mark: images.repeat(105, 1, 1, 1) for mark, images in sent.items()})
+    wide = {
+        BENIGN: torch.empty(0, 3, 8, 8),
+        0: torch.empty(1 << 28, dtype=torch.uint8),
+        1: torch.empty(1, dtype=torch.uint8),
+    }
+    with pytest.raises(ConfigError, match=r"audit\.images: 0 images .* and 256 MiB; use fewer"):
+        check_size(wide)

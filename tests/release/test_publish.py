@@ -275,6 +275,15 @@ def test_an_endless_manifest_is_not_read(bucket: str, monkeypatch: pytest.Monkey
     assert list(reader.published(objects)) == []
 
 
+def test_a_sealed_secret_may_be_larger(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sscl.release.objects.LARGEST", 1000)
+    objects = Objects(f"s3://{bucket}")
+    objects.write("secret.age", b" " * 1001)
+    assert objects.read("secret.age", 1001) == b" " * 1001
+    with pytest.raises(SSCLError, match="expected less; tell the owner"):
+        objects.read("secret.age")
+
+
 def test_a_missing_version_says_which_there_are(bucket: str, tmp_path: Path) -> None:
     one = Publisher(tmp_path, bucket)
     one.publish()

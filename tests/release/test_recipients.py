@@ -15,6 +15,7 @@ from sscl import seeds
 from sscl.artifacts import digest, load_tensors, read_json, write_json
 from sscl.audit.check import check
 from sscl.audit.commitment import copy_for, draw_word
+from sscl.audit.examine import prepare
 from sscl.audit.session import audit_suspect
 from sscl.compute import Compute
 from sscl.config import Config
@@ -130,6 +131,24 @@ def test_tracing_takes_as_many_queries_as_one_audit(copies: Root, config: Config
     oracle.answer = counted  # type: ignore[method-assign]
     recipients.trace(copies, config, oracle)
     assert sum(asked) == 10 * 8
+
+
+def test_a_suspect_with_classes_of_its_own_is_traced(copies: Root, config: Config) -> None:
+    """Five classes, by a statistic that does not match them to the owner's."""
+    compute, words = Compute.resolve(config.compute), {name: word_of(copies, name) for name in NAMES}
+    case = prepare(copies.watermark, compute, copies.opening, copies.commitment)
+    case = replace(case, config=replace(case.config, statistic="attraction"))
+
+    class Others(Knows):
+        def answer(self, images: np.ndarray) -> Responses:
+            told = super().answer(images).values
+            wide = np.concatenate((told, told[:, :2]), axis=1)
+            return Responses(wide / wide.sum(axis=1, keepdims=True))
+
+    suspect = Others(copies, [words["bob"]], compute)
+    suspect.context, suspect.width = Context(None, compute), None
+    found = recipients.traced(case, suspect, words)
+    assert {row.recipient for row in found} == set(NAMES)
 
 
 def test_evidence_against_one_copys_model_can_be_checked(copies: Root, config: Config, tmp_path: Path) -> None:

@@ -20,6 +20,12 @@ def answers(access: str, rng: np.random.Generator, rows: np.ndarray | None = Non
     return Responses(np.exp(found) / np.exp(found).sum(axis=1, keepdims=True))
 
 
+def loss(rows: np.ndarray) -> float:
+    """Of some images, by scipy."""
+    distance = np.mean([pdist(views, "cosine").mean() for views in rows.reshape(-1, VIEWS, rows.shape[1])])
+    return float(np.log(distance + NEAREST))
+
+
 @pytest.mark.parametrize("access", ["probabilities", "labels", "features"])
 def test_an_entry_is_the_mean_distance_between_views_as_scipy_takes_it(access: str) -> None:
     rng = np.random.default_rng(0)
@@ -27,11 +33,10 @@ def test_an_entry_is_the_mean_distance_between_views_as_scipy_takes_it(access: s
     found = alignments(benign, marked, GROUPS, 3)
     assert found.shape == (2, 3)
     for k in range(2):
-        rows = marked[k].values - benign.values.mean(axis=0) if access == "features" else np.sqrt(marked[k].values)
+        mean = benign.values.mean(axis=0)
+        rows, plain = ((r.values - mean if access == "features" else np.sqrt(r.values)) for r in (marked[k], benign))
         for c in range(3):
-            views = rows[c == GROUPS].reshape(2, VIEWS, -1)
-            distance = np.mean([pdist(one, "cosine").mean() for one in views])
-            assert found[k, c] == pytest.approx(-np.log(distance + NEAREST), abs=1e-5)
+            assert found[k, c] == pytest.approx(loss(plain[c == GROUPS]) - loss(rows[c == GROUPS]), abs=1e-5)
 
 
 def test_images_with_a_view_that_was_not_answered_do_not_count() -> None:
@@ -41,12 +46,13 @@ def test_images_with_a_view_that_was_not_answered_do_not_count() -> None:
     answered[[1, *range(4 * VIEWS, 6 * VIEWS)]] = False  # one of two images of group 0, and all of group 2
     silent = Responses(np.where(answered[:, None], marked.values, 0.0), "probabilities", answered)
     whole, found = alignments(benign, [marked], GROUPS, 3)[0], alignments(benign, [silent], GROUPS, 3)[0]
-    second = alignments(benign.take(np.arange(4, 8)), [marked.take(np.arange(4, 8))], GROUPS[4:8], 3)[0]
-    assert found[0] == second[0] != whole[0]
+    rows, plain = np.sqrt(marked.values), np.sqrt(benign.values)
+    assert found[0] == pytest.approx(loss(plain[GROUPS == 0]) - loss(rows[VIEWS : 2 * VIEWS]), abs=1e-5)
     assert found[1] == whole[1]
-    assert found.min() < found[2] < found.max()  # as all images that were answered
+    everything = loss(rows[VIEWS : 4 * VIEWS])  # where a group has none, all that were answered
+    assert found[2] == pytest.approx(loss(plain[GROUPS == 2]) - everything, abs=1e-5)
     nobody = Responses(np.zeros((24, 5)), "probabilities", np.zeros(24, dtype=bool))
-    assert np.ptp(alignments(benign, [nobody], GROUPS, 3)) == 0
+    assert np.isfinite(alignments(nobody, [nobody], GROUPS, 3)).all()
 
 
 def test_views_that_are_answered_alike_are_nearest() -> None:
@@ -56,7 +62,39 @@ def test_views_that_are_answered_alike_are_nearest() -> None:
     marked[GROUPS == 1] = np.repeat(rng.normal(size=(2, 5)), VIEWS, axis=0)
     found = alignments(benign, [answers("features", rng, marked)], GROUPS, 3)[0]
     assert found.argmax() == 1
-    assert found[1] == pytest.approx(-np.log(NEAREST))
+    assert found[1] > 5
+
+
+def test_what_a_group_is_by_itself_is_no_effect() -> None:
+    """Views of group 2 are near each other without a mark, too."""
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(2, 24, 5))
+    rows[:, GROUPS == 2] = 0.01 * rows[:, GROUPS == 2] + 1
+    benign, marked = (Responses(each, "features") for each in rows)
+    assert np.abs(alignments(benign, [marked], GROUPS, 3)).max() < 1
+
+
+@pytest.mark.parametrize("access", ["top_k", "labels"])
+def test_two_groups_and_short_answers_will_do(access: str) -> None:
+    rng, groups = np.random.default_rng(6), np.repeat([0, 1, 0], VIEWS)
+    rows = rng.dirichlet(np.ones(4), 12)
+    if access == "top_k":
+        rows = np.where(rows >= np.sort(rows, axis=1)[:, -2:-1], rows, 0.0)
+        told = Responses(rows, "top_k")
+    else:
+        told = Responses.of_labels(rows.argmax(axis=1), 4)
+    matrix = alignments(told, [told.take(rng.permutation(12)), told], groups, 2)
+    assert matrix.shape == (2, 2)
+    assert not matrix[1].any()
+
+
+def test_features_of_any_size_are_compared() -> None:
+    rng = np.random.default_rng(7)
+    benign, marked = rng.normal(size=(24, 5)), rng.normal(size=(24, 5))
+    plain = alignments(Responses(benign, "features"), [Responses(marked, "features")], GROUPS, 3)
+    for power in (-1000, 1000):
+        huge = [Responses(np.ldexp(rows, power), "features") for rows in (benign, marked)]
+        np.testing.assert_array_equal(alignments(huge[0], huge[1:], GROUPS, 3), plain)
 
 
 @pytest.mark.parametrize("scale", [0.01, 100.0])

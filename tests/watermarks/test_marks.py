@@ -57,6 +57,18 @@ def test_phases_of_waves_differ_between_images_so_that_changes_are_uncorrelated(
     assert abs(float(unit.mean(dim=0).square().sum()) - 1 / 200) < 0.02
 
 
+def test_half_waves_leave_a_half_as_it_is() -> None:
+    """Which half follows from the image, and queries have it, too: they are marked as the release is."""
+    family = FAMILIES["half_waves"]
+    images = torch.randint(0, 256, (200, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    change = family.change(images, torch.zeros(200, dtype=torch.int64), family.draw(5, 3, KEY.part("marks")))
+    changed = (change.abs().amax(dim=1) > 1e-3).double()
+    quarters = changed.unflatten(2, (2, 16)).unflatten(1, (2, 16)).mean(dim=(2, 4))
+    assert ((quarters > 0.9) | (quarters == 0)).all()
+    assert (quarters.bool().flatten(1).sum(dim=1) == 2).all()
+    assert len({tuple(row) for row in quarters.bool().flatten(1).tolist()}) == 4
+
+
 def test_two_owners_chords_are_different_patterns_where_waves_are_nearly_the_same() -> None:
     """An encoder that is imprinted twice must answer to both owners. Networks see patterns wherever they are."""
     image = torch.full((1, 1, 32, 32), 128, dtype=torch.uint8)
