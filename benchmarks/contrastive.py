@@ -145,19 +145,23 @@ def dataset(
     others += [f"reference={reference}"] if reference else []
     command = " ".join(("dataset", profile, *(overrides or ()), *others))
     attacks = [name for name in (attack or REMOVALS) if name != "none"]
+    for name in attacks:
+        _ = REMOVALS[name]  # an unknown one is noticed before anything is trained
     tasks = tuple(task or (*TASKS, *RELEASED_TASKS))
     rows: list[dict[str, Any]] = []
     for seed in range(first, first + count):
         for share in rate or [None]:  # type: ignore[list-item]
             for method in learning or [None]:  # type: ignore[list-item]
                 sets = [*(overrides or ()), *([f"user.learning={method}"] if method else [])]
-                bench = EncoderStudy(study_of(profile, seed, root, overrides=sets, rate=share), tasks, labelled)
-                _ = bench.others
+                study = study_of(profile, seed, root, overrides=sets, rate=share)
+                bench = EncoderStudy(study, tasks, labelled)
+                _ = bench.others  # a dataset that is missing, too
                 if reference:
-                    if reference == bench.study.config.user.learning:
+                    if reference == study.config.user.learning:
                         raise InputError(f"--reference {reference}: the innocent encoder itself; name another method")
                     long = study_of(profile, seed, root, overrides=[*(overrides or ()), f"user.learning={reference}"])
-                    bench = replace(bench, reference=long.opened(long.bench.trained(long.config, "user", long.data)))
+                    model = long.opened(long.bench.trained(long.config, "user", long.data))
+                    bench = EncoderStudy(study, tasks, labelled, reference=model)
                 word = bench.study.secret[0].targets(bench.study.secret[1])
                 for base, model in users(bench.study, command):
                     for row in attacked(bench, model, word, () if base["innocent"] else attacks):
@@ -172,8 +176,9 @@ def attacked(
 ) -> Iterator[dict[str, Any]]:
     """What is found in an encoder and in classifiers on it, and, if there are attacks, after each of these."""
     yield from bench.everywhere(encoder, word, TUNED if attacks else LINEAR)
-    if attacks:
-        yield from bench.changed(encoder, word)
+    if not attacks:
+        return
+    yield from bench.changed(encoder, word)
     options, study = bench.study.secret[0].options, bench.study
     thief = Thief(bench.tasks["own"], study.config.user, study.compute, study.seed, options.family, options.query_eps)
     for name in attacks:
