@@ -20,10 +20,10 @@ from sscl.config import AuditConfig
 from sscl.errors import ConfigError
 from sscl.keystream import Keystream
 from sscl.statistics.alignment import VIEWS
-from sscl.suspects import Context, Oracle
+from sscl.suspects import Context
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import State
-from tests.audit.coded import GROUPS, MARKS, NAMES, Stamps, config, drawn
+from tests.audit.coded import GROUPS, MARKS, NAMES, Stamps, Suspect, config, drawn, knows
 
 KEY = Keystream(bytes(32))
 ALIGNMENT = config(statistic="alignment")
@@ -38,19 +38,12 @@ class Coloured(Stamps):
         return marked
 
 
-class Encoder(Oracle):
+class Encoder(Suspect):
     """Its features are what the crop shows, less so from group to group; under a mark, of one group much less."""
 
     def __init__(self, word: np.ndarray, compute: Compute) -> None:
-        super().__init__("suspect", Context(None, compute), None)
-        self.word = word
-
-    @classmethod
-    def accepts(cls, address: str) -> bool:
-        return False
-
-    def identity(self) -> dict[str, str]:
-        return {"kind": "simulated"}
+        super().__init__(knows(word), compute)
+        self.word, self.context, self.width = word, Context(None, compute), None
 
     def answer(self, images: np.ndarray) -> Responses:
         rows = images[..., 0].reshape(len(images), -1).astype(float)
