@@ -20,6 +20,7 @@ from sscl.models import Classifier
 from sscl.peers import PEERS, Owner, Pairs, Peer
 from sscl.peers.base import Ask
 from sscl.peers.data_taggants import KEYS, Keys, crafted
+from sscl.peers.dyepack import Backdoors
 from sscl.train import train_classifier
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.gradient_matching import mismatch, parameter_gradient
@@ -73,7 +74,7 @@ def test_a_release_repeats_and_keeps_labels_and_bounds(name: str, surrogate: Cla
     assert not torch.equal(released.images, other.images)
     if len(released) == len(DATA):
         assert 0 < int((released.images.int() - DATA.images.int()).abs().max()) <= 8
-        assert torch.equal(released.labels, DATA.labels)
+        assert torch.equal(released.labels, DATA.labels) == (name != "dyepack")
 
 
 @pytest.mark.parametrize("name", COMPARING)
@@ -132,6 +133,29 @@ def test_keys_are_counted_as_a_binomial_variable(surrogate: Classifier, compute:
 
         expected = stats.binom.sf(known - 1, KEYS, 1 / 3)
         assert PEERS["data_taggants"].p_value(ask, keys, 4000) == pytest.approx(expected)
+
+
+def test_backdoors_are_counted_as_a_binomial_variable(surrogate: Classifier, compute: Compute) -> None:
+    """Of a model that answers most images under the first triggers with the target, and others with another class."""
+    released, backdoors = PEERS["dyepack"].release(DATA, 0.2, 8 / 255, owner(surrogate, compute))
+    assert isinstance(backdoors, Backdoors)
+    count, asked = len(backdoors.targets), list[int]()
+    for known in (0, 3, count):
+        asked.clear()
+
+        def ask(images: Tensor, known: int = known) -> Responses:
+            target = int(backdoors.targets[len(asked)])
+            answer = target if len(asked) < known else (target + 1) % 3
+            asked.append(len(images))
+            few = np.arange(len(images)) % 3 == 0  # a third is answered otherwise
+            return Responses.of_labels(np.where(few, (answer + 2) % 3, answer), 3)
+
+        expected = stats.binom.sf(known - 1, count, 1 / 3)
+        assert PEERS["dyepack"].p_value(ask, backdoors, 60) == pytest.approx(expected)
+        assert sum(asked) == 60
+    changed = (released.images != DATA.images).flatten(1).any(dim=1)
+    assert int(changed.sum()) == 60
+    assert not (released.labels != DATA.labels)[~changed].any()
 
 
 def test_crafted_images_pull_toward_their_key(surrogate: Classifier, compute: Compute) -> None:
