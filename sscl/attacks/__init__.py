@@ -1,5 +1,14 @@
 """Attacks on watermarks: removal from a model; detection in a dataset, a query or a model. One file each."""
 
-from sscl.attacks.base import DETECTORS, INVERSIONS, REMOVALS, Attacker, Detector, Removal, TriggerInversion
+from sscl.attacks.base import (
+    DETECTORS,
+    INVERSIONS,
+    REMOVALS,
+    Attacker,
+    Detector,
+    Removal,
+    TriggerInversion,
+    with_labels,
+)
 
-__all__ = ["DETECTORS", "INVERSIONS", "REMOVALS", "Attacker", "Detector", "Removal", "TriggerInversion"]
+__all__ = ["DETECTORS", "INVERSIONS", "REMOVALS", "Attacker", "Detector", "Removal", "TriggerInversion", "with_labels"]

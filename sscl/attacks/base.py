@@ -15,13 +15,33 @@ from torch import Tensor, nn
 from sscl import progress
 from sscl.compute import Compute
 from sscl.config import TrainConfig
+from sscl.learning.base import SUPERVISED
 from sscl.models import Classifier
 from sscl.registry import Registry
 from sscl.train import Practice, train_classifier
 from sscl.types import ImageSet
 
 FINE_TUNING_RATE = 0.1  # of the training's learning rate
+CLASSIFIERS_RATE = 1e-3  # of Adam, for a classifier on an encoder
 OWN_BATCH, OWN_RATE = 64, 2e-3  # of the attacker's own networks
+
+
+def with_labels(training: TrainConfig) -> TrainConfig:
+    """How somebody who trains like this goes on with labels; as before, unless it learns contrastively.
+
+    A classifier on an encoder is then trained further by Adam, and fine-tuned at a tenth of this rate, the usual 1e-4.
+    """
+    if training.learning == SUPERVISED:
+        return training
+    return replace(
+        training,
+        learning=SUPERVISED,
+        optimizer="adam",
+        learning_rate=CLASSIFIERS_RATE,
+        batch_size=128,
+        schedule="onecycle",
+        augment="none",
+    )
 
 
 @dataclass(frozen=True)
@@ -31,7 +51,7 @@ class Attacker:
     Attributes:
         clean: images that are known to be clean (the literature's usual: 10 % of a training set).
         released: the set as it was published, marks included.
-        training: how it trains.
+        training: how it trains with labels.
         compute: device and precision.
         seed: names its random numbers, with the attack's name.
         file: a released image file, which shows how the others are encoded; ``None``: as the pixels are.
