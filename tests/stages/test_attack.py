@@ -19,5 +19,5 @@ def test_a_thief_who_learns_contrastively_goes_on_with_labels(config: Config, co
     user = replace(config.user, learning="simclr", augment="views", optimizer="sgd", batch_size=32)
     run_stage(STAGES["attack"], replace(config, user=user), copy, overwrite=True)
     for attack in config.attacks.removals:
-        model, about = load_classifier(copy / "models/attacked" / attack.name / "model.safetensors")
+        _, about = load_classifier(copy / "models/attacked" / attack.name / "model.safetensors")
         assert 0 <= about["benign_accuracy"] <= 1
