@@ -40,7 +40,7 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.artifacts import write_json
-from sscl.attacks import DETECTORS, REMOVALS, Attacker, with_labels
+from sscl.attacks import DETECTORS, REMOVALS, Attacker, labelled_training
 from sscl.attacks.robust_training import AdversarialTraining
 from sscl.audit.trial import Trial, null_of
 from sscl.audit.verdict import decide
@@ -178,7 +178,7 @@ def detections(study: Study, model: Classifier, released: ImageSet, marked: Tens
 def attacker_of(study: Study, released: ImageSet) -> Attacker:
     order = torch.randperm(len(study.train), generator=seeds.generator(study.seed, "attacker"))
     known = order[: max(1, round(study.config.attacks.clean_share * len(study.train)))].sort().values
-    training = with_labels(study.config.user)
+    training = labelled_training(study.config.user)
     return Attacker(study.train.subset(known), released, training, study.compute, study.seed)
 
 

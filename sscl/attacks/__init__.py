@@ -8,7 +8,16 @@ from sscl.attacks.base import (
     Detector,
     Removal,
     TriggerInversion,
-    with_labels,
+    labelled_training,
 )
 
-__all__ = ["DETECTORS", "INVERSIONS", "REMOVALS", "Attacker", "Detector", "Removal", "TriggerInversion", "with_labels"]
+__all__ = [
+    "DETECTORS",
+    "INVERSIONS",
+    "REMOVALS",
+    "Attacker",
+    "Detector",
+    "Removal",
+    "TriggerInversion",
+    "labelled_training",
+]

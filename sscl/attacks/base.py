@@ -16,6 +16,7 @@ from sscl import progress
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.learning.base import SUPERVISED
+from sscl.learning.downstream import with_labels
 from sscl.models import Classifier
 from sscl.registry import Registry
 from sscl.train import Practice, train_classifier
@@ -26,22 +27,12 @@ CLASSIFIERS_RATE = 1e-3  # of Adam, for a classifier on an encoder
 OWN_BATCH, OWN_RATE = 64, 2e-3  # of the attacker's own networks
 
 
-def with_labels(training: TrainConfig) -> TrainConfig:
+def labelled_training(training: TrainConfig) -> TrainConfig:
     """How somebody who trains like this goes on with labels; as before, unless it learns contrastively.
 
-    A classifier on an encoder is then trained further by Adam, and fine-tuned at a tenth of this rate, the usual 1e-4.
+    A classifier on an encoder is then fine-tuned at a tenth of ``CLASSIFIERS_RATE``, the usual 1e-4.
     """
-    if training.learning == SUPERVISED:
-        return training
-    return replace(
-        training,
-        learning=SUPERVISED,
-        optimizer="adam",
-        learning_rate=CLASSIFIERS_RATE,
-        batch_size=128,
-        schedule="onecycle",
-        augment="none",
-    )
+    return training if training.learning == SUPERVISED else with_labels(training, learning_rate=CLASSIFIERS_RATE)
 
 
 @dataclass(frozen=True)

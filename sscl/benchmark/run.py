@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.artifacts import Slot, load_tensors, read_json, write_json
-from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker, with_labels
+from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker, labelled_training
 from sscl.audit.commitment import Case as CommitCase
 from sscl.audit.commitment import reference_effects
 from sscl.audit.questions import questions_for
@@ -285,4 +285,6 @@ def _attacker(config: Config, data: Path, released: Path, compute: Compute) -> t
     clean: ImageSet = train.subset(known)
     _, source = open_dataset(released)
     file = next(iter(source.part("train", 0, 1))).data
-    return Attacker(clean, _loaded(released, "train"), with_labels(config.user), compute, config.seed, file), known
+    return Attacker(
+        clean, _loaded(released, "train"), labelled_training(config.user), compute, config.seed, file
+    ), known

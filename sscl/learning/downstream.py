@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sscl.compute import Compute
 from sscl.config import TrainConfig
+from sscl.learning.base import SUPERVISED
 from sscl.models import Classifier, build
 from sscl.models.features import all_features, last_linear
 from sscl.train import train_classifier
@@ -62,6 +63,19 @@ def linear_probe(encoder: Classifier, data: ImageSet, compute: Compute) -> Class
     return compute.place(found)
 
 
+def with_labels(config: TrainConfig, *, learning_rate: float) -> TrainConfig:
+    """How a classifier on an encoder is trained further: by Adam, with labels, and without the encoder's views."""
+    return replace(
+        config,
+        learning=SUPERVISED,
+        optimizer="adam",
+        learning_rate=learning_rate,
+        batch_size=128,
+        schedule="onecycle",
+        augment="none",
+    )
+
+
 def downstream(
     encoder: Classifier,
     data: ImageSet,
@@ -77,14 +91,5 @@ def downstream(
     probed = linear_probe(encoder, data, compute)
     if how == "linear":
         return probed
-    tuning = replace(
-        config,
-        learning="supervised",
-        epochs=EPOCHS,
-        optimizer="adam",
-        learning_rate=learning_rate,
-        batch_size=128,
-        schedule="constant",
-        augment="none",
-    )
+    tuning = replace(with_labels(config, learning_rate=learning_rate), epochs=EPOCHS, schedule="constant")
     return train_classifier(data, tuning, compute, seed=seed, use=f"{use} downstream", start=probed).model

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sscl.artifacts import Slot, building, digest, key_of, load_tensors, read_json, write_json
-from sscl.attacks import DETECTORS, Attacker, with_labels
+from sscl.attacks import DETECTORS, Attacker, labelled_training
 from sscl.audit.commitment import images_key, references_of
 from sscl.audit.questions import questions_for
 from sscl.audit.whole import exact_finding
@@ -112,7 +112,7 @@ def _measured(root: Root, config: Config) -> dict[str, float | None]:
     marked = load_tensors(root.rehearsal / "secret" / INDICES)[0]["indices"]
     model = compute.place(load_classifier(root.rehearsal / "model" / MODEL)[0]).requires_grad_(False).eval()
     released = load_split(root.rehearsal / "data", "train")
-    attacker = Attacker(train, released, with_labels(config.user), compute, config.seed)
+    attacker = Attacker(train, released, labelled_training(config.user), compute, config.seed)
     found: dict[str, float | None] = {}
     for name in DETECTORS:
         if DETECTORS[name].looks_at == "dataset":

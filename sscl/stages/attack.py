@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from sscl import seeds
-from sscl.attacks import REMOVALS, Attacker, with_labels
+from sscl.attacks import REMOVALS, Attacker, labelled_training
 from sscl.compute import Compute
 from sscl.config import AttacksConfig, ComputeConfig, TrainConfig
 from sscl.data.store import load_split, open_dataset
@@ -34,7 +34,9 @@ def run(
     known = order[: max(1, round(attacks.clean_share * len(train)))].sort().values
     _, source = open_dataset(release)
     file = next(iter(source.part("train", 0, 1))).data
-    attacker = Attacker(train.subset(known), load_split(release, "train"), with_labels(user), resolved, seed, file)
+    attacker = Attacker(
+        train.subset(known), load_split(release, "train"), labelled_training(user), resolved, seed, file
+    )
     stolen, _ = load_classifier(model / MODEL, test.classes)
     for attack in attacks.removals:
         attacked = REMOVALS[attack.name](resolved.place(stolen), attacker, attack.strength)
