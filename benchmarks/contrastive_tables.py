@@ -16,6 +16,7 @@ from sscl.benchmark.encoder_study import TASKS
 
 RESULTS = Path("docs/results/contrastive.json")
 ASKED = ("own", "pairs", "released", "released pairs")  # of encoders trained on a marked set
+ACCURACY = ("own", "released")
 REMOVED = ("none", "fine-tuning 1e-4", "pruning")
 
 
@@ -56,14 +57,21 @@ def print_encoders(rows: pd.DataFrame) -> None:
 
 def print_datasets(rows: pd.DataFrame) -> None:
     """The p-values of all seeds, one line for each kind of encoder: features, then labels of classifiers on it."""
-    print(f"| command | learning | encoder | attack | classifier | features | {' | '.join(ASKED)} | kNN | LPIPS |")
-    print("|---" * (len(ASKED) + 8) + "|")
     named = ["command", "learning", "encoder", "attack", "way"]
+    heads = [*named[:-1], "classifier", "features", *ASKED, *(f"{task}, accuracy" for task in ACCURACY), "kNN", "LPIPS"]
+    print(f"| {' | '.join(heads)} |")
+    print("|---" * len(heads) + "|")
     for names, group in with_tasks(rows).groupby(named, sort=False):
         features = group[group["task"].eq("none") & group["attack"].eq("none")].sort_values("seed")
-        knn = ", ".join(f"{100 * value:.1f}" for value in features["knn"])
-        cells = " | ".join(over_seeds(group, ASKED))
-        print(f"| {' | '.join(map(str, names))} | {cells} | {knn} | {group['lpips'].max():.3f} |")
+        labels = group[group["access"].eq("labels")].sort_values("seed")
+        cells = over_seeds(group, ASKED)
+        cells += [percent(labels[labels["task"].eq(task)]["utility"]) for task in ACCURACY] + [percent(features["knn"])]
+        print(f"| {' | '.join((*map(str, names), *cells))} | {group['lpips'].max():.3f} |")
+
+
+def percent(shares: pd.Series) -> str:
+    """Shares of all seeds in percent."""
+    return ", ".join(f"{100 * value:.1f}" for value in shares)
 
 
 def with_tasks(rows: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -60,7 +60,9 @@ E = TypeVar("E")
 
 
 class Peer(ABC, Generic[E]):
-    """Another method of ownership verification whose p-value is a probability; ``E`` is the evidence that it keeps."""
+    """Another method of ownership verification; ``E`` is the evidence that it keeps."""
+
+    exact: ClassVar[bool] = True  # its p-value bounds how often innocent models are accused
 
     @abstractmethod
     def release(self, data: ImageSet, rate: float, eps: float, owner: Owner) -> tuple[ImageSet, E]:

@@ -5,19 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor
 
 from sscl import progress
 from sscl.peers.base import PEERS, Ask, Owner, Peer
+from sscl.peers.crafted import crafted
 from sscl.types import ImageSet
-from sscl.watermarks.gradient_matching import STEP, match, parameter_gradient
-from sscl.watermarks.quantise import quantise
 
 KEYS = 20  # key images; all of them are asked
-STEPS = 100  # of signed Adam for each batch
-AT_A_TIME = 250  # images whose common gradient is matched
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,8 @@ class DataTaggants(Peer[Keys]):
             for number, label in enumerate(labels):
                 chosen = order[(data.labels[order] == label) & left[order]][: max(1, round(rate * len(data) / KEYS))]
                 left[chosen] = False
-                images[chosen] = crafted(data.subset(chosen), pixels[number], eps, owner)
+                taught = ImageSet(pixels[number, None], label[None], data.class_names)
+                images[chosen] = crafted(data.subset(chosen), taught, eps, owner)
                 step.advance(1)
         return ImageSet(images, data.labels, data.class_names), Keys(pixels, labels, data.classes)
 
@@ -61,22 +58,6 @@ class DataTaggants(Peer[Keys]):
         count = min(queries, len(evidence.images))
         right = int((ask(evidence.images[:count]).predictions == evidence.labels[:count].numpy()).sum())
         return float(stats.binomtest(right, count, 1 / evidence.classes, "greater").pvalue)
-
-
-def crafted(images: ImageSet, key: Tensor, eps: float, owner: Owner) -> Tensor:
-    """uint8 images of one label, whose gradient is turned to that of ``key`` under this label."""
-    model, compute = owner.surrogate, owner.compute
-    model.requires_grad_(True).eval()
-    done = []
-    for x, labels in zip(torch.split(images.images, AT_A_TIME), torch.split(images.labels, AT_A_TIME), strict=True):
-        floats, own = compute.floats(x), labels.to(compute.device)
-        wanted = parameter_gradient(F.cross_entropy(model(compute.floats(key[None])), own[:1]), model)
-        change = match(
-            model, floats, own, wanted=wanted, change=torch.zeros_like(floats), eps=eps, rates=[STEP] * STEPS
-        )
-        done.append(quantise(x, floats.cpu() + change.cpu(), eps))
-    model.requires_grad_(False)
-    return torch.cat(done)
 
 
 PEERS.register("data_taggants")(DataTaggants())
