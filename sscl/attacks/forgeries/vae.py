@@ -17,8 +17,10 @@ NATURAL = 0.01  # weight of the latents' distance to a standard normal distribut
 
 
 class Drawer(nn.Module):
-    """Shape: float (N, C, H, W) in [0, 1], classes int64 (N,) -> changes in [-1, 1] as the images, and the latents' mean
-    and log variance (N, ``LATENT``) each.
+    """Images to latents, and latents and classes to changes.
+
+    Shape: float (N, C, H, W) in [0, 1], int64 (N,) -> changes (N, C, H, W) in [-1, 1], and the latents' mean and log
+    variance, (N, ``LATENT``) each.
     """
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -54,7 +56,7 @@ class Drawer(nn.Module):
 def vae(model: Classifier, x: Tensor, wanted: Tensor, budget: float) -> Tensor:
     """A change of its own for every image, from an autoencoder that is trained on the images against the model.
 
-    The authors also make rival marks as convincing as the original ones; here they are made as convincing as they can be.
+    The authors' rival marks are to look as convincing as the original ones; these push as hard as they can.
     """
     rng = seeds.generator(0, "vae forgery")
     with torch.device("meta"):
