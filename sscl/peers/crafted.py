@@ -1,4 +1,4 @@
-"""Images that teach what other images would: gradient matching against the owner's surrogate, for peers that need it."""
+"""Images that teach what other images would: gradient matching against the owner's surrogate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AT_A_TIME = 250  # images whose common gradient is matched
 
 
 def crafted(images: ImageSet, lesson: ImageSet, eps: float, owner: Owner) -> Tensor:
-    """uint8 images (N, C, H, W), changed by at most ``eps``, whose training gradient is turned to that of ``lesson``."""
+    """uint8 images (N, C, H, W), changed by at most ``eps`` so that their training gradient is like the lesson's."""
     model, compute = owner.surrogate, owner.compute
     model.requires_grad_(True).eval()
     shown, known = compute.floats(lesson.images), lesson.labels.to(compute.device)

@@ -1,14 +1,12 @@
-"""Domain Watermark (Guo et al. 2023, arXiv 2310.14942): a model that saw the release is right about images that are hard."""
+"""Domain Watermark (Guo et al. 2023, arXiv 2310.14942): whoever saw the release is right about hard images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor
 
 from sscl import progress
@@ -16,7 +14,7 @@ from sscl.models.unet import UNet, build_unet
 from sscl.peers.base import PEERS, Ask, Owner, Peer
 from sscl.peers.crafted import crafted
 from sscl.perceptual import LPIPS
-from sscl.statistics.effects import scores
+from sscl.statistics.paired.paired_t import PairedT
 from sscl.types import ImageSet
 
 WIDTH, STEPS, BATCH, LEARNING_RATE = 16, 300, 64, 2e-3  # of the generator of the domain
@@ -25,7 +23,7 @@ ALIKE = 2.0  # weight of LPIPS
 HARD = 5.0  # nats of the surrogate's loss that are enough
 LESSONS = 128  # images of the domain over which the goal's gradient is taken
 SHOWN = 500  # images that can be asked about
-MARGIN = 0.25  # tau
+MARGIN, LEVEL = 0.25, 0.05  # tau and alpha
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,8 @@ class DomainWatermark(Peer[Domain]):
 
     def p_value(self, ask: Ask, evidence: Domain, queries: int) -> float:
         count = min(queries // 2, len(evidence.plain))
-        plain, hard = (scores(ask(part[:count]))[:, evidence.label] for part in (evidence.plain, evidence.hard))
-        less = hard + MARGIN - plain
-        if np.ptp(less) == 0:  # no variance: scipy would warn
-            return float(less.mean() <= 0)
-        return float(stats.ttest_1samp(less, 0, alternative="greater").pvalue)
+        plain, hard = (ask(part[:count]) for part in (evidence.plain, evidence.hard))
+        return PairedT(-MARGIN, LEVEL).run(plain, hard, evidence.label).p_value
 
 
 def generator(images: ImageSet, owner: Owner) -> UNet:

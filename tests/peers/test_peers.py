@@ -19,9 +19,11 @@ from sscl.keystream import Keystream
 from sscl.models import Classifier
 from sscl.peers import PEERS, Owner, Pairs, Peer
 from sscl.peers.base import Ask
-from sscl.peers.data_taggants import KEYS, Keys, crafted
+from sscl.peers.crafted import crafted
+from sscl.peers.data_taggants import KEYS, Keys
+from sscl.peers.domain_watermark import Domain, generator, moved
 from sscl.peers.dyepack import Backdoors
-from sscl.train import train_classifier
+from sscl.train import benign_accuracy, train_classifier
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.gradient_matching import mismatch, parameter_gradient
 from tests.conftest import shapes
@@ -41,7 +43,8 @@ def surrogate(compute: Compute) -> Classifier:
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough to change images."""
-    monkeypatch.setattr("sscl.peers.data_taggants.STEPS", 1)
+    monkeypatch.setattr("sscl.peers.crafted.STEPS", 1)
+    monkeypatch.setattr("sscl.peers.domain_watermark.STEPS", 2)
 
 
 def owner(surrogate: Classifier, compute: Compute, number: int = 0) -> Owner:
@@ -108,7 +111,7 @@ def test_what_remembers_is_found_and_queries_are_counted(name: str, surrogate: C
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_steps")
-@pytest.mark.parametrize("name", list(PEERS))
+@pytest.mark.parametrize("name", [name for name in PEERS if PEERS[name].exact])
 def test_the_level_holds_on_models_that_saw_nothing(name: str, surrogate: Classifier, compute: Compute) -> None:
     ask = remembers(torch.zeros(0), 0.3)
     peer: Peer[Any] = PEERS[name]
@@ -162,7 +165,8 @@ def test_crafted_images_pull_toward_their_key(surrogate: Classifier, compute: Co
     """Their gradient is nearer to the key's."""
     images = DATA.subset(torch.nonzero(DATA.labels == 1).flatten()[:40])
     key = torch.randint(0, 256, images.images.shape[1:], generator=seeds.generator(0, "key"), dtype=torch.uint8)
-    changed = crafted(images, key, 32 / 255, owner(surrogate, compute))
+    lesson = ImageSet(key[None], images.labels[:1], images.class_names)
+    changed = crafted(images, lesson, 32 / 255, owner(surrogate, compute))
     model = copy.deepcopy(surrogate).requires_grad_(True).eval()
     labels = images.labels.to(compute.device)
     wanted = parameter_gradient(F.cross_entropy(model(compute.floats(key[None])), labels[:1]), model)
@@ -170,3 +174,28 @@ def test_crafted_images_pull_toward_their_key(surrogate: Classifier, compute: Co
         float(mismatch(model, compute.floats(x), labels, wanted).detach()) for x in (images.images, changed)
     )
     assert after < before - 0.05
+
+
+def test_the_domain_is_hard_for_the_surrogate(surrogate: Classifier, compute: Compute) -> None:
+    """Which knows the plain images."""
+    own, images = owner(surrogate, compute), DATA.subset(torch.nonzero(DATA.labels == 1).flatten())
+    hard = ImageSet(moved(generator(images, own), images.images, own), images.labels, images.class_names)
+    assert benign_accuracy(surrogate, images, compute) > 0.9
+    assert benign_accuracy(surrogate, hard, compute) < 0.5
+
+
+def test_the_domains_test_is_a_paired_t_test() -> None:
+    """Held against scipy's, for a model that is less sure in the domain; one that is as sure everywhere is accused."""
+    images = torch.arange(40, dtype=torch.uint8)[:, None, None, None].expand(40, 1, 2, 2)
+    domain = Domain(images, images + 100, label=2)
+    drawn = np.random.default_rng(0).uniform(0.2, 0.4, 40)
+
+    def ask(asked: Tensor) -> Responses:
+        number = asked[:, 0, 0, 0].numpy()
+        sure = np.where(number < 100, 0.8, 0.8 - drawn[number % 100])
+        return Responses(np.stack(((1 - sure) / 2, (1 - sure) / 2, sure), axis=1))
+
+    peer = PEERS["domain_watermark"]
+    expected = stats.ttest_rel(0.8 - drawn[:30] + 0.25, np.full(30, 0.8), alternative="greater").pvalue
+    assert peer.p_value(ask, domain, 60) == pytest.approx(expected)
+    assert peer.p_value(lambda asked: Responses(np.full((len(asked), 3), 1 / 3)), domain, 60) == pytest.approx(0)
