@@ -43,7 +43,7 @@ class Fitted(nn.Module, ABC):
 
 
 class Drawn(nn.Module, ABC):
-    """A module with parameters of its own, beside those of its layers."""
+    """A module with parameters of its own, beside those of its layers, or with other first values than usual."""
 
     @abstractmethod
     def draw(self, generator: torch.Generator) -> None:
@@ -138,5 +138,5 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(module, nn.MultiheadAttention):
             nn.init.xavier_uniform_(module.in_proj_weight, generator=generator)
             nn.init.zeros_(module.in_proj_bias)
-        elif isinstance(module, Drawn):
+        if isinstance(module, Drawn):
             module.draw(generator)

@@ -9,6 +9,7 @@ from sscl import seeds
 from sscl.errors import ConfigError, InputError
 from sscl.models import CLASSIFIERS, build
 from sscl.models.base import PRETRAINED
+from sscl.models.fastnet import FASTER
 from sscl.models.io import load_classifier, save_classifier
 from sscl.models.unet import build_unet
 
@@ -53,12 +54,31 @@ def test_the_first_layer_whitens_patches(channels: int) -> None:
     base = torch.rand(200, channels, 17, 17, generator=seeds.generator(0, "x"))
     images = (120 * (base[..., 1:, 1:] + base[..., :-1, :-1])).byte()
     model.normalise_as(images)
-    layer = model.backbone[0].conv
+    layer = model.backbone[0]
     found = layer((images / 255 - model.mean) / model.std) - layer.bias[:, None, None]
     half = 4 * channels
     rows = found.transpose(0, 1).flatten(1)
     assert torch.allclose(rows[:half], -rows[half:], atol=1e-4)
     assert torch.allclose(rows[:half].cov(), torch.eye(half), atol=0.05)
+
+
+def test_the_fast_nets_convolutions_start_by_passing_their_inputs_on() -> None:
+    layer = build("fastnet_narrow", 3, 16, classes=10, generator=seeds.generator(0, "w")).backbone[2][0]
+    x = torch.rand(2, 24, 8, 8, generator=seeds.generator(0, "x"))
+    assert torch.equal(layer(x)[:, :24], x)
+
+
+def test_the_fast_nets_biases_learn_faster_under_sgd() -> None:
+    """A step of plain SGD on the bias of a norm is that of a bias of its own, times ``FASTER``."""
+    layer = build("fastnet_narrow", 3, 16, classes=10, generator=seeds.generator(0, "w")).backbone[2][2].train()
+    x = torch.rand(4, 32, 8, 8, generator=seeds.generator(0, "x"))
+    before = layer(x).detach()
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    layer(x).square().sum().backward()
+    optimizer.step()
+    gradient = (2 * before).sum(dim=(0, 2, 3))
+    moved = layer(x) - before
+    torch.testing.assert_close(moved, (-0.1 * FASTER * gradient)[:, None, None].expand_as(moved))
 
 
 @pytest.mark.parametrize("size", [28, 30, 33, 64])
