@@ -55,7 +55,8 @@ class DomainWatermark(Peer[Domain]):
         label = int(owner.key.part("class").integers(data.classes, (1,))[0])
         order = torch.from_numpy(owner.key.part("images").permutation(len(data)))
         members = order[data.labels[order] == label]
-        marked, rest = members.split([count := min(round(rate * len(data)), len(members) // 2), len(members) - count])
+        count = min(round(rate * len(data)), len(members) // 2)
+        marked, rest = members[:count], members[count:]
         domain = generator(data.subset(members), owner)
         lesson = data.subset(marked[:LESSONS])
         taught = ImageSet(moved(domain, lesson.images, owner), lesson.labels, data.class_names)
@@ -82,7 +83,7 @@ def generator(images: ImageSet, owner: Owner) -> UNet:
             x = compute.floats(images.images[chosen])
             hard = (x + REACH * torch.tanh(network(x))).clamp(0, 1)
             wrong = F.cross_entropy(surrogate(hard), images.labels[chosen].to(x.device), reduction="none")
-            loss = ALIKE * metric(x, hard).mean() - wrong.clamp(max=HARD).mean()
+            loss: Tensor = ALIKE * metric(x, hard).mean() - wrong.clamp(max=HARD).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -213,3 +213,22 @@ def test_label_audit_finds_wrong_labels(attacker: Attacker, model: Classifier) -
     scores = DETECTORS["label_audit"](ImageSet(data.images, labels, data.class_names), model, attacker)
     truth = np.arange(150) < 12
     assert roc_auc_score(truth, scores) > 0.8
+
+
+def test_noise_on_features_has_its_sigma(model: Classifier, attacker: Attacker) -> None:
+    """Seen through the last layer: the covariance of what is added to logits is ``W diag(sigma^2) W^T``."""
+    noisy = REMOVALS["feature_noise"](model, attacker, 0.5)
+    x = attacker.compute.floats(attacker.released.images[:1]).expand(20_000, -1, -1, -1)
+    with torch.no_grad():
+        answers = torch.cat([noisy(x)])
+    added = (answers - model(x[:1])).detach().cpu().double()
+    known = all_features(model, attacker.clean.images, attacker.compute).double()
+    weight = last_linear(model).weight.detach().cpu().double()
+    expected = weight @ torch.diag((0.5 * known.std(dim=0)).square()) @ weight.T
+    torch.testing.assert_close(added.T.cov(), expected, atol=0.03 * float(expected.abs().max()), rtol=0)
+
+
+def test_a_hybrid_is_its_parts_one_after_another(model: Classifier, attacker: Attacker) -> None:
+    hybrid, x = REMOVALS["hybrid_weights_queries"], attacker.compute.floats(attacker.released.images)
+    expected = REMOVALS["query_jpeg"](REMOVALS["fine_pruning"](model, attacker, 0.8), attacker, 50)
+    assert torch.equal(hybrid(model, attacker, 2)(x), expected(x))

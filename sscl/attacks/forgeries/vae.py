@@ -71,7 +71,10 @@ def vae(model: Classifier, x: Tensor, wanted: Tensor, budget: float) -> Tensor:
             unnatural = (mean.square() + spread.exp() - 1 - spread).sum(dim=1).mean() / 2
             pushed = F.cross_entropy(model((x + budget * change).clamp(0, 1)).float(), wanted)
             optimizer.zero_grad(set_to_none=True)
-            (pushed + NATURAL * unnatural).backward()  # type: ignore[no-untyped-call]
+            loss: Tensor = pushed + NATURAL * unnatural
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     with torch.no_grad():
-        return (x + budget * drawer(x, wanted)[0]).clamp(0, 1)
+        change, _, _ = drawer(x, wanted)
+    found: Tensor = (x + budget * change).clamp(0, 1)
+    return found
