@@ -116,6 +116,7 @@ def guilty(
     count: Annotated[int, typer.Option("--seeds", help="How many seeds.")] = 3,
     first: Annotated[int, typer.Option(help="The first of them.")] = 0,
     rate: Annotated[list[float] | None, typer.Option(help="Share of marked images.  [default: the profile's]")] = None,
+    paired: Annotated[bool, typer.Option(help="Train on clean data, too.")] = True,
     root: Root = ROOT,
     overrides: Sets = None,
     results: Results = RESULTS,
@@ -132,9 +133,11 @@ def guilty(
             common |= {"start": getattr(user, "start", "scratch"), "architecture": user.model, "machine": machine()}
             marked, released = study.marked, study.released
             model = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
-            clean = study.opened(study.bench.trained(study.config, "user", study.data))
+            suspects = {"released": model}
+            if paired:
+                suspects["clean"] = study.opened(study.bench.trained(study.config, "user", study.data))
             triggered = watermark.trigger(study.test.images, state)
-            for suspect, opened in (("released", model), ("clean", clean)):
+            for suspect, opened in suspects.items():
                 scores = suspect_scores(
                     opened, study.test, triggered, targets=word, verify=study.config.verify, compute=study.compute
                 )
@@ -144,9 +147,10 @@ def guilty(
                     rows.append(row | found)
                     shown = ("seed", "rate", "suspect", "access", "p", "p_plain", "p_sequential", "ba", "lpips")
                     print(json.dumps({name: rows[-1][name] for name in shown}), flush=True)
-            clean_ba = rows[-1]["ba"]
-            for row in rows[-4:]:
-                row["ba_clean"] = clean_ba
+            if paired:
+                clean_ba = rows[-1]["ba"]
+                for row in rows[-4:]:
+                    row["ba_clean"] = clean_ba
             if number == 0:
                 for detector, score in detections(study, model, released, marked):
                     rows.append(common | {"detector": detector, "auroc_within_class": score})

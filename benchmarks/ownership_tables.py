@@ -49,7 +49,7 @@ def guilty(rows: pd.DataFrame) -> list[str]:
     released = rows[rows["suspect"].eq("released")]
     groups: Iterable[tuple[Any, pd.DataFrame]] = released.groupby(["command", "architecture", "rate", "access"])
     for (command, model, rate, access), group in groups:
-        lost = 100 * (group["ba_clean"] - group["ba"])
+        lost = 100 * (group["ba_clean"] - group["ba"]).dropna()  # some were measured without a clean model
         lines.append(
             line(
                 f"{settings(command)}, {model}",
@@ -61,7 +61,7 @@ def guilty(rows: pd.DataFrame) -> list[str]:
                 shown(group["p_published"], lambda found: f"{found.min():.2g} to {found.max():.2g}"),
                 shown(group["delta_p"], lambda found: f"{found.mean():.3f}"),
                 f"{100 * group['ba'].mean():.1f} %",
-                f"{lost.mean():.2f} ({lost.min():.2f} to {lost.max():.2f})",
+                f"{lost.mean():.2f} ({lost.min():.2f} to {lost.max():.2f})" if len(lost) else "-",
                 f"{group['lpips'].max():.4f}",
                 shown(group["psnr"], lambda found: f"{found.min():.1f}"),
             )

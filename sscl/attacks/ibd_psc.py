@@ -22,8 +22,8 @@ LEAST = 0.6  # error on clean images from which copies count (the paper's xi)
 class IbdPsc(Detector):
     """Mean probability of an image's own answer over models whose last layers are amplified.
 
-    Amplified are weight and bias of batch normalisations, from the last on; in a model with fewer than two, those of
-    convolutions and linear layers before the last.
+    Amplified are weight and bias of batch normalisations, from the last on; in a model with fewer than two that have
+    these, those of convolutions and linear layers before the last.
     """
 
     looks_at = "queries"
@@ -45,7 +45,7 @@ class IbdPsc(Detector):
 
 def scaled_layers(model: nn.Module) -> list[nn.Module]:
     """The layers whose scales are amplified, the last first."""
-    norms: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.affine]
     last = last_linear(model)
     others: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear) and m is not last]
     return (norms if len(norms) >= 2 else others)[::-1]

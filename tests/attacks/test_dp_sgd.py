@@ -33,7 +33,7 @@ def gradients(model: Classifier, number: int, compute: Compute) -> list[torch.Te
     return list(torch.autograd.grad(F.cross_entropy(model(x), labels.to(compute.device)), parameters))
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet8"])
+@pytest.mark.parametrize("name", ["lenet5", "resnet8", "fastnet_narrow"])
 def test_the_step_is_the_mean_of_clipped_gradients(name: str, compute: Compute) -> None:
     model = made(name, compute)
     practice = PrivateGradients(0.0)

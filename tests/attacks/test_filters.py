@@ -79,6 +79,15 @@ def test_amplified_layers_are_the_last_ones(model: Classifier, attacker: Attacke
     assert len(scaled_layers(plain)) == 4  # two convolutions and two linear layers, without the last
 
 
+@pytest.mark.parametrize("name", ["baseline_cnn", "resnet8", "fastnet_narrow", "vit_tiny"])
+def test_amplification_changes_the_answers_of_every_kind_of_network(name: str) -> None:
+    """Also where batch normalisations have no scale."""
+    model = build(name, 3, 32, classes=5, generator=seeds.generator(0, "w")).eval()
+    x = torch.rand(4, 3, 32, 32, generator=seeds.generator(0, "x"))
+    with torch.no_grad():
+        assert not torch.allclose(amplified(model, 1)(x), model(x))
+
+
 def test_amplification_finds_a_patch(attacker: Attacker) -> None:
     """A model that was taught a patch answers patched images more surely when it is amplified."""
     poisoned = attacker.released
