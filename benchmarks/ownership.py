@@ -96,6 +96,7 @@ SAME = (
     "learning",
     "watermark",
     "encoder",
+    "architecture",
 )  # rows that replace each other
 
 

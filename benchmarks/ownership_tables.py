@@ -16,6 +16,7 @@ import pandas as pd
 import typer
 from scipy import stats
 
+from sscl.peers import PEERS
 from sscl.strangers import STRANGERS
 
 RESULTS = Path("docs/results/code.json")
@@ -46,10 +47,11 @@ def main(results: Annotated[Path, typer.Option(help="Where the rows are.")] = RE
 def guilty(rows: pd.DataFrame) -> list[str]:
     """Models that were trained on a release, over seeds; then the detectors."""
     lines = [line(*HEAD, "LPIPS", "PSNR"), "|---" * (len(HEAD) + 2) + "|"]
-    released = rows[rows["suspect"].eq("released")]
+    released = rows[rows["suspect"].eq("released")].reindex(columns=rows.columns.union(["ba_clean"]))
     groups: Iterable[tuple[Any, pd.DataFrame]] = released.groupby(["command", "architecture", "rate", "access"])
     for (command, model, rate, access), group in groups:
-        lost = 100 * (group["ba_clean"] - group["ba"]).dropna()  # some were measured without a clean model
+        lost = 100 * (group["ba_clean"] - group["ba"]).dropna()
+        some = f"; {len(lost)} of {len(group)}" if len(lost) < len(group) else ""  # seeds with a clean model
         lines.append(
             line(
                 f"{settings(command)}, {model}",
@@ -61,7 +63,7 @@ def guilty(rows: pd.DataFrame) -> list[str]:
                 shown(group["p_published"], lambda found: f"{found.min():.2g} to {found.max():.2g}"),
                 shown(group["delta_p"], lambda found: f"{found.mean():.3f}"),
                 f"{100 * group['ba'].mean():.1f} %",
-                f"{lost.mean():.2f} ({lost.min():.2f} to {lost.max():.2f})" if len(lost) else "-",
+                f"{lost.mean():.2f} ({lost.min():.2f} to {lost.max():.2f}{some})" if len(lost) else "-",
                 f"{group['lpips'].max():.4f}",
                 shown(group["psnr"], lambda found: f"{found.min():.1f}"),
             )
@@ -151,7 +153,7 @@ def strangers(rows: pd.DataFrame) -> list[str]:
 
 
 def peers(rows: pd.DataFrame) -> list[str]:
-    """The code beside other exact methods."""
+    """The code beside other methods."""
     lines = [line("profile", "method", "access", "queries", "seeds", "p, released", "p, innocent"), "|---" * 7 + "|"]
     groups: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(["command", "watermark", "access", "queries"])
     for (command, method, access, queries), group in groups:
@@ -159,7 +161,8 @@ def peers(rows: pd.DataFrame) -> list[str]:
         for suspect in ("released", "clean"):
             found = group.loc[group["suspect"].eq(suspect), "p"]
             ranges.append(f"{found.min():.2g} to {found.max():.2g}" if len(found) > 1 else f"{found.max():.2g}")
-        lines.append(line(settings(command), f"`{method}`", access, queries, group["seed"].nunique(), *ranges))
+        name = f"`{method}`" if method not in PEERS or PEERS[method].exact else f"`{method}` (not exact)"
+        lines.append(line(settings(command), name, access, queries, group["seed"].nunique(), *ranges))
     return lines
 
 

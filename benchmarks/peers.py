@@ -1,11 +1,11 @@
-"""Other exact ways to prove the use of a dataset, beside the ownership code: the same images and networks.
+"""Other ways to prove the use of a dataset, beside the ownership code: the same images and networks.
 
     python benchmarks/peers.py demo --seeds 3
     python benchmarks/peers.py cifar10-small
     python benchmarks/peers.py demo --peer data_taggants
 
-Every peer marks as large a share of the images as the code, as strongly as the code may (``eps``). The innocent model
-is trained on the clean images. Rows go to ``docs/results/peers.json``, one a peer, suspect, access and query count.
+Every peer may mark as large a share of the images as the code, as strongly as the code may (``eps``). The innocent
+model is trained on the clean images. Rows go to ``docs/results/peers.json``, one a peer, suspect, access and query count.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from sscl.train import OPTIMIZERS, train_classifier
 from sscl.types import ImageSet
 
 # seconds of work each, on two cores
-IMAGES = {"baseline_cnn": 20_000, "resnet8": 4_000, "fastnet_narrow": 8_000, "resnet18": 8_000}
+IMAGES = {"baseline_cnn": 20_000, "resnet8": 4_000, "fastnet": 4_000, "resnet18": 8_000}
 PROFILES = (("demo", 1, 28), ("cifar10-small", 3, 32), ("cifar10", 3, 32))
 ON_GPU = (("paper-cifar10", 3, 32),)
 CROPS: dict[str, dict[str, Any]] = {

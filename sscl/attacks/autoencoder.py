@@ -32,28 +32,33 @@ def network(channels: int, rng: torch.Generator) -> nn.Module:
     return model
 
 
+def redrawn(attacker: Attacker, epochs: float) -> ImageSet:
+    """The release as an autoencoder redraws it that was trained on the attacker's clean images."""
+    compute, clean, released = attacker.compute, attacker.clean, attacker.released
+    rng = seeds.generator(attacker.seed, "autoencoder")
+    redraw = network(clean.channels, rng).to(compute.device)
+    pad = -clean.size % 4
+
+    def loss(x: Tensor) -> Tensor:
+        padded = F.pad(x, (0, pad, 0, pad))
+        return F.mse_loss(redraw(padded), padded)
+
+    attacker.fit(redraw, int(epochs), "autoencoder", rng=rng, loss=loss)
+    done = []
+    with torch.no_grad():
+        for images in torch.split(released.images, 1000):
+            drawn = redraw(F.pad(compute.floats(images), (0, pad, 0, pad)))[..., : clean.size, : clean.size]
+            done.append((drawn.clamp(0, 1) * 255).round().byte().cpu())
+    return ImageSet(torch.cat(done), released.labels, released.class_names)
+
+
 class AutoencoderTraining(Removal):
     """A fresh model on the redrawn release."""
 
     unit, usual, grid, integral = "epochs of the autoencoder", 20, (5, 20), True
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        compute, clean, released = attacker.compute, attacker.clean, attacker.released
-        rng = seeds.generator(attacker.seed, "autoencoder")
-        redraw = network(clean.channels, rng).to(compute.device)
-        pad = -clean.size % 4
-
-        def loss(x: Tensor) -> Tensor:
-            padded = F.pad(x, (0, pad, 0, pad))
-            return F.mse_loss(redraw(padded), padded)
-
-        attacker.fit(redraw, int(strength), "autoencoder", rng=rng, loss=loss)
-        done = []
-        with torch.no_grad():
-            for images in torch.split(released.images, 1000):
-                drawn = redraw(F.pad(compute.floats(images), (0, pad, 0, pad)))[..., : clean.size, : clean.size]
-                done.append((drawn.clamp(0, 1) * 255).round().byte().cpu())
-        return attacker.trained(ImageSet(torch.cat(done), released.labels, released.class_names), "redrawn")
+        return attacker.trained(redrawn(attacker, strength), "redrawn")
 
 
 REMOVALS.register("train_autoencoder")(AutoencoderTraining())

@@ -62,10 +62,8 @@ def without_batches(network: nn.Module) -> None:
     """Replace batch normalisation, which mixes images, by group normalisation, in place; as Opacus does."""
     for name, part in network.named_children():
         if isinstance(part, nn.BatchNorm2d):
-            groups, count = math.gcd(GROUPS, part.num_features), part.num_features
-            assert part.running_mean is not None
-            device = part.running_mean.device
-            setattr(network, name, nn.GroupNorm(groups, count, affine=part.affine, device=device))
+            groups = math.gcd(GROUPS, part.num_features)
+            setattr(network, name, nn.GroupNorm(groups, part.num_features, device=part.weight.device))
         else:
             without_batches(part)
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Removal, Wrapped
+from sscl.attacks.noise import drawn
 from sscl.compute import uncompiled
 from sscl.models import Classifier
 from sscl.models.features import all_features, last_linear
 
 
 class NoisyFeatures(Wrapped):
-    """Gaussian noise on the inputs of the last linear layer, the same at the same place in a batch.
+    """Gaussian noise on the inputs of the last linear layer.
 
     Args:
         inner: the model.
@@ -27,8 +26,8 @@ class NoisyFeatures(Wrapped):
         self.register_buffer("sigma", sigma)
 
     def forward(self, x: Tensor) -> Tensor:
-        added = torch.randn((len(x), len(self.sigma)), generator=seeds.generator(0, "feature-noise")).to(self.sigma)
-        hook = last_linear(self.inner).register_forward_pre_hook(lambda _, seen: (seen[0] + self.sigma * added,))
+        added = self.sigma * drawn(x, (len(self.sigma),), "feature noise")
+        hook = last_linear(self.inner).register_forward_pre_hook(lambda _, seen: (seen[0] + added.to(seen[0].dtype),))
         try:
             logits: Tensor = self.inner(x)
         finally:
@@ -44,7 +43,7 @@ class FeatureNoise(Removal):
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
         known = all_features(model, attacker.clean.images, attacker.compute)
-        return NoisyFeatures(model, (strength * known.std(dim=0)).to(attacker.compute.device))
+        return NoisyFeatures(model, (strength * known.std(dim=0, correction=0)).to(attacker.compute.device))
 
 
 REMOVALS.register("feature_noise")(FeatureNoise())

@@ -1,40 +1,57 @@
-"""Several attacks on one model: before its training, after it, on every query (after DATABench, Shao et al. 2025)."""
+"""Attacks on the release, on the training and on queries at once: the three hybrids of DATABench (Shao et al. 2025)."""
 
 from __future__ import annotations
 
-from sscl.attacks.base import REMOVALS, Attacker, Removal
-from sscl.models import Classifier
+from collections.abc import Callable
+from dataclasses import replace
 
-TRAINING, WEIGHTS, QUERIES = "train_blur", "fine_pruning", "query_jpeg"
+from sscl.attacks.autoencoder import AutoencoderTraining, redrawn
+from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.attacks.wavelet import WaveletTraining, smoothed
+from sscl.models import Classifier
+from sscl.types import ImageSet
 
 
 class Hybrid(Removal):
-    """One attack after another, each at so many times its usual strength.
+    """A fresh model on a changed release, and changed queries; every part at so many times its usual strength.
 
     Args:
-        parts: names of the attacks, in the order of a model's life.
+        change: of all released images.
+        usual_change: its usual strength.
+        training: name of an attack that trains; ``None`` to train as usual.
+        queries: name of an attack that changes queries.
     """
 
     unit, usual, grid = "usual strengths of its parts", 1.0, (0.5, 1.0, 2.0)
     weights_only = False
 
-    def __init__(self, *parts: str) -> None:
-        self.parts = parts
+    def __init__(
+        self,
+        change: Callable[[Attacker, float], ImageSet],
+        usual_change: float,
+        training: str | None,
+        queries: str,
+    ) -> None:
+        self.change, self.usual_change, self.training, self.queries = change, usual_change, training, queries
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
-        for name in self.parts:
-            part = REMOVALS[name]
-            amount = strength * part.usual
-            model = part(model, attacker, max(1, round(amount)) if part.integral else amount)
-        return model
+        prepared = replace(attacker, released=self.change(attacker, strength * self.usual_change))
+        if self.training is None:
+            trained = prepared.trained(prepared.released, "hybrid")
+        else:
+            trained = part(self.training, model, prepared, strength)
+        return part(self.queries, trained, prepared, strength)
 
 
-class HybridOfWeights(Hybrid):
-    """Without an attack on queries."""
+def part(name: str, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+    """An attack at so many times its usual strength."""
+    attack = REMOVALS[name]
+    amount = strength * attack.usual
+    return attack(model, attacker, max(1, round(amount)) if attack.integral else amount)
 
-    weights_only = True
 
-
-REMOVALS.register("hybrid_training_weights")(HybridOfWeights(TRAINING, WEIGHTS))
-REMOVALS.register("hybrid_weights_queries")(Hybrid(WEIGHTS, QUERIES))
-REMOVALS.register("hybrid_all")(Hybrid(TRAINING, WEIGHTS, QUERIES))
+REMOVALS.register("hybrid_autoencoder")(
+    Hybrid(redrawn, AutoencoderTraining.usual, "adversarial_training", "reprogramming")
+)
+REMOVALS.register("hybrid_privacy")(Hybrid(smoothed, WaveletTraining.usual, "dp_sgd", "randomised_smoothing"))
+REMOVALS.register("hybrid_wavelet")(Hybrid(smoothed, WaveletTraining.usual, None, "reprogramming"))

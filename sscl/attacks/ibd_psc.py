@@ -22,8 +22,8 @@ LEAST = 0.6  # error on clean images from which copies count (the paper's xi)
 class IbdPsc(Detector):
     """Mean probability of an image's own answer over models whose last layers are amplified.
 
-    Amplified are weight and bias of batch normalisations, from the last on; in a model with fewer than two that have
-    these, those of convolutions and linear layers before the last.
+    Amplified are weight and bias of batch normalisations, from the last on; in a model with fewer than two, those of
+    convolutions and linear layers before the last.
     """
 
     looks_at = "queries"
@@ -45,7 +45,7 @@ class IbdPsc(Detector):
 
 def scaled_layers(model: nn.Module) -> list[nn.Module]:
     """The layers whose scales are amplified, the last first."""
-    norms: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.affine]
+    norms: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     last = last_linear(model)
     others: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear) and m is not last]
     return (norms if len(norms) >= 2 else others)[::-1]
@@ -56,8 +56,9 @@ def amplified(model: Classifier, count: int) -> Classifier:
     """A copy in which the last ``count`` layers are ``FACTOR`` times as strong."""
     copied = copy.deepcopy(model)
     for layer in scaled_layers(copied)[:count]:
-        for parameter in layer.parameters():
-            parameter.mul_(FACTOR)
+        for part in (layer.weight, layer.bias):
+            if isinstance(part, torch.Tensor):  # also a scale that is no parameter
+                part.mul_(FACTOR)
     return copied
 
 

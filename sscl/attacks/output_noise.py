@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Removal, Wrapped
+from sscl.attacks.noise import drawn
 from sscl.models import Classifier
 
 
 class Noisy(Wrapped):
-    """Logits under Gaussian noise, the same at the same place in a batch, so that answers are repeatable."""
+    """Logits under Gaussian noise."""
 
     def __init__(self, inner: Classifier, sigma: float) -> None:
         super().__init__(inner)
@@ -19,8 +18,7 @@ class Noisy(Wrapped):
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.inner(x)
-        added = torch.randn(logits.shape, generator=seeds.generator(0, "output-noise"))
-        return logits + self.sigma * added.to(logits.device, logits.dtype)
+        return logits + self.sigma * drawn(x, logits.shape[1:], "output noise").to(logits.dtype)
 
 
 class OutputNoise(Removal):

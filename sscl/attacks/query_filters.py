@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Filtered, Removal
+from sscl.attacks.noise import drawn
 from sscl.data.jpeg import encoded
 from sscl.models import Classifier
 
@@ -72,12 +72,12 @@ class BlurQuery(QueryFilter):
 
 
 class NoiseQuery(QueryFilter):
-    """Gaussian noise on every query, the same at the same place in a batch, so that answers are repeatable."""
+    """Gaussian noise on every query."""
 
     unit, usual, grid = "sigma of pixel values in [0, 1]", 0.05, (0.02, 0.05, 0.1)
 
     def change(self, x: Tensor, strength: float) -> Tensor:
-        return noise(x, strength, seeds.generator(0, "query-noise"))
+        return (x + strength * drawn(x, x.shape[1:], "query noise")).clamp(0, 1)
 
 
 class ResizeQuery(QueryFilter):

@@ -5,24 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Removal, Wrapped
-from sscl.attacks.query_filters import noise
+from sscl.attacks.noise import drawn
 from sscl.models import Classifier
 
 COPIES = 16  # of every query
 
 
 class Smoothed(Wrapped):
-    """Answers the logarithm of the mean probability; the noise is the same at the same place in a batch."""
+    """Answers the logarithm of the mean probability."""
 
     def __init__(self, inner: Classifier, sigma: float) -> None:
         super().__init__(inner)
         self.sigma = sigma
 
     def forward(self, x: Tensor) -> Tensor:
-        rng = seeds.generator(0, "smoothing")
-        answers = [self.inner(noise(x, self.sigma, rng)).softmax(dim=1) for _ in range(COPIES)]
+        added = self.sigma * drawn(x, (COPIES, *x.shape[1:]), "smoothing")
+        answers = [self.inner((x + added[:, copy]).clamp(0, 1)).softmax(dim=1) for copy in range(COPIES)]
         return torch.stack(answers).mean(dim=0).clamp_min(1e-12).log()
 
 

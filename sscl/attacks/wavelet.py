@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sscl.attacks.base import REMOVALS
+from sscl.attacks.base import REMOVALS, Attacker
 from sscl.attacks.robust_training import Degraded, RobustTraining
 from sscl.train import Practice
+from sscl.types import ImageSet
 
 HAAR = ((1, 1, 1, 1), (1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1))  # 2 by 2 filters: the mean, and three details
 LEVELS = 2
@@ -29,6 +30,15 @@ def shrunk(x: Tensor, threshold: float, levels: int = LEVELS) -> Tensor:
     parts = torch.cat((means, details), dim=2).flatten(1, 2)
     whole = F.conv_transpose2d(parts, filters.repeat(channels, 1, 1, 1), stride=2, groups=channels)
     return whole[..., :height, :width]
+
+
+def smoothed(attacker: Attacker, threshold: float) -> ImageSet:
+    """The release with all images shrunk."""
+    released, done = attacker.released, []
+    for images in torch.split(released.images, 1000):
+        shown = shrunk(attacker.compute.floats(images), threshold).clamp(0, 1)
+        done.append((shown * 255).round().byte().cpu())
+    return ImageSet(torch.cat(done), released.labels, released.class_names)
 
 
 class WaveletTraining(RobustTraining):

@@ -1,4 +1,4 @@
-"""A fast net for small photographs: that of airbench94 (Jordan 2024, arXiv 2404.00498)."""
+"""A fast net for small photographs: layers and first weights of airbench94 (Jordan 2024, arXiv 2404.00498)."""
 
 from __future__ import annotations
 
@@ -58,20 +58,21 @@ class Passing(nn.Conv2d, Drawn):
         nn.init.dirac_(self.weight[: self.in_channels])
 
 
-class Norm(Drawn):
-    """Batch normalisation with a bias and no scale. The bias learns ``FASTER`` times as fast under SGD."""
+class Norm(nn.BatchNorm2d):
+    """Batch normalisation whose scale stays one, and whose bias learns ``FASTER`` times as fast under SGD.
+
+    What is added is a multiple of the parameter: a factor of ``s`` makes its gradient ``s`` times as long, and what a
+    step changes ``s ** 2`` times as large. (With Adam it is ``s`` times.)
+    """
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.bias = nn.Parameter(torch.empty(channels))
-
-    def draw(self, generator: torch.Generator) -> None:
-        nn.init.zeros_(self.bias)
+        super().__init__(channels)
+        del self.weight
+        self.register_buffer("weight", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.norm(x)
-        return found + math.sqrt(FASTER) * self.bias[:, None, None]  # a factor s on a weight is s^2 on its rate
+        found = super().forward(x)  # with the bias once
+        return found + ((math.sqrt(FASTER) - 1) * self.bias[:, None, None]).to(found.dtype)
 
 
 class Scale(nn.Module):
@@ -114,11 +115,11 @@ def _fast(channels: int, classes: int, widths: tuple[int, int, int]) -> nn.Modul
 
 @CLASSIFIERS.register("fastnet_narrow")
 def fastnet_narrow(channels: int, size: int, classes: int) -> nn.Module:
-    """32, 128 and 128 channels, for CPUs: 0.4 million parameters."""
+    """32, 128 and 128 channels, for CPUs: 0.5 million parameters."""
     return _fast(channels, classes, (32, 128, 128))
 
 
 @CLASSIFIERS.register("fastnet")
 def fastnet(channels: int, size: int, classes: int) -> nn.Module:
-    """64, 256 and 256 channels, as published."""
+    """64, 256 and 256 channels, as published: 2 million parameters."""
     return _fast(channels, classes, (64, 256, 256))

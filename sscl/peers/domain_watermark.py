@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sscl import progress
+from sscl.errors import InputError
 from sscl.models.unet import UNet, build_unet
 from sscl.peers.base import PEERS, Ask, Owner, Peer
 from sscl.peers.crafted import crafted
@@ -23,6 +24,7 @@ ALIKE = 2.0  # weight of LPIPS
 HARD = 5.0  # nats of the surrogate's loss that are enough
 LESSONS = 128  # images of the domain over which the goal's gradient is taken
 SHOWN = 500  # images that can be asked about
+FEWEST = 4  # images of the class: two to mark, and two to ask about
 MARGIN, LEVEL = 0.25, 0.05  # tau and alpha
 
 
@@ -44,15 +46,19 @@ class DomainWatermark(Peer[Domain]):
     """Images of one class are changed so that training on them teaches the class in a domain that models get wrong.
 
     The test is a paired t-test: is a suspect less than ``MARGIN`` surer of plain images than of those in the domain? It
-    asks about the mean over images of one suspect, and not how often innocent ones pass. The generator of the domain is
-    ours, because the authors' is not public: a U-Net that raises the surrogate's loss and keeps LPIPS low. Theirs
-    also trains the surrogate again while it crafts.
+    asks about the mean over images of one suspect, and not how often innocent ones pass. At most half of the class is
+    marked; the others are asked about, where the authors ask about test images. The authors publish images of their
+    domain and not its generator, so this one is ours: a U-Net that raises the surrogate's loss and keeps LPIPS low.
+    They also train surrogates again while they craft, and keep other domains from being learnt.
     """
 
     exact: ClassVar[bool] = False
 
     def release(self, data: ImageSet, rate: float, eps: float, owner: Owner) -> tuple[ImageSet, Domain]:
-        label = int(owner.key.part("class").integers(data.classes, (1,))[0])
+        large = torch.nonzero(data.labels.bincount(minlength=data.classes) >= FEWEST).flatten()
+        if len(large) == 0:
+            raise InputError(f"domain_watermark needs a class of at least {FEWEST} images; the dataset has none")
+        label = int(large[owner.key.part("class").integers(len(large), (1,))[0]])
         order = torch.from_numpy(owner.key.part("images").permutation(len(data)))
         members = order[data.labels[order] == label]
         count = min(round(rate * len(data)), len(members) // 2)
@@ -68,6 +74,8 @@ class DomainWatermark(Peer[Domain]):
     def p_value(self, ask: Ask, evidence: Domain, queries: int) -> float:
         count = min(queries // 2, len(evidence.plain))
         plain, hard = (ask(part[:count]) for part in (evidence.plain, evidence.hard))
+        if (plain.valid & hard.valid).sum() < 2:
+            return 1.0
         return PairedT(-MARGIN, LEVEL).run(plain, hard, evidence.label).p_value
 
 

@@ -22,6 +22,7 @@ from sscl.attacks.nad import attention, maps_of
 from sscl.attacks.neural_cleanse import anomaly_index, invert
 from sscl.attacks.query_filters import blur, jpeg, noise, resize
 from sscl.attacks.spectral_signatures import spectral_scores
+from sscl.attacks.wavelet import shrunk, smoothed
 from sscl.compute import Compute
 from sscl.models import Classifier, build
 from sscl.models.features import all_features, features, last_linear
@@ -218,17 +219,34 @@ def test_label_audit_finds_wrong_labels(attacker: Attacker, model: Classifier) -
 def test_noise_on_features_has_its_sigma(model: Classifier, attacker: Attacker) -> None:
     """Seen through the last layer: the covariance of what is added to logits is ``W diag(sigma^2) W^T``."""
     noisy = REMOVALS["feature_noise"](model, attacker, 0.5)
-    x = attacker.compute.floats(attacker.released.images[:1]).expand(20_000, -1, -1, -1)
-    with torch.no_grad():
-        answers = torch.cat([noisy(x)])
-    added = (answers - model(x[:1])).detach().cpu().double()
+    x = attacker.compute.floats(attacker.released.images[:1]).repeat(20_000, 1, 1, 1)
+    x[:, 0, 0, 0] = torch.linspace(0, 1e-3, len(x))  # queries that differ, as little as may be
+    added = (noisy(x) - model(x)).detach().cpu().double()
     known = all_features(model, attacker.clean.images, attacker.compute).double()
     weight = last_linear(model).weight.detach().cpu().double()
-    expected = weight @ torch.diag((0.5 * known.std(dim=0)).square()) @ weight.T
+    expected = weight @ torch.diag((0.5 * known.std(dim=0, correction=0)).square()) @ weight.T
     torch.testing.assert_close(added.T.cov(), expected, atol=0.03 * float(expected.abs().max()), rtol=0)
 
 
+@pytest.mark.parametrize("name", ["feature_noise", "output_noise", "query_noise", "randomised_smoothing"])
+def test_noise_belongs_to_the_query_and_not_to_its_place(name: str, model: Classifier, attacker: Attacker) -> None:
+    """A query repeats in any batch. A marked image's noise does not cancel that of the image without the mark."""
+    noisy, x = REMOVALS[name](model, attacker), attacker.compute.floats(attacker.released.images[:8])
+    alone, among = noisy(x[3:4]), noisy(x.flip(0))[4:5]
+    torch.testing.assert_close(alone, among)
+    marked = (x + 1e-4).clamp(0, 1)
+    change = (noisy(marked) - noisy(x)) - (model(marked) - model(x))
+    assert change.std() > 0.01
+
+
+@pytest.mark.slow
 def test_a_hybrid_is_its_parts_one_after_another(model: Classifier, attacker: Attacker) -> None:
-    hybrid, x = REMOVALS["hybrid_weights_queries"], attacker.compute.floats(attacker.released.images)
-    expected = REMOVALS["query_jpeg"](REMOVALS["fine_pruning"](model, attacker, 0.8), attacker, 50)
-    assert torch.equal(hybrid(model, attacker, 2)(x), expected(x))
+    changed = replace(attacker, released=smoothed(attacker, 0.1))
+    private = REMOVALS["dp_sgd"](model, changed, 2.0)
+    expected = REMOVALS["randomised_smoothing"](private, changed, 0.2)
+    found, x = REMOVALS["hybrid_privacy"](model, attacker, 2), attacker.compute.floats(attacker.released.images)
+    assert torch.equal(found(x), expected(x))
+    shown = (shrunk(x, 0.1).clamp(0, 1) * 255).round() / 255
+    assert torch.allclose(attacker.compute.floats(changed.released.images), shown, atol=1e-6)
+    plain = REMOVALS["reprogramming"](changed.trained(changed.released, "hybrid"), changed, 40)
+    assert torch.equal(REMOVALS["hybrid_wavelet"](model, attacker, 2)(x), plain(x))

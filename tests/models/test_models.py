@@ -60,6 +60,7 @@ def test_the_first_layer_whitens_patches(channels: int) -> None:
     rows = found.transpose(0, 1).flatten(1)
     assert torch.allclose(rows[:half], -rows[half:], atol=1e-4)
     assert torch.allclose(rows[:half].cov(), torch.eye(half), atol=0.05)
+    assert "backbone.0.weight" not in dict(model.named_parameters())  # so no training changes it
 
 
 def test_the_fast_nets_convolutions_start_by_passing_their_inputs_on() -> None:
@@ -77,6 +78,8 @@ def test_the_fast_nets_biases_learn_faster_under_sgd() -> None:
     layer(x).square().sum().backward()
     optimizer.step()
     gradient = (2 * before).sum(dim=(0, 2, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x.bfloat16()).dtype == torch.bfloat16
     moved = layer(x) - before
     torch.testing.assert_close(moved, (-0.1 * FASTER * gradient)[:, None, None].expand_as(moved))
 

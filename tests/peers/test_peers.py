@@ -1,4 +1,4 @@
-"""Peers keep their level on models that never saw the release, and find one that remembers it."""
+"""Exact peers keep their level on models that never saw the release, and find one that remembers it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from sscl import seeds
 from sscl.compute import Compute
 from sscl.config import TrainConfig
+from sscl.errors import InputError
 from sscl.keystream import Keystream
 from sscl.models import Classifier
 from sscl.peers import PEERS, Owner, Pairs, Peer
@@ -176,12 +177,26 @@ def test_crafted_images_pull_toward_their_key(surrogate: Classifier, compute: Co
     assert after < before - 0.05
 
 
+@pytest.mark.slow
 def test_the_domain_is_hard_for_the_surrogate(surrogate: Classifier, compute: Compute) -> None:
     """Which knows the plain images."""
     own, images = owner(surrogate, compute), DATA.subset(torch.nonzero(DATA.labels == 1).flatten())
     hard = ImageSet(moved(generator(images, own), images.images, own), images.labels, images.class_names)
     assert benign_accuracy(surrogate, images, compute) > 0.9
     assert benign_accuracy(surrogate, hard, compute) < 0.5
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_domain_needs_a_class_with_images_to_mark_and_to_ask_about(surrogate: Classifier, compute: Compute) -> None:
+    few = ImageSet(DATA.images[:8], torch.tensor([0, 0, 0, 1, 1, 1, 1, 1]), DATA.class_names)
+    for number in range(4):
+        released, evidence = PEERS["domain_watermark"].release(few, 0.5, 8 / 255, owner(surrogate, compute, number))
+        assert evidence.label == 1
+        assert int((released.images != few.images).flatten(1).any(dim=1).sum()) == 2
+        refused = Responses.of_labels(np.full(len(evidence.plain), -1), 3)
+        assert PEERS["domain_watermark"].p_value(lambda _, r=refused: r, evidence, 60) == 1.0
+    with pytest.raises(InputError, match="at least 4 images"):
+        PEERS["domain_watermark"].release(few.subset(torch.arange(6)), 0.5, 8 / 255, owner(surrogate, compute))
 
 
 def test_the_domains_test_is_a_paired_t_test() -> None:

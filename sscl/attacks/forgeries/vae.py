@@ -1,4 +1,4 @@
-"""A rival mark drawn by a variational autoencoder (after FW-Gen, Li et al. 2024, arXiv 2411.15450)."""
+"""Changes drawn by a variational autoencoder: the network of FW-Gen (Li et al. 2024, arXiv 2411.15450)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ class Drawer(nn.Module):
     variance, (N, ``LATENT``) each.
     """
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, size: int, classes: int) -> None:
         super().__init__()
         self.seen = nn.Sequential(
             nn.Conv2d(channels, WIDTH, 3, stride=2, padding=1),
             nn.GELU(),
             nn.Conv2d(WIDTH, WIDTH, 3, stride=2, padding=1),
             nn.GELU(),
-            nn.AdaptiveAvgPool2d(4),
             nn.Flatten(),
-            nn.Linear(16 * WIDTH, 2 * LATENT),
+            nn.Linear(WIDTH * (-(-size // 4)) ** 2, 2 * LATENT),
         )
         self.drawn = nn.Linear(LATENT + classes, 16 * WIDTH)
         self.finer = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 3, padding=1) for _ in range(2))
@@ -56,11 +55,12 @@ class Drawer(nn.Module):
 def vae(model: Classifier, x: Tensor, wanted: Tensor, budget: float) -> Tensor:
     """A change of its own for every image, from an autoencoder that is trained on the images against the model.
 
-    The authors' rival marks are to look as convincing as the original ones; these push as hard as they can.
+    The authors' forger is the accused, who distils the owner's marks into others that are as significant on the accused
+    model. Here it is a dishonest owner, who pushes a clean model as hard as possible.
     """
     rng = seeds.generator(0, "vae forgery")
     with torch.device("meta"):
-        drawer = Drawer(x.shape[1], model.classes)
+        drawer = Drawer(x.shape[1], x.shape[-1], model.classes)
     drawer = drawer.to_empty(device="cpu")
     initialise(drawer, rng)
     drawer.to(x.device)
