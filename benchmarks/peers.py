@@ -5,7 +5,8 @@
     python benchmarks/peers.py demo --peer data_taggants
 
 Every peer may mark as large a share of the images as the code, as strongly as the code may (``eps``). The innocent
-model is trained on the clean images. Rows go to ``docs/results/peers.json``, one a peer, suspect, access and query count.
+model is trained on the clean images. Rows go to ``docs/results/peers.json``, one a peer, suspect, access and query
+count.
 """
 
 from __future__ import annotations
