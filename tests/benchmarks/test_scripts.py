@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from benchmarks import ownership_tables, training
+from sscl.params import load
 from tests.conftest import ROOT, environment
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
@@ -164,6 +167,7 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
     ),
     "ownership": (
         [
+            lambda tiny: ["guilty", "demo", "--seeds", "1", "--no-paired", *seeds(tiny)],
             lambda tiny: ["guilty", "demo", "--seeds", "1", *seeds(tiny)],
             lambda tiny: ["removal", "demo", "--attack", "pruning", "--strength", "0.5", *seeds(tiny)],
             lambda tiny: ["innocents", "demo", "--count", "5", "--tries", "5", *seeds(tiny)],
@@ -214,6 +218,20 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
 
 def test_every_script_is_here() -> None:
     assert list(CASES) == SCRIPTS
+
+
+def test_every_timed_profiles_network_has_a_number_of_images() -> None:
+    timed = [name for name, *_ in (*training.PROFILES, *training.ON_GPU)]
+    assert {load(ROOT / "params.yaml", name).user.model for name in timed} == set(training.IMAGES)
+
+
+def test_accuracy_lost_says_how_many_seeds_it_is_from() -> None:
+    row = {"command": "guilty demo", "architecture": "mlp", "suspect": "released", "access": "labels", "ba": 0.9}
+    row |= {"p": 0.01, "p_published": 0.3, "delta_p": 0.2, "rate": 0.1, "lpips": 0.01, "psnr": 30.0, "detector": None}
+    alone = ownership_tables.guilty(pd.DataFrame([row]))
+    both = ownership_tables.guilty(pd.DataFrame([row, row | {"ba_clean": 0.91}]))
+    assert "| 90.0 % | - |" in alone[2]
+    assert "| 90.0 % | 1.00 (1.00 to 1.00; 1 of 2) |" in both[2]
 
 
 @pytest.mark.slow
