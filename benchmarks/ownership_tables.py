@@ -161,9 +161,22 @@ def peers(rows: pd.DataFrame) -> list[str]:
         for suspect in ("released", "clean"):
             found = group.loc[group["suspect"].eq(suspect), "p"]
             ranges.append(f"{found.min():.2g} to {found.max():.2g}" if len(found) > 1 else f"{found.max():.2g}")
-        name = f"`{method}`" if method not in PEERS or PEERS[method].exact else f"`{method}` (not exact)"
-        lines.append(line(settings(command), name, access, queries, group["seed"].nunique(), *ranges))
+        lines.append(line(settings(command), peer(method), access, queries, group["seed"].nunique(), *ranges))
+    more = rows[~rows["suspect"].isin(["released", "clean"])]
+    if more.empty:
+        return lines
+    lines += ["", line("profile", "method", "access", "queries", "innocents", "p <= 0.05", "p <= 0.001")]
+    lines.append("|---" * 7 + "|")
+    others: Iterable[tuple[Any, pd.DataFrame]] = more.groupby(["command", "watermark", "access", "queries"])
+    for (command, method, access, queries), group in others:
+        accused = (len(group), (group["p"] <= 0.05).sum(), (group["p"] <= 0.001).sum())
+        lines.append(line(settings(command), peer(method), access, queries, *accused))
     return lines
+
+
+def peer(method: str) -> str:
+    """A method's name, and whether its p-value bounds how often innocent models are accused."""
+    return f"`{method}`" if method not in PEERS or PEERS[method].exact else f"`{method}` (not exact)"
 
 
 def line(*cells: Any) -> str:

@@ -3,6 +3,7 @@
     python benchmarks/peers.py demo --seeds 3
     python benchmarks/peers.py cifar10-small
     python benchmarks/peers.py demo --peer data_taggants
+    python benchmarks/peers.py demo --first 3 --innocents 20
 
 Every peer may mark as large a share of the images as the code, as strongly as the code may (``eps``). The innocent
 model is trained on the clean images. Rows go to ``docs/results/peers.json``, one a peer, suspect, access and query
@@ -20,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from torch import Tensor
 
-from benchmarks.ownership import ROOT, Root, Sets, study_of, write
+from benchmarks.ownership import ARCHITECTURES, KINDS, ROOT, Root, Sets, innocent, study_of, write
 from sscl import seeds
 from sscl.benchmark.study import SHOWN, Study
 from sscl.compute import Compute
@@ -42,6 +43,7 @@ def main(
     first: Annotated[int, typer.Option(help="The first of them.")] = 0,
     *,
     names: Annotated[list[str] | None, typer.Option("--peer", help="[default: the code and all peers]")] = None,
+    more: Annotated[int, typer.Option("--innocents", help="More innocent models, of other kinds and networks.")] = 0,
     root: Root = ROOT,
     overrides: Sets = None,
     results: Annotated[Path, typer.Option(help="Where the rows go.")] = RESULTS,
@@ -49,30 +51,42 @@ def main(
     """Train on every peer's release, and audit that model and an innocent one."""
     for seed in range(first, first + count):
         study = study_of(profile, seed, root, overrides=overrides)
-        innocent = study.opened(study.bench.trained(study.config, "user", study.data))
+        suspects = {"clean": study.opened(study.bench.trained(study.config, "user", study.data))}
+        suspects |= others(study, more)
         command = " ".join(("peers", profile, *(overrides or ())))
         common: dict[str, Any] = {"command": command, "dataset": study.config.data.source, "profile": profile}
-        common |= {"seed": seed, "architecture": study.config.user.model, "machine": machine()}
+        common |= {"seed": seed, "machine": machine()}
         for name in names or (OWN, *PEERS):
-            found = of_code(study, innocent) if name == OWN else of_peer(study, name, innocent)
+            found = of_code(study, suspects) if name == OWN else of_peer(study, name, suspects)
             rows = [common | {"watermark": name} | row for row in found]
             for row in rows:
                 print(seed, name, json.dumps({key: row[key] for key in ("suspect", "access", "queries", "p", "ba")}))
             write(results, rows)
 
 
-def of_code(study: Study, innocent: Classifier) -> Iterator[dict[str, Any]]:
+def others(study: Study, count: int) -> dict[str, Classifier]:
+    """Innocent models by kind and network."""
+    found = {}
+    for number in range(count):
+        kind, network = KINDS[number % len(KINDS)], ARCHITECTURES[number // len(KINDS) % len(ARCHITECTURES)]
+        network = network if study.profile == "demo" else study.config.user.model
+        found[f"{kind}, {network}, {number}"] = innocent(study, kind, network, number)
+    return found
+
+
+def of_code(study: Study, suspects: dict[str, Classifier]) -> Iterator[dict[str, Any]]:
     """The ownership code's rows."""
     word = study.secret[0].targets(study.secret[1])
     guilty = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
     lpips = changed(study.train, study.released, study.compute)
-    for suspect, model in (("released", guilty), ("clean", innocent)):
+    for suspect, model in {"released": guilty, **suspects}.items():
         ba = benign_accuracy(model, study.test, study.compute)
         for row in study.findings(study.asked(model), word):
-            yield {"suspect": suspect, "ba": ba, "lpips": lpips} | {n: row[n] for n in ("access", "queries", "p")}
+            base = {"suspect": suspect, "architecture": model.name, "ba": ba, "lpips": lpips}
+            yield base | {n: row[n] for n in ("access", "queries", "p")}
 
 
-def of_peer(study: Study, name: str, innocent: Classifier) -> Iterator[dict[str, Any]]:
+def of_peer(study: Study, name: str, suspects: dict[str, Classifier]) -> Iterator[dict[str, Any]]:
     """A peer's rows."""
     peer, rate = PEERS[name], len(study.marked) / len(study.train)
     key = seeds.secret(study.seed, None).part("peer", name)
@@ -83,10 +97,10 @@ def of_peer(study: Study, name: str, innocent: Classifier) -> Iterator[dict[str,
     use = f"peer {name}"
     guilty = train_classifier(released, study.config.user, study.compute, seed=study.seed, use=use).model
     lpips = changed(study.train, released, study.compute) if len(released) == len(study.train) else 0.0
-    for suspect, model in (("released", guilty.eval()), ("clean", innocent)):
+    for suspect, model in {"released": guilty.eval(), **suspects}.items():
         ba = benign_accuracy(model, study.test, study.compute)
         for access, queries, p_value in audited(study, peer, evidence, model):
-            row = {"suspect": suspect, "ba": ba, "lpips": lpips, "release_seconds": seconds}
+            row = {"suspect": suspect, "architecture": model.name, "ba": ba, "lpips": lpips, "release_seconds": seconds}
             yield row | {"access": access, "queries": queries, "p": p_value}
 
 

@@ -65,7 +65,8 @@ def rows_of(tiny: Tiny) -> Path:
         {"command": f"{kind} demo", "access": how} for kind in ("guilty", "removal", "innocents") for how in ACCESS
     ]
     strangers = [{"command": "strangers demo", "seed": 0, "suspect": "plain", "access": how} for how in ACCESS]
-    peers = [{"command": "peers demo", "seed": 0, "watermark": "twins", "suspect": s, "queries": 4} for s in SUSPECTS]
+    suspects = (*SUSPECTS, "clean, mlp, 0")
+    peers = [{"command": "peers demo", "seed": 0, "watermark": "twins", "suspect": s, "queries": 4} for s in suspects]
     detector = {"command": "guilty demo", "profile": "demo", "detector": "strip", "auroc_within_class": 0.5}
     tiny.rows.write_text(json.dumps([*(common | kind for kind in (*kinds, *strangers, *peers)), detector]))
     return tiny.rows
@@ -175,7 +176,7 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         True,
     ),
     "ownership_tables": ([lambda tiny: ["--results", str(rows_of(tiny))]], False),
-    "peers": ([lambda tiny: ["demo", *seeds(tiny)]], True),
+    "peers": ([lambda tiny: ["demo", "--innocents", "1", *seeds(tiny)]], True),
     "picture": (
         [lambda tiny: ["demo", "--out", str(tiny.folder / "p.svg"), *seeds(tiny)[:2], *tiny.sets]],
         False,
