@@ -178,8 +178,11 @@ def test_crafted_images_pull_toward_their_key(surrogate: Classifier, compute: Co
 
 
 @pytest.mark.slow
-def test_the_domain_is_hard_for_the_surrogate(surrogate: Classifier, compute: Compute) -> None:
+def test_the_domain_is_hard_for_the_surrogate(
+    surrogate: Classifier, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Which knows the plain images."""
+    monkeypatch.setattr("sscl.peers.domain_watermark.STEPS", 80)
     own, images = owner(surrogate, compute), DATA.subset(torch.nonzero(DATA.labels == 1).flatten())
     hard = ImageSet(moved(generator(images, own), images.images, own), images.labels, images.class_names)
     assert benign_accuracy(surrogate, images, compute) > 0.9
