@@ -12,6 +12,7 @@ import torch
 
 from sscl import seeds
 from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker
+from sscl.attacks.hybrids import Hybrid
 from sscl.attacks.neural_cleanse import NeuralCleanse
 from sscl.attacks.robust_training import RobustTraining
 from sscl.compute import Compute
@@ -43,6 +44,8 @@ def weights(model: Classifier) -> dict[str, torch.Tensor]:
 def weak(name: str) -> float:
     """A strength that is cheap and does something."""
     attack = REMOVALS[name]
+    if isinstance(attack, Hybrid):
+        return attack.grid[0]
     return 1.0 if attack.unit == "epochs" else attack.grid[-1]
 
 

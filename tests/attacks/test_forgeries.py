@@ -22,7 +22,10 @@ def model(compute: Compute) -> Classifier:
 
 
 @pytest.mark.parametrize("name", list(FORGERIES))
-def test_it_pushes_toward_the_wanted_class(name: str, model: Classifier, compute: Compute) -> None:
+def test_it_pushes_toward_the_wanted_class(
+    name: str, model: Classifier, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sscl.attacks.forgeries.vae.STEPS", 60)
     x, wanted = compute.floats(shapes(30, 2).images), torch.arange(30, device=compute.device) % 3
     first, again = (FORGERIES[name](model, x, wanted, BUDGET) for _ in range(2))
     assert torch.equal(first, again)

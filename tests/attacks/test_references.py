@@ -216,6 +216,7 @@ def test_label_audit_finds_wrong_labels(attacker: Attacker, model: Classifier) -
     assert roc_auc_score(truth, scores) > 0.8
 
 
+@pytest.mark.slow
 def test_noise_on_features_has_its_sigma(model: Classifier, attacker: Attacker) -> None:
     """Seen through the last layer: the covariance of what is added to logits is ``W diag(sigma^2) W^T``."""
     noisy = REMOVALS["feature_noise"](model, attacker, 0.5)
