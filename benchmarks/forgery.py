@@ -20,7 +20,7 @@ import typer
 from scipy import stats
 from torch import Tensor
 
-from benchmarks.ownership import ARCHITECTURES, KINDS, Root, Sets, innocent, study_of
+from benchmarks.ownership import Root, Sets, innocent, study_of, turn_of
 from sscl import seeds
 from sscl.artifacts import write_json
 from sscl.attacks.forgeries import FORGERIES
@@ -50,8 +50,7 @@ def main(
     own, rows = study.opened(study.surrogate), list[dict[str, Any]]()
     sets = {name: forged(study, own, name, chosen) for name in forgery or FORGERIES}
     for number in range(count):
-        kind, architecture = KINDS[number % len(KINDS)], ARCHITECTURES[number // len(KINDS) % len(ARCHITECTURES)]
-        architecture = architecture if profile == "demo" else study.config.user.model
+        kind, architecture = turn_of(study, number)
         model = innocent(study, kind, architecture, number)
         drawn = words.draw(marks, groups, seeds.secret(7000 + number, None).part("word"))[0]
         for name, sent in sets.items():

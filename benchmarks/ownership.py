@@ -245,9 +245,7 @@ def innocents(
     own = null_of(Trial(study.asked(study.opened(study.surrogate)), study.exact, marks).matrix)
     rows: list[dict[str, Any]] = []
     for number in range(first, first + count):
-        kind, architecture = KINDS[number % len(KINDS)], ARCHITECTURES[number // len(KINDS) % len(ARCHITECTURES)]
-        if profile != "demo":
-            architecture = study.config.user.model
+        kind, architecture = turn_of(study, number)
         key = seeds.secret(1000 + number, None)
         model = innocent(study, kind, architecture, number)
         record = study.asked(model)
@@ -267,6 +265,12 @@ def innocents(
             rows.append(row | {"p_grinding": ground.p_value, "machine": machine()} | found)
         print(kind, architecture, json.dumps({n: rows[-2][n] for n in ("p", "p_plain", "p_published")}), flush=True)
         write(results, rows)
+
+
+def turn_of(study: Study, number: int) -> tuple[str, str]:
+    """Kind and architecture of an innocent model; on photographs they all have the user's architecture."""
+    architecture = ARCHITECTURES[number // len(KINDS) % len(ARCHITECTURES)]
+    return KINDS[number % len(KINDS)], architecture if study.profile == "demo" else study.config.user.model
 
 
 def innocent(study: Study, kind: str, architecture: str, number: int) -> Classifier:

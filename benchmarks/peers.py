@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from torch import Tensor
 
-from benchmarks.ownership import ARCHITECTURES, KINDS, ROOT, Root, Sets, innocent, study_of, write
+from benchmarks.ownership import ROOT, Root, Sets, innocent, study_of, turn_of, write
 from sscl import seeds
 from sscl.benchmark.study import SHOWN, Study
 from sscl.compute import Compute
@@ -68,8 +68,7 @@ def others(study: Study, count: int) -> dict[str, Classifier]:
     """Innocent models by kind and network."""
     found = {}
     for number in range(count):
-        kind, network = KINDS[number % len(KINDS)], ARCHITECTURES[number // len(KINDS) % len(ARCHITECTURES)]
-        network = network if study.profile == "demo" else study.config.user.model
+        kind, network = turn_of(study, number)
         found[f"{kind}, {network}, {number}"] = innocent(study, kind, network, number)
     return found
 

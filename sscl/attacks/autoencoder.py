@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Removal
 from sscl.models import Classifier
-from sscl.models.base import initialise
+from sscl.models.base import made
 from sscl.types import ImageSet
 
 WIDTH, BOTTLENECK = 32, 16
@@ -17,8 +17,9 @@ WIDTH, BOTTLENECK = 32, 16
 
 def network(channels: int, rng: torch.Generator) -> nn.Module:
     """Two strided convolutions down to ``BOTTLENECK`` channels, and two up; sizes must be multiples of four."""
-    with torch.device("meta"):
-        model = nn.Sequential(
+
+    def layers() -> nn.Module:
+        return nn.Sequential(
             nn.Conv2d(channels, WIDTH, 3, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(WIDTH, BOTTLENECK, 3, stride=2, padding=1),
@@ -27,16 +28,15 @@ def network(channels: int, rng: torch.Generator) -> nn.Module:
             nn.ReLU(),
             nn.ConvTranspose2d(WIDTH, channels, 4, stride=2, padding=1),
         )
-    model = model.to_empty(device="cpu")
-    initialise(model, rng)
-    return model
+
+    return made(layers, rng)
 
 
 def redrawn(attacker: Attacker, epochs: float) -> ImageSet:
     """The release as an autoencoder redraws it that was trained on the attacker's clean images."""
-    compute, clean, released = attacker.compute, attacker.clean, attacker.released
+    clean = attacker.clean
     rng = seeds.generator(attacker.seed, "autoencoder")
-    redraw = network(clean.channels, rng).to(compute.device)
+    redraw = network(clean.channels, rng).to(attacker.compute.device)
     pad = -clean.size % 4
 
     def loss(x: Tensor) -> Tensor:
@@ -44,12 +44,7 @@ def redrawn(attacker: Attacker, epochs: float) -> ImageSet:
         return F.mse_loss(redraw(padded), padded)
 
     attacker.fit(redraw, int(epochs), "autoencoder", rng=rng, loss=loss)
-    done = []
-    with torch.no_grad():
-        for images in torch.split(released.images, 1000):
-            drawn = redraw(F.pad(compute.floats(images), (0, pad, 0, pad)))[..., : clean.size, : clean.size]
-            done.append((drawn.clamp(0, 1) * 255).round().byte().cpu())
-    return ImageSet(torch.cat(done), released.labels, released.class_names)
+    return attacker.rereleased(lambda x: redraw(F.pad(x, (0, pad, 0, pad)))[..., : clean.size, : clean.size])
 
 
 class AutoencoderTraining(Removal):

@@ -86,6 +86,14 @@ class Attacker:
                     optimizer.step()
                     step.advance(len(batch))
 
+    @torch.no_grad()
+    def rereleased(self, change: Callable[[Tensor], Tensor]) -> ImageSet:
+        """The release with every image changed, as floats (N, C, H, W), and clipped to [0, 1]."""
+        done = []
+        for images in torch.split(self.released.images, 1000):
+            done.append((change(self.compute.floats(images)).clamp(0, 1) * 255).round().byte().cpu())
+        return ImageSet(torch.cat(done), self.released.labels, self.released.class_names)
+
     def trained(
         self, data: ImageSet, use: str, practice: Practice | None = None, *, start: Classifier | None = None
     ) -> Classifier:

@@ -10,6 +10,7 @@ from sscl.attacks.noise import drawn
 from sscl.models import Classifier
 
 COPIES = 16  # of every query
+TOGETHER = 64  # queries whose noise is in memory at a time
 
 
 class Smoothed(Wrapped):
@@ -20,6 +21,9 @@ class Smoothed(Wrapped):
         self.sigma = sigma
 
     def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self._answers(part) for part in torch.split(x, TOGETHER)])
+
+    def _answers(self, x: Tensor) -> Tensor:
         added = self.sigma * drawn(x, (COPIES, *x.shape[1:]), "smoothing")
         answers = [self.inner((x + added[:, copy]).clamp(0, 1)).softmax(dim=1) for copy in range(COPIES)]
         return torch.stack(answers).mean(dim=0).clamp_min(1e-12).log()

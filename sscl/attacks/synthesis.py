@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sscl import progress, seeds
 from sscl.attacks.base import OWN_BATCH, OWN_RATE, REMOVALS, Attacker, Removal
 from sscl.models import Classifier
-from sscl.models.base import initialise
+from sscl.models.base import made
 from sscl.types import ImageSet
 
 WIDTH, LATENT, SIDE = 32, 32, 7  # channels, latents, and the side from which images are drawn
@@ -59,11 +59,7 @@ class Conditional(nn.Module):
 
 def conditional(channels: int, size: int, classes: int, rng: torch.Generator) -> Conditional:
     """A model whose initial weights come from ``rng`` alone."""
-    with torch.device("meta"):
-        model = Conditional(channels, size, classes)
-    model = model.to_empty(device="cpu")
-    initialise(model, rng)
-    return model
+    return made(lambda: Conditional(channels, size, classes), rng)
 
 
 class Synthesis(Removal):

@@ -34,11 +34,7 @@ def shrunk(x: Tensor, threshold: float, levels: int = LEVELS) -> Tensor:
 
 def smoothed(attacker: Attacker, threshold: float) -> ImageSet:
     """The release with all images shrunk."""
-    released, done = attacker.released, []
-    for images in torch.split(released.images, 1000):
-        shown = shrunk(attacker.compute.floats(images), threshold).clamp(0, 1)
-        done.append((shown * 255).round().byte().cpu())
-    return ImageSet(torch.cat(done), released.labels, released.class_names)
+    return attacker.rereleased(lambda x: shrunk(x, threshold))
 
 
 class WaveletTraining(RobustTraining):

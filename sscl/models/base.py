@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from sscl.errors import ConfigError
 from sscl.registry import Registry
 
+M = TypeVar("M", bound=nn.Module)
 Backbone = Callable[[int, int, int], nn.Module]
 CLASSIFIERS: Registry[Backbone] = Registry("model", "sscl.models")
 
@@ -107,12 +109,18 @@ class Classifier(nn.Module):
 
 def build(name: str, channels: int, size: int, *, classes: int, generator: torch.Generator | None = None) -> Classifier:
     """A classifier whose initial weights come from ``generator`` alone (``None``: weights are about to be loaded)."""
-    with torch.device("meta"):
-        model = Classifier(name, channels, size, classes)
-    model = model.to_empty(device="cpu")
-    initialise(model, generator or torch.Generator().manual_seed(0))
+    model = made(lambda: Classifier(name, channels, size, classes), generator or torch.Generator().manual_seed(0))
     model.mean.zero_()
     model.std.fill_(1)
+    return model
+
+
+def made(network: Callable[[], M], generator: torch.Generator) -> M:
+    """A network, on the CPU, whose initial weights come from ``generator`` alone; its buffers are not set."""
+    with torch.device("meta"):
+        model = network()
+    model = model.to_empty(device="cpu")
+    initialise(model, generator)
     return model
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sscl.models.base import initialise
+from sscl.models.base import made
 
 
 def _block(inputs: int, outputs: int) -> nn.Module:
@@ -53,8 +53,4 @@ class UNet(nn.Module):
 
 def build_unet(channels: int, width: int, generator: torch.Generator | None = None, outputs: int | None = None) -> UNet:
     """A U-Net whose initial weights come from ``generator`` alone (``None``: weights are about to be loaded)."""
-    with torch.device("meta"):
-        model = UNet(channels, width, outputs)
-    model = model.to_empty(device="cpu")
-    initialise(model, generator or torch.Generator().manual_seed(0))
-    return model
+    return made(lambda: UNet(channels, width, outputs), generator or torch.Generator().manual_seed(0))

@@ -89,7 +89,7 @@ def generator(images: ImageSet, owner: Owner) -> UNet:
         for _ in range(STEPS):
             chosen = torch.randint(len(images), (BATCH,), generator=rng)
             x = compute.floats(images.images[chosen])
-            hard = (x + REACH * torch.tanh(network(x))).clamp(0, 1)
+            hard = shifted(network, x)
             wrong = F.cross_entropy(surrogate(hard), images.labels[chosen].to(x.device), reduction="none")
             loss: Tensor = ALIKE * metric(x, hard).mean() - wrong.clamp(max=HARD).mean()
             optimizer.zero_grad(set_to_none=True)
@@ -99,13 +99,17 @@ def generator(images: ImageSet, owner: Owner) -> UNet:
     return network.eval()
 
 
+def shifted(domain: UNet, x: Tensor) -> Tensor:
+    """Floats in the domain, in [0, 1]."""
+    return (x + REACH * torch.tanh(domain(x))).clamp(0, 1)
+
+
 @torch.no_grad()
 def moved(domain: UNet, images: Tensor, owner: Owner) -> Tensor:
     """uint8 images in the domain."""
     done = []
     for batch in torch.split(images, 250):
-        x = owner.compute.floats(batch)
-        done.append(((x + REACH * torch.tanh(domain(x))).clamp(0, 1) * 255).round().byte().cpu())
+        done.append((shifted(domain, owner.compute.floats(batch)) * 255).round().byte().cpu())
     return torch.cat(done)
 
 

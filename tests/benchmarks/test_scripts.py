@@ -176,10 +176,7 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         True,
     ),
     "ownership_tables": ([lambda tiny: ["--results", str(rows_of(tiny))]], False),
-    "peers": (
-        [lambda tiny: ["demo", "--peer", "ownership_code", "--peer", "dyepack", "--innocents", "1", *seeds(tiny)]],
-        True,
-    ),
+    "peers": ([lambda tiny: ["demo", "--innocents", "1", *seeds(tiny)]], True),
     "picture": (
         [lambda tiny: ["demo", "--out", str(tiny.folder / "p.svg"), *seeds(tiny)[:2], *tiny.sets]],
         False,

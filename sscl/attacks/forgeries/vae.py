@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sscl import seeds
 from sscl.attacks.forgeries.base import FORGERIES
 from sscl.models import Classifier
-from sscl.models.base import initialise
+from sscl.models.base import made
 
 WIDTH, LATENT = 32, 16
 STEPS, LEARNING_RATE = 200, 2e-3
@@ -59,11 +59,7 @@ def vae(model: Classifier, x: Tensor, wanted: Tensor, budget: float) -> Tensor:
     model. Here it is a dishonest owner, who pushes a clean model as hard as possible.
     """
     rng = seeds.generator(0, "vae forgery")
-    with torch.device("meta"):
-        drawer = Drawer(x.shape[1], x.shape[-1], model.classes)
-    drawer = drawer.to_empty(device="cpu")
-    initialise(drawer, rng)
-    drawer.to(x.device)
+    drawer = made(lambda: Drawer(x.shape[1], x.shape[-1], model.classes), rng).to(x.device)
     optimizer = torch.optim.Adam(drawer.parameters(), lr=LEARNING_RATE)
     with torch.enable_grad():
         for _ in range(STEPS):
