@@ -11,7 +11,7 @@
         --set user.start=imagenet --set user.epochs=3
     python benchmarks/ownership.py removal cifar10-small --seed 11
     python benchmarks/ownership.py removal demo --attack dp_sgd --strength 0.5 --strength 1
-    python benchmarks/ownership.py innocents demo --count 80
+    python benchmarks/ownership.py innocents demo --count 85
     python benchmarks/ownership.py innocents cifar10-small --count 40 \
         --set generator.ownership_code.visible=0.005 --set generator.ownership_code.eps=11/255
     python benchmarks/ownership.py innocents cifar10 --count 30 \
@@ -49,6 +49,7 @@ from sscl.benchmark.plan import NONE
 from sscl.benchmark.run import Bench
 from sscl.benchmark.study import Study
 from sscl.config import TrainConfig
+from sscl.data.store import first_file
 from sscl.detection import detector_scores
 from sscl.errors import ConfigError
 from sscl.models import Classifier
@@ -184,7 +185,8 @@ def attacker_of(study: Study, released: ImageSet) -> Attacker:
     order = torch.randperm(len(study.train), generator=seeds.generator(study.seed, "attacker"))
     known = order[: max(1, round(study.config.attacks.clean_share * len(study.train)))].sort().values
     training = labelled_training(study.config.user)
-    return Attacker(study.train.subset(known), released, training, study.compute, study.seed)
+    file = first_file(study.release / "public")
+    return Attacker(study.train.subset(known), released, training, study.compute, study.seed, file)
 
 
 @app.command()

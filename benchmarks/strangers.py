@@ -96,7 +96,7 @@ def of_own_classes(study: Study, oracle: Oracle, classes: int) -> Iterator[dict[
         references = References(np.array(found[access]["first"]), np.array(found[access]["all"]))
         verdict = decide(seen, config, word, references=references)
         row = {"access": access, "statistic": "attraction", "queries": verdict.queries, "p": verdict.p_value}
-        yield row | {"p_reference": verdict.p_value, "p_plain": verdict.p_plain, "p_published": None, "delta_p": None}
+        yield row | {"p_plain": verdict.p_plain, "p_published": None, "delta_p": None}
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def main(
             )
     for suspect, path in paths.items():
         oracle = open_oracle(str(path), Context(names_of(root), compute))
-        found = recipients.traced(case, oracle, words_of)
+        found = recipients.traced(case, oracle, words_of, level)
         named, others = ([row for row in found if (row.adjusted <= level) is flag] for flag in (True, False))
         row: dict[str, Any] = {"trained_on": suspect, "recipients": count, "named": [one.recipient for one in named]}
         row |= {"adjusted": [one.adjusted for one in named], "next": min(one.adjusted for one in others)}

@@ -9,14 +9,16 @@ import typer
 from prefect import flow
 
 from sscl.cli.common import Debug, reporting
+from sscl.layout import Root
 from tasks.audit import announce_verdict, check_address, run_audit
+from tasks.results import OUT
 
 
 @flow(name="audit", validate_parameters=True)
 def audit(
     suspect: str,
     oracle: str | None = None,
-    bundle: str = "out/private/audits/suspect.zip",
+    bundle: str | None = None,
     sign: str | None = None,
     exploratory: bool = False,
     root: str = ".",
@@ -26,7 +28,7 @@ def audit(
     Args:
         suspect: model file, ``pkg.mod:function`` or URL without credentials (they come from the environment).
         oracle: YAML file that says how its API is spoken to.
-        bundle: where the evidence goes.
+        bundle: where the evidence goes; by default with the other audits' under ``root``.
         sign: file of the Ed25519 key that signs it.
         exploratory: without the published commitment; such a result proves nothing.
         root: the checkout's folder.
@@ -35,7 +37,8 @@ def audit(
         The verdict and its main figures.
     """
     check_address(suspect, "suspect")
-    verdict = run_audit(suspect, root, oracle, bundle, sign, exploratory)
+    target = bundle or str(Root(Path(root) / OUT).audits / "suspect.zip")
+    verdict = run_audit(suspect, root, oracle, target, sign, exploratory)
     announce_verdict(suspect, {**verdict, "adjusted": verdict["p_value"]})
     return verdict
 
@@ -43,7 +46,7 @@ def audit(
 def main(
     suspect: Annotated[str, typer.Argument(help="Model file, pkg.mod:function or URL.")],
     oracle: Annotated[Path | None, typer.Option(help="YAML file of the API's settings.")] = None,
-    bundle: Annotated[Path, typer.Option(help="Where the evidence goes.")] = Path("out/private/audits/suspect.zip"),
+    bundle: Annotated[Path | None, typer.Option(help="Where the evidence goes.")] = None,
     *,
     sign: Annotated[Path | None, typer.Option(help="Ed25519 key that signs it.")] = None,
     exploratory: Annotated[bool, typer.Option(help="Without the published commitment.")] = False,
@@ -56,7 +59,7 @@ def main(
         found = audit(
             suspect,
             str(oracle) if oracle else None,
-            str(bundle),
+            str(bundle) if bundle else None,
             sign=str(sign) if sign else None,
             exploratory=exploratory,
             root=str(root),

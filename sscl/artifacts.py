@@ -51,7 +51,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(
-            f"{path}: no such file; run the stage that makes it first (`sscl --help` has the order)"
+            f"{path}: no such file; run the stage that makes it first (`sscl stage --help` has the order)"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise InputError(f"{path}: not valid JSON; delete it and run its stage again") from None
@@ -125,12 +125,21 @@ def disk_error(path: Path, error: OSError) -> SSCLError:
 
 @dataclass(frozen=True)
 class Slot:
-    """The outputs of one stage: ``outs`` (siblings' names to paths), their common key, and the state beside them."""
+    """The outputs of one stage.
+
+    Attributes:
+        stage: its name.
+        outs: paths of the outputs.
+        key: what they are made from.
+        state: folder of manifests, locks and checkpoints.
+        irrevocable: whether outputs that were changed or lost in part stay as they are, instead of being made anew.
+    """
 
     stage: str
     outs: tuple[Path, ...]
     key: str
     state: Path
+    irrevocable: bool = False
 
     @property
     def checkpoints(self) -> Path:
@@ -175,6 +184,11 @@ class Slot:
             raise InputError(f"{taken}: already there and not made by sscl; choose another --out or move it away")
         if manifest.get("key") != self.key and not overwrite:
             raise InputError(f"{taken}: made by another config; choose another --out, or replace it with --overwrite")
+        if self.irrevocable and not overwrite:
+            raise InputError(
+                f"{taken}: not as stage {self.stage} left it, and a new one would void the old; restore the folder, or "
+                "start afresh with --overwrite"
+            )
 
 
 @contextmanager
@@ -185,7 +199,8 @@ def building(slot: Slot, overwrite: bool = False, vouched: bool = False) -> Iter
     there before; leftovers of a killed builder are removed by the next.
 
     Raises:
-        InputError: the outputs were made by another config, or by somebody else, and ``overwrite`` is not given.
+        InputError: the outputs were made by another config, by somebody else, or are irrevocable and were changed, and
+            ``overwrite`` is not given.
         SSCLError: the place cannot be written to.
     """
     try:

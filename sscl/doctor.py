@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from botocore.exceptions import BotoCoreError
 
 from sscl.data.sources.known import local
 from sscl.perceptual import weights_path
 from sscl.sandbox.process import Sandbox, SandboxError
 from sscl.sandbox.worker import NO_SANDBOX
+
+NO_BOTO = ("boto3 is not installed", "pip install 'sscl-bw[s3]'; audits do not need it")
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def _gpu() -> Finding:
 
 def _s3() -> Finding:
     if importlib.util.find_spec("boto3") is None:
-        return Finding("S3 credentials", False, "boto3 is not installed", "pip install boto3")
+        return Finding("S3 credentials", False, *NO_BOTO)
     import boto3
+    from botocore.exceptions import BotoCoreError
 
     try:
         credentials = boto3.Session().get_credentials()
@@ -76,7 +78,10 @@ def _s3() -> Finding:
 
 
 def _s3_endpoint() -> Finding:
+    if importlib.util.find_spec("boto3") is None:
+        return Finding("S3 endpoint", False, *NO_BOTO)
     import boto3
+    from botocore.exceptions import BotoCoreError
 
     from sscl.release.objects import endpoint_of
 

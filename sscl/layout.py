@@ -47,6 +47,7 @@ OPENING = "opening.json"
 DRAW = "draw.json"
 SENT = "queries.safetensors"
 TIMESTAMP_REQUEST = "commitment.tsq"
+TIMESTAMP_REPLY = "commitment.tsr"
 BUNDLE = "bundle.zip"
 FINDING = "finding.json"
 
@@ -75,6 +76,7 @@ class Root:
     released = Under(RELEASED)
     committed = Under(COMMITTED)
     commitment = Under(COMMITTED, COMMITMENT)
+    stamp = Under("public", TIMESTAMP_REPLY)  # of an authority; beside the stage's folder, which holds what it wrote
     packed = Under(PACKED)
     marks = Under(MARKS)
     rehearsal = Under(REHEARSAL)

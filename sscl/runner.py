@@ -10,6 +10,7 @@ from typing import Any
 
 from sscl.artifacts import Slot, building, digest, key_of
 from sscl.config import Config, dump
+from sscl.data.listing import listing
 from sscl.layout import Root
 from sscl.provenance import code_digest
 from sscl.seeds import secret_digest
@@ -29,13 +30,18 @@ def slot_of(stage: Stage, config: Config, root: Path, base: Path = Path()) -> Sl
     inputs: dict[str, str | None] = {name: digest(root / path) for name, path in stage.inputs.items()}
     if "key_file" in stage.sections and stage.sections != EVERYTHING and config.key_file:
         inputs["key_file"] = secret_digest(str(base / config.key_file))
+    if stage.verb == "prepare":
+        inputs["files"] = key_of(files=listing(config.data, base))
+    if stage.stamped and Root(root).stamp.is_file():
+        inputs["stamp"] = digest(Root(root).stamp)
     key = key_of(
         stage=stage.name,
         config={section: raw[section] for section in stage.sections},
         inputs=inputs,
         code=code_digest(f"sscl.stages.{stage.verb}"),
     )
-    return Slot(stage.name, tuple(root / path for path in stage.outputs.values()), key, Root(root).state)
+    outs = tuple(root / path for path in stage.outputs.values())
+    return Slot(stage.name, outs, key, Root(root).state, irrevocable=stage.irrevocable)
 
 
 def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False, *, vouched: bool = False) -> bool:

@@ -75,6 +75,9 @@ def shapes(count: int, seed: int, size: int = 28, channels: int = 1) -> ImageSet
     return ImageSet(images, labels, CLASSES)
 
 
+FILE = encode_png(to_pixels(shapes(1, 0).images[0]))  # how images are stored, for attackers in tests
+
+
 def store(folder: Path, train: ImageSet, test: ImageSet, format: str = "parquet") -> Path:
     """Write a source dataset as PNG files."""
     with writing(folder, format, CLASSES, {}) as writer:

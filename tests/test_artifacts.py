@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,20 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
         raise RuntimeError
     assert (tmp_path / "a/out/file").read_text() == "one"
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["out"]
+
+
+def test_what_binds_the_owner_is_not_made_anew_by_itself(tmp_path: Path) -> None:
+    bound = replace(slot(tmp_path), irrevocable=True)
+    build(tmp_path, "one")
+    (tmp_path / "a/out/more").write_text("of the owner's")
+    with pytest.raises(InputError, match="a new one would void the old"), building(bound):
+        pass
+    assert (tmp_path / "a/out/more").read_text() == "of the owner's"
+    with building(bound, overwrite=True) as paths:
+        assert paths is not None
+        paths[0].mkdir()
+    with building(bound) as paths:
+        assert paths is None
 
 
 def test_leftovers_of_a_killed_builder_are_removed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,26 @@ def test_doctor_says_what_others_can_read(tmp_path: Path, monkeypatch: pytest.Mo
     shell(tmp_path, *line.remedy.split())
     (line,) = [finding for finding in examine() if finding.what == "private files"]
     assert line.ok
+
+
+def test_keygen_closes_the_folder_that_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shell(tmp_path, "sscl", "keygen", "private/sign.pem")
+    assert (tmp_path / "private").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.slow
+def test_doctor_and_seal_keys_need_no_boto(tmp_path: Path) -> None:
+    """An auditor's installation has none."""
+    lines = (
+        "import sys",
+        "from importlib import util",
+        "find = util.find_spec",
+        "util.find_spec = lambda name, *more: None if name.startswith('boto') else find(name, *more)",
+        "sys.modules.update(dict.fromkeys(('boto3', 'botocore')))",
+        "from sscl.doctor import examine",
+        "from sscl.release.sealed import new_identity",
+        "print(new_identity()[1][:4], [f.what for f in examine() if f.state == 'boto3 is not installed'])",
+    )
+    said = shell(tmp_path, sys.executable, "-c", "; ".join(lines))
+    assert said.strip() == "age1 ['S3 credentials', 'S3 endpoint']"

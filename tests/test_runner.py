@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,3 +111,16 @@ def test_killed_at_any_moment_it_ends_the_same(finished: Path, tiny: tuple[str, 
     subprocess.run(command, cwd=ROOT, env=forked, check=True, capture_output=True)
     assert digests(tmp_path / "run") == digests(finished)
     assert not list((tmp_path / "run").rglob("*.tmp-*"))
+
+
+def test_a_dataset_that_was_changed_is_prepared_again(copy: Path, config: Config, tmp_path: Path) -> None:
+    """The defect: the old images were marked and published."""
+    data = Path(shutil.copytree(str(config.data.path), tmp_path / "data"))
+    changed = replace(config, data=replace(config.data, path=str(data)))
+    prepare = STAGES["prepare"]
+    assert run_stage(prepare, changed, copy, overwrite=True)
+    assert not run_stage(prepare, changed, copy)
+    os.utime(next(path for path in sorted(data.rglob("*")) if path.is_file()), ns=(1, 1))
+    with pytest.raises(InputError, match="clean: made by another config"):
+        run_stage(prepare, changed, copy)
+    assert run_stage(prepare, changed, copy, overwrite=True)

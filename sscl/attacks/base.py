@@ -45,7 +45,7 @@ class Attacker:
         training: how it trains with labels.
         compute: device and precision.
         seed: names its random numbers, with the attack's name.
-        file: a released image file, which shows how the others are encoded; ``None``: as the pixels are.
+        file: a released image file, which shows how the others are encoded.
     """
 
     clean: ImageSet
@@ -53,7 +53,7 @@ class Attacker:
     training: TrainConfig
     compute: Compute
     seed: int
-    file: bytes | None = None
+    file: bytes
 
     def fine_tuned(self, model: Classifier, epochs: int, use: str, practice: Practice | None = None) -> Classifier:
         """All layers of ``model``, in place, on the clean images."""

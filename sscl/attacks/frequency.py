@@ -14,16 +14,19 @@ from sklearn.preprocessing import StandardScaler
 from sscl import seeds
 from sscl.attacks.base import DETECTORS, Attacker, Detector
 from sscl.data.codec import decode, encode_like, to_pixels, to_tensor
+from sscl.data.spread import spread
 from sscl.models import Classifier
 from sscl.types import ImageSet
 
 MOST = 4000  # clean images that triggers are put on
+BATCH = 500
 
 
 def spectrum(pixels: np.ndarray) -> np.ndarray:
-    """uint8 (N, C, H, W) to log DCT magnitudes of the mean over channels, (N, H W)."""
-    grey = pixels.astype(np.float64).mean(axis=1) / 255
-    return np.asarray(np.log1p(np.abs(dctn(grey, axes=(1, 2), norm="ortho")))).reshape(len(pixels), -1)
+    """uint8 (N, C, H, W) to log DCT magnitudes of the mean over channels, float32 (N, H W)."""
+    grey = pixels.mean(axis=1) / 255
+    found = np.log1p(np.abs(dctn(grey, axes=(1, 2), norm="ortho")))
+    return np.asarray(found.reshape(len(pixels), -1), dtype=np.float32)
 
 
 def _white_block(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -62,16 +65,16 @@ class Frequency(Detector):
 
     def score(self, images: ImageSet, model: Classifier, attacker: Attacker) -> np.ndarray:
         rng = np.random.default_rng(seeds.derive(attacker.seed, "frequency"))
-        clean = attacker.clean.images.numpy()[:MOST]
+        clean = attacker.clean.images[spread(len(attacker.clean), MOST)].numpy()
         kinds = rng.integers(0, len(TRIGGERS), len(clean))
         marked = [TRIGGERS[kind](x.astype(np.float64), rng) for kind, x in zip(kinds, clean, strict=True)]
         pixels = np.clip(marked, 0, 255).astype(np.uint8)
-        if attacker.file is not None:
-            pixels = np.stack([_encoded(image, attacker.file) for image in pixels])
+        pixels = np.stack([_encoded(image, attacker.file) for image in pixels])
         both = np.concatenate((spectrum(clean), spectrum(pixels)))
         known = np.repeat((0, 1), len(clean))
         fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500)).fit(both, known)
-        return np.asarray(fitted.decision_function(spectrum(images.images.numpy())))
+        parts = torch.split(images.images, BATCH)
+        return np.concatenate([fitted.decision_function(spectrum(part.numpy())) for part in parts])
 
 
 def _encoded(image: np.ndarray, like: bytes) -> np.ndarray:

@@ -107,10 +107,10 @@ class _NoisyGradients(Practice):
         self.multiplier = multiplier
 
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        norm = min(1.0, float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
         for parameter in model.parameters():
             if parameter.grad is not None:
-                size = self.multiplier * norm.clamp(max=1.0).cpu() / parameter.grad.numel() ** 0.5
+                size = self.multiplier * norm / parameter.grad.numel() ** 0.5
                 noise = torch.randn(parameter.grad.shape, generator=rng) * size
                 parameter.grad += noise.to(parameter.grad.device)
 
@@ -135,9 +135,9 @@ class Degraded(Practice):
         self.change = change
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-        chosen = (torch.rand(len(x), generator=rng) < 0.5).to(x.device)
-        if chosen.any():
-            x = x.clone()
+        drawn = torch.rand(len(x), generator=rng) < 0.5
+        if drawn.any():
+            x, chosen = x.clone(), drawn.to(x.device)
             with torch.autocast(x.device.type, enabled=False):
                 x[chosen] = self.change(x[chosen], rng)
         return F.cross_entropy(model(x), labels)

@@ -13,7 +13,7 @@ from sscl.attacks.base import REMOVALS, Attacker, Removal
 from sscl.models import Classifier
 from sscl.models.features import all_features, features, last_linear
 from sscl.models.unet import UNet, build_unet
-from sscl.train import Practice, predict
+from sscl.train import Practice
 
 WIDTH = 8
 BOUND = 0.1  # of a change, of pixels in [0, 1]: faint, as marks are
@@ -36,17 +36,6 @@ def decoupled(inputs: Tensor, labels: Tensor, head: Callable[[Tensor], Tensor]) 
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return weights.detach().sigmoid()
-
-
-def head_of(model: Classifier, attacker: Attacker, inputs: Tensor) -> Callable[[Tensor], Tensor]:
-    """From features to logits, with the factor by which some networks (FastNet) scale what their last layer gives."""
-    last = last_linear(model)
-    with torch.no_grad():
-        raw = last(inputs).double().cpu()
-    logits = predict(model, attacker.clean.images, attacker.compute).clamp_min(1e-12).log()
-    raw, logits = raw - raw.mean(dim=1, keepdim=True), logits - logits.mean(dim=1, keepdim=True)
-    factor = float((raw * logits).sum() / raw.square().sum().clamp_min(1e-12))
-    return lambda features: factor * last(features)
 
 
 def inverted(x: Tensor, redraw: nn.Module) -> Tensor:
@@ -83,7 +72,7 @@ class TriggerUnlearning(Removal):
         for number in range(int(strength)):
             model.requires_grad_(False)
             inputs = all_features(model, clean.images, attacker.compute).to(attacker.compute.device)
-            needed = decoupled(inputs, clean.labels.to(inputs.device), head_of(model, attacker, inputs))
+            needed = decoupled(inputs, clean.labels.to(inputs.device), last_linear(model))
             redraw = self._redraw(model, needed, attacker, rng)
             use = f"trigger unlearning {number}"
             model = attacker.fine_tuned(model, UNLEARNING, use, Unlearning(redraw.requires_grad_(False).eval()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +40,8 @@ PULSE, TOKEN = "pulse.json", "commitment.tsr"
 IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeated by who checks, or sealed for him
 MOST_MARKS, MOST_CELLS = 64, 20_000  # of an audit; cells: marks times classes
 LARGEST_ALPHA = 0.05
+LARGEST_JSON, LARGEST_LINE = 1 << 24, 1 << 22  # bytes of a part, and of one answer: parsed, they are 30 times as large
+AGREEMENT = 1e-9  # exponentials and logarithms differ in their last digits between processors
 REQUIRED = (AUDIT, QUERIES, FINDING)
 FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
 
@@ -75,12 +78,21 @@ def check(path: Path, expected: Expected | None = None) -> list[str]:
     ]
     if missing:
         return wrong
+    if large := [name for name in parts if _too_large(name, parts[name])]:
+        return [*wrong, *(f"{name}: larger than in any audit" for name in large)]
     if unclear := [name for name in parts if not _plain(name, parts[name])]:
         return [*wrong, *(f"{name}: not canonical JSON, which has one reading only" for name in unclear)]
     try:
         return wrong + _derive(parts) + _unexpected(parts, expected or Expected())
     except Exception as error:  # whatever a hostile bundle leads to, it is not valid
         return [*wrong, f"contents: cannot be derived again ({type(error).__name__}: {error})"]
+
+
+def _too_large(name: str, content: bytes) -> bool:
+    """Whether JSON is so large that parsing it would exhaust the memory."""
+    if name.endswith(".jsonl"):
+        return max(map(len, content.split(b"\n"))) > LARGEST_LINE
+    return name.endswith(".json") and len(content) > LARGEST_JSON
 
 
 def _plain(name: str, content: bytes) -> bool:
@@ -205,7 +217,7 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     wrong = [
         f"{FINDING}: {name} is {json.dumps(stated.get(name))[:60]}, derived {json.dumps(derived.get(name))[:60]}"
         for name in sorted(set(stated) | set(derived))
-        if stated.get(name) != derived.get(name)
+        if not _agree(stated.get(name), derived.get(name))
     ]
     wrong += _dated(parts, audit)
     if IMAGES in parts:
@@ -223,6 +235,17 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     return wrong
 
 
+def _agree(said: Any, derived: Any) -> bool:
+    """Whether two JSON values are the same, but for the last digits of numbers."""
+    if isinstance(said, dict) and isinstance(derived, dict):
+        return said.keys() == derived.keys() and all(_agree(said[key], derived[key]) for key in said)
+    if isinstance(said, list) and isinstance(derived, list):
+        return len(said) == len(derived) and all(map(_agree, said, derived))
+    if isinstance(said, float | int) and isinstance(derived, float) and not isinstance(said, bool):
+        return math.isclose(said, derived, rel_tol=AGREEMENT, abs_tol=AGREEMENT**2)
+    return bool(said == derived)
+
+
 def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
     """The API's own words against the answers that were read from them."""
     lines = [json.loads(line) for line in content.splitlines()]
@@ -232,8 +255,7 @@ def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
     wrong = []
     for number, (line, query) in enumerate(zip(lines, record.queries, strict=True)):
         row = None if line["status"] in REFUSALS else reader.read(line["body"])
-        same = query.answer is None if row is None else np.array_equal(row, np.array(query.answer or [], dtype=float))
-        if not same:
+        if not _agree(query.answer, None if row is None else row.tolist()):
             wrong.append(f"{RAW}: answer {number + 1} does not read as what {QUERIES} says")
     return wrong
 

@@ -252,12 +252,19 @@ def guarantees(
     elif pulse.source == "drand":
         found.append(
             f"The assignment follows from drand round {pulse.number}, published {pulse.time:%Y-%m-%d %H:%M:%S} UTC, "
-            "whose signature was verified: the owner could not choose it."
+            "whose signature was verified."
         )
     else:
         found.append(
             f"The assignment follows from NIST's pulse of {pulse.time:%Y-%m-%d %H:%M:%S} UTC. Compare it with the "
             "archive at beacon.nist.gov: its signature was not verified here."
+        )
+    if pulse:
+        found.append(
+            "The time stamp is older than that: the owner could not choose the assignment."
+            if stamped
+            else "Only with a time stamp that is older than that is it certain that the owner could not choose it: "
+            "whoever commits afterwards can try many secrets."
         )
     return found
 

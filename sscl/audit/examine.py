@@ -29,7 +29,7 @@ from sscl.audit.commitment import (
 from sscl.audit.protocol import Record, Sent, ask, parts
 from sscl.audit.spending import level
 from sscl.audit.trial import enough
-from sscl.audit.verdict import Finding, decide
+from sscl.audit.verdict import Finding, decide, lowest_p, undecidable
 from sscl.compute import Compute
 from sscl.config import AuditConfig
 from sscl.errors import InputError
@@ -96,7 +96,7 @@ def prepare(secret: Path, compute: Compute, opening: Path, commitment: Path | No
         secret: private folder of the release.
         compute: device and precision.
         opening: ``opening.json`` of ``sscl stage commit``, with the queries beside it; its protocol counts.
-        commitment: the published ``commitment.json``, with ``commitment.tsr`` beside it if there is a time stamp;
+        commitment: the published ``commitment.json``; its time stamp, if there is one, is found by ``reply_to``.
             ``None`` for an exploratory audit.
 
     Raises:
@@ -118,8 +118,8 @@ def prepare(secret: Path, compute: Compute, opening: Path, commitment: Path | No
         raise InputError(
             f"{secret / GENERATOR}: its word does not follow from commitment and beacon; use the release's"
         )
-    token = commitment.with_suffix(".tsr") if commitment else None
-    stamp = token.read_bytes() if token and token.is_file() else None
+    token = timestamp.reply_to(commitment) if commitment else None
+    stamp = token.read_bytes() if token else None
     return Case(watermark, state, opened, published, pulse, stamp, sent, config)
 
 
@@ -141,8 +141,9 @@ def examine(
         seal_to: age public keys of who may see the queries; without any, everybody who has the bundle does.
 
     Raises:
-        InputError: commitment, time stamp, beacon and audit do not follow each other, or the bundle would be so large
-            that nobody reads it, which the answers under the first mark show.
+        InputError: no answers could decide the audit, which is known before any query; commitment, time stamp, beacon
+            and audit do not follow each other; or the bundle would be so large that nobody reads it, which the answers
+            under the first mark show.
         SuspectError, SSCLError: it cannot be queried at all.
     """
     started = datetime.now(UTC)
@@ -151,6 +152,9 @@ def examine(
     record = Record(0, len(case.class_names), case.labels)
     word, interruption = case.watermark.targets(case.state).numpy(), None
     alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
+    lowest = lowest_p(case.config, len(word), len(case.class_names))
+    if lowest > alpha:
+        raise InputError(undecidable(lowest, alpha, len(word), len(case.class_names)))
     try:
         stop = enough(case.config, word, alpha, partial(references_for, case.opening))
         if target:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import rfc3161_client as rfc3161
 from cryptography.x509 import load_pem_x509_certificates
 
+from sscl.artifacts import read_json, write_atomically
 from sscl.audit.canonical import canonical
 from sscl.errors import InputError, SSCLError, printable
+from sscl.layout import COMMITTED, TIMESTAMP_REPLY, TIMESTAMP_REQUEST, Root
+
+LARGEST = 1 << 20  # bytes of a reply; a real one has some thousands
 
 
 def request(commitment: dict[str, Any]) -> bytes:
@@ -21,18 +26,54 @@ def request(commitment: dict[str, Any]) -> bytes:
     return built
 
 
-def send(url: str, der: bytes) -> bytes:
-    """The authority's DER response.
+def stamp(root: Root, url: str) -> datetime:
+    """Have an authority stamp the commitment under an output root, and keep its reply; when it saw the commitment.
+
+    Args:
+        root: of a pipeline that has committed; a recipient's copy is one too.
+        url: where the authority takes requests.
 
     Raises:
-        SSCLError: it cannot be reached or declines.
+        InputError: nothing is committed to, a reply is there already, or this one is not about the commitment.
+        SSCLError: the authority cannot be reached or declines.
     """
+    commitment, request_file = read_json(root.commitment), root.commitment.with_name(TIMESTAMP_REQUEST)
+    if there := reply_to(root.commitment):
+        raise InputError(f"{there}: already there, and an earlier time stamp is worth more; keep it")
+    reply = _send(url, request_file.read_bytes())
+    moment = read(reply, commitment)
+    write_atomically(root.stamp, reply)
+    return moment
+
+
+def reply_to(commitment: Path) -> Path | None:
+    """The authority's reply about a ``commitment.json``, if there is one.
+
+    A release has it beside the file. An output root has it beside the folder, which holds only what the stage wrote.
+    """
+    places = [commitment.with_name(TIMESTAMP_REPLY)]
+    if commitment.parent.name == Path(COMMITTED).name:
+        places.append(commitment.parent.with_name(TIMESTAMP_REPLY))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _send(url: str, der: bytes) -> bytes:
+    """The authority's DER response to a request."""
+    content = b""
     try:
-        response = httpx.post(url, content=der, headers={"Content-Type": "application/timestamp-query"}, timeout=60)
-        response.raise_for_status()
-    except httpx.HTTPError as error:
-        raise SSCLError(f"{url}: no time stamp ({error}); the request file can be sent later by any means") from None
-    return response.content
+        with httpx.stream(
+            "POST", url, content=der, headers={"Content-Type": "application/timestamp-query"}, timeout=60
+        ) as response:
+            response.raise_for_status()
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > LARGEST:
+                    raise SSCLError(f"{url}: its reply has more than {LARGEST:,} bytes; use a time-stamp authority")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise SSCLError(
+            f"{url}: no time stamp ({printable(str(error))}); try again, or send commitment.tsq by other means"
+        ) from None
+    return content
 
 
 def read(der: bytes, commitment: dict[str, Any]) -> datetime:

@@ -12,6 +12,7 @@ from sscl.audit.protocol import BENIGN, Record
 from sscl.audit.spending import level
 from sscl.audit.trial import References, Trial, null_of
 from sscl.config import AuditConfig
+from sscl.errors import ConfigError
 from sscl.keystream import Keystream
 from sscl.statistics import words
 from sscl.statistics.effects import centred
@@ -99,7 +100,7 @@ def decide(
     p_value, ended = _combined(trial, word, alpha, p_exact)
     matrix = trial.matrix
     middle = centred(matrix) if trial.full else matrix - matrix.mean(axis=1, keepdims=True)
-    lowest = words.floor(len(word), record.groups) * (2 if config.test == "sequential" else 1)
+    lowest = lowest_p(config, len(word), record.groups)
     outcome = Outcome(
         p_value=p_value,
         ended=ended,
@@ -130,6 +131,23 @@ def decide(
         accuracy=_accuracy(trial),
         effects=matrix.tolist(),
         **_published(trial, word),
+    )
+
+
+def lowest_p(config: AuditConfig, marks: int, groups: int) -> float:
+    """The smallest p-value that the committed test can give."""
+    return words.floor(marks, groups) * (2 if config.test == "sequential" else 1)
+
+
+def undecidable(lowest: float, alpha: float, marks: int, groups: int) -> str:
+    """Why no answers could decide an audit that may use ``alpha``, and what would have helped."""
+    try:
+        remedy = f"commit to {words.marks_needed(groups, alpha / 2)} marks"
+    except ConfigError:  # below what drawn words resolve
+        remedy = "no number of marks would help, so commit to a larger alpha, or to fewer audits of one suspect"
+    return (
+        f"With {marks} marks and {groups} classes p cannot be below {lowest:.3g}, and this audit may use {alpha:.3g}. "
+        f"No answer could decide it; {remedy}."
     )
 
 
@@ -216,11 +234,7 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
     record, config, marks = trial.record, trial.config, trial.marks
     p_value, alpha = outcome.p_value, outcome.alpha
     if outcome.lowest > alpha:
-        return "inconclusive", (
-            f"With {marks} marks and {record.groups} classes p cannot be below {outcome.lowest:.3g}, and this audit "
-            f"may use {alpha:.3g}. No answer could decide it; commit to "
-            f"{words.marks_needed(record.groups, alpha / 2)} marks."
-        )
+        return "inconclusive", undecidable(outcome.lowest, alpha, marks, record.groups)
     if outcome.answered < config.answered:
         return "inconclusive", (
             f"The model answered only {100 * outcome.answered:.0f} % of the images under some mark; the commitment "

@@ -28,7 +28,8 @@ from sscl.benchmark.workshop import Workshop
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import Config, dump
-from sscl.data.store import Card, load_split, open_dataset
+from sscl.data.listing import listing
+from sscl.data.store import Card, first_file, load_split
 from sscl.detection import detector_scores
 from sscl.layout import INDICES, MODEL
 from sscl.models import Classifier
@@ -107,7 +108,8 @@ class Bench:
 
     def data(self, config: Config) -> Path:
         """The clean dataset."""
-        slot = self.workshop.slot("data", "sscl.stages.prepare", data=asdict(config.data), seed=config.seed)
+        parts = {"data": asdict(config.data), "seed": config.seed, "files": listing(config.data)}
+        slot = self.workshop.slot("data", "sscl.stages.prepare", **parts)
         refused = self.root / "refused.csv"
         return self.workshop.make(slot, lambda out, _: prepare.run(config.data, config.seed, out, refused))
 
@@ -283,8 +285,7 @@ def _attacker(config: Config, data: Path, released: Path, compute: Compute) -> t
     order = torch.randperm(len(train), generator=seeds.generator(config.seed, "benchmark", "attacker"))
     known = order[: max(1, round(CLEAN_SHARE * len(train)))].sort().values
     clean: ImageSet = train.subset(known)
-    _, source = open_dataset(released)
-    file = next(iter(source.part("train", 0, 1))).data
+    file = first_file(released)
     return Attacker(
         clean, _loaded(released, "train"), labelled_training(config.user), compute, config.seed, file
     ), known

@@ -29,6 +29,7 @@ from sscl.models import Classifier
 from sscl.models.io import load_classifier
 from sscl.perceptual import LPIPS, image_quality
 from sscl.suspects import Context, Oracle
+from sscl.suspects.base import NoOptions
 from sscl.suspects.classifier import InMemory
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import AnyWatermark, State
@@ -160,7 +161,6 @@ class Study:
                 "access": access,
                 "queries": found.queries,
                 "p": found.p_value,
-                "p_reference": found.p_value,  # the committed test subtracts the references
                 "p_plain": found.p_plain,
                 "p_published": found.published.get("p_value"),
                 "delta_p": found.delta_p,
@@ -178,14 +178,23 @@ class Study:
         return decide(taken, config, word.numpy(), references=self.references[access])
 
 
-class Replay(InMemory):
+class Replay(Oracle):
     """Answers again what a recorded suspect answered."""
 
     def __init__(self, record: Record, context: Context) -> None:
-        super().__init__(Classifier("mlp", 1, 28, 2), context)
+        super().__init__("record", context, NoOptions())
         self.known = {query.sha256: query.answer for query in record.queries}
         self.access = record.access
 
+    @classmethod
+    def accepts(cls, address: str) -> bool:
+        return False
+
     def answer(self, images: np.ndarray) -> Responses:
         rows = [self.known[hashlib.sha256(image.tobytes()).hexdigest()] for image in images]
-        return Responses(np.array(rows), self.access)  # type: ignore[arg-type]
+        nothing = [0.0] * len(next(row for row in self.known.values() if row is not None))
+        values = np.array([nothing if row is None else row for row in rows])
+        return Responses(values, self.access)  # type: ignore[arg-type]
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": "record"}

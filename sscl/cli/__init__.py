@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from sscl.cli.audit import audit, check
+from sscl.cli.audit import audit, check, stamp
 from sscl.cli.benchmark import benchmark
 from sscl.cli.machine import doctor, keygen, serve
 from sscl.cli.pipeline import add_stage, code, run
@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Prove that a model was trained on your images: watermark a dataset, then verify ownership by queries alone.",
 )
 app.command(short_help="Run the whole pipeline, without Prefect or DVC. [dim]sscl run --out runs/first[/]")(run)
+app.command(short_help="Have the commitment time-stamped. [dim]sscl stamp https://freetsa.org/tsr[/]")(stamp)
 app.command(short_help="Ask a suspect and test ownership exactly. [dim]sscl audit model.onnx --bundle evidence.zip[/]")(
     audit
 )

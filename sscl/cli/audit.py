@@ -1,4 +1,4 @@
-"""``sscl audit`` and ``check``."""
+"""``sscl stamp``, ``audit`` and ``check``."""
 
 import json
 from pathlib import Path
@@ -22,6 +22,24 @@ from sscl.cli.common import (
     out_console,
     reporting,
 )
+
+
+def stamp(
+    authority: Annotated[str, typer.Argument(help="URL of a time-stamp authority (RFC 3161).")],
+    out: Out = Path("out"),
+    debug: Debug = False,
+) -> None:
+    """Have a time-stamp authority sign the commitment's hash, and keep its reply for audits and the release.
+
+    Example: sscl stamp https://freetsa.org/tsr --out out
+    """
+    with reporting(debug):
+        from sscl.audit import timestamp
+        from sscl.layout import Root
+
+        moment = timestamp.stamp(Root(out), authority)
+        out_console.print(f"The authority saw the commitment at {moment:%Y-%m-%d %H:%M:%S} UTC")
+        out_console.print(f"{Root(out).stamp}: its reply", soft_wrap=True)
 
 
 def audit(

@@ -40,7 +40,7 @@ def keygen(
             public = f"release.seal_to: {recipient}"
             content = f"{identity}\n".encode()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             raise InputError(f"{path}: already there; choose another name") from None

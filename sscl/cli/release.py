@@ -111,6 +111,7 @@ def list_(
     """
 
     def work() -> None:
+        from sscl.errors import printable
         from sscl.release.objects import Objects
         from sscl.release.reader import published
 
@@ -121,7 +122,8 @@ def list_(
             return
         for manifest in found:
             size = sum(file.size for file in manifest.content()) / 1e6
-            typer.echo(f"{manifest.name} {manifest.version}  {manifest.created}  {size:.1f} MB  {manifest.digest[:12]}")
+            said = f"{manifest.name} {manifest.version}  {manifest.created}"
+            typer.echo(f"{printable(said)}  {size:.1f} MB  {manifest.digest[:12]}")
         if not found:
             typer.echo("no releases")
 
@@ -201,7 +203,9 @@ def trace(
     suspect: Annotated[str, typer.Argument(help="Model file, pkg.mod:function or URL.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output root in which the copies were made.")] = Path("out"),
     oracle: Annotated[Path | None, typer.Option(help="YAML file that says how the suspect's API is spoken to.")] = None,
-    occasion: Annotated[str, typer.Option(help="A new one asks anew; under the same, answers are kept.")] = "",
+    occasion: Annotated[
+        int | None, typer.Option(help="Which tracing of this suspect it is, from 1, where there may be several.", min=1)
+    ] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -225,9 +229,9 @@ def trace(
         config = build(read_json(root.metrics)["config"])
         matched = STATISTICS[config.audit.statistic].matched
         names = Card.read(root.clean).class_names if matched else None
-        kept = answers(root, read_json(root.commitment), f"trace{occasion}")
+        kept = answers(root, read_json(root.commitment), f"trace{occasion or ''}")
         context = Context(names, Compute.resolve(config.compute), kept)
-        found = recipients.trace(root, config, open_oracle(suspect, context, read_settings(oracle)))
+        found = recipients.trace(root, config, open_oracle(suspect, context, read_settings(oracle)), occasion)
         if json_:
             typer.echo(json.dumps([vars(row) for row in found]))
             return

@@ -61,6 +61,12 @@ def open_dataset(folder: Path) -> tuple[Card, Dataset]:
     return card, FORMATS[card.format].read(folder)
 
 
+def first_file(folder: Path) -> bytes:
+    """The first training image as it is stored: shows how the others are encoded."""
+    _, dataset = open_dataset(folder)
+    return next(iter(dataset.part("train", 0, 1))).data
+
+
 @contextmanager
 def writing(folder: Path, format: str, class_names: tuple[str, ...], layout: dict[str, str]) -> Iterator[Writer]:
     """A writer into ``folder`` (made if missing) whose files are complete when the context ends."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from sscl.data.spread import spread
 from sscl.errors import ConfigError
 from sscl.registry import Registry
 
+MEASURED, FITTED = 10_000, 5000  # images that a normalisation, and a layer's first weights, are taken from
+BATCH = 500
 M = TypeVar("M", bound=nn.Module)
 Backbone = Callable[[int, int, int], nn.Module]
 CLASSIFIERS: Registry[Backbone] = Registry("model", "sscl.models")
@@ -40,8 +43,8 @@ class Fitted(nn.Module, ABC):
     """A layer that takes its first weights from training images."""
 
     @abstractmethod
-    def fit(self, images: Tensor) -> None:
-        """Normalised images, float64 (N, C, H, W)."""
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Normalised images, float64 (N, C, H, W) each."""
 
 
 class Drawn(nn.Module, ABC):
@@ -81,14 +84,15 @@ class Classifier(nn.Module):
     def normalise_as(self, images: Tensor) -> None:
         """Take mean and standard deviation per channel from uint8 (N, C, H, W), and fit layers that need images.
 
-        The images may be on another device than the model; that device computes.
+        The images may be on another device than the model; that device computes, ``BATCH`` images at a time.
         """
-        scaled = images[:10_000].double().div(255)
-        self.mean.copy_(scaled.mean(dim=(0, 2, 3), keepdim=True))
-        self.std.copy_(scaled.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3))
+        mean, std = _moments(images[spread(len(images), MEASURED).to(images.device)])
+        self.mean.copy_(mean)
+        self.std.copy_(std.clamp_min(1e-3))
+        some = spread(len(images), FITTED).to(images.device)
         for layer in self.backbone.modules():
             if isinstance(layer, Fitted):
-                layer.fit((scaled - self.mean.to(scaled.device)) / self.std.to(scaled.device))
+                layer.fit((images[part].double().div(255) - mean) / std.clamp_min(1e-3) for part in torch.split(some, BATCH))
 
     def start_from(self, pretrained: Pretrained) -> None:
         """Take pre-trained weights and their normalisation; the head stays as it is.
@@ -105,6 +109,16 @@ class Classifier(nn.Module):
         assert not left.unexpected_keys
         self.mean.fill_(pretrained.mean)
         self.std.fill_(pretrained.std)
+
+
+def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel in [0, 1], float64 (1, C, 1, 1), of uint8 images."""
+    values = torch.arange(256, dtype=torch.float64, device=images.device).div(255)
+    counts = torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(images.shape[1])])
+    total = counts.sum(dim=1, keepdim=True)
+    mean = (counts * values).sum(dim=1, keepdim=True) / total
+    variance = (counts * (values - mean).square()).sum(dim=1, keepdim=True) / (total - 1)
+    return mean[None, :, :, None], variance.sqrt()[None, :, :, None]
 
 
 def build(name: str, channels: int, size: int, *, classes: int, generator: torch.Generator | None = None) -> Classifier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 from sscl.models.base import CLASSIFIERS, Drawn, Fitted
 
 RIDGE = 5e-4  # added to the variances of patches
-SAMPLE = 5000  # images that the first layer is whitened on
 FASTER = 64  # times the learning rate for the biases of the norms
 
 
@@ -38,10 +38,14 @@ class Whitening(Fitted, Drawn):
         return F.conv2d(x, self.weight, self.bias)
 
     @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
-        patches = images[:SAMPLE].unfold(2, 2, 1).unfold(3, 2, 1)  # (N, C, H - 1, W - 1, 2, 2)
-        rows = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1).double()
-        variances, directions = torch.linalg.eigh(rows.T.cov())
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        count, total, products = 0, torch.zeros(()), torch.zeros(())
+        for images in batches:
+            patches = images.unfold(2, 2, 1).unfold(3, 2, 1)  # (N, C, H - 1, W - 1, 2, 2)
+            rows = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
+            count, total, products = count + len(rows), rows.sum(dim=0) + total, rows.T @ rows + products
+        covariance = (products - total.outer(total) / count) / (count - 1)
+        variances, directions = torch.linalg.eigh(covariance)
         filters = (directions / (variances + RIDGE).sqrt()).T  # (4 C, 4 C), one a row
         largest = filters.gather(1, filters.abs().argmax(dim=1, keepdim=True))
         filters = (filters * largest.sign()).unflatten(1, (-1, 2, 2))  # of two opposite directions always the same
@@ -73,6 +77,18 @@ class Norm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         found = super().forward(x)  # with the bias once
         return found + ((math.sqrt(FASTER) - 1) * self.bias[:, None, None]).to(found.dtype)
+
+
+class Head(nn.Linear, Drawn):
+    """The last layer. Training leaves its bias alone: zero, as published, unless a linear classifier is put here."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__(features, classes)
+        del self.bias
+        self.register_buffer("bias", torch.empty(classes))
+
+    def draw(self, generator: torch.Generator) -> None:
+        nn.init.zeros_(self.bias)
 
 
 class Scale(nn.Module):
@@ -108,8 +124,8 @@ def _fast(channels: int, classes: int, widths: tuple[int, int, int]) -> nn.Modul
         _block(second, third),
         nn.AdaptiveMaxPool2d(1),
         nn.Flatten(),
-        nn.Linear(third, classes, bias=False),
         Scale(1 / 9),
+        Head(third, classes),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sscl.artifacts import load_tensors, save_tensors
 from sscl.errors import InputError
 from sscl.models.base import CLASSIFIERS, Classifier, build
@@ -41,11 +43,16 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
         raise InputError(f"{path}: channels, size or classes are those of no classifier; expected one that sscl wrote")
     if not 1 <= sizes[2] <= LARGEST[1]:
         raise InputError(f"{path}: {sizes[2]} classes; at most {LARGEST[1]:,} are read")
-    model = build(metadata["model"], metadata["channels"], metadata["size"], classes=metadata["classes"])
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(
-            f"{path}: weights do not fit a {metadata['model']} ({str(error).splitlines()[-1].strip()})"
-        ) from None
+    expected = shapes(metadata["model"], *sizes)
+    if wrong := expected.keys() ^ tensors.keys() or {k for k in expected if expected[k] != tensors[k].shape}:
+        raise InputError(f"{path}: weights do not fit a {metadata['model']} of these sizes ({min(wrong)})")
+    model = build(metadata["model"], *sizes[:2], classes=sizes[2])
+    model.load_state_dict(tensors)
     return model.eval(), metadata
+
+
+def shapes(name: str, channels: int, size: int, classes: int) -> dict[str, torch.Size]:
+    """Of every tensor of a classifier; nothing is allocated."""
+    with torch.device("meta"):
+        model = Classifier(name, channels, size, classes)
+    return {key: tensor.shape for key, tensor in model.state_dict().items()}

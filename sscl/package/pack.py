@@ -8,9 +8,11 @@ from pathlib import Path
 
 from sscl import progress
 from sscl.artifacts import digest, write_atomically
+from sscl.audit.timestamp import reply_to
 from sscl.config import PackageConfig
 from sscl.data.base import SPLITS
 from sscl.data.store import Card, open_dataset
+from sscl.layout import COMMITMENT, TIMESTAMP_REPLY
 from sscl.package.croissant import croissant, licence_address
 from sscl.package.files import DATA, File
 from sscl.package.shards import shards_of, write_shard
@@ -24,7 +26,7 @@ def pack(dataset: Path, commitment: Path, about: PackageConfig, out: Path) -> li
 
     Args:
         dataset: the watermarked dataset, as stage ``embed`` wrote it.
-        commitment: public part of the commitment.
+        commitment: public part of the commitment; its time stamp is packed too, if there is one.
         about: how the release is called and described.
         out: made here.
 
@@ -44,6 +46,8 @@ def pack(dataset: Path, commitment: Path, about: PackageConfig, out: Path) -> li
 def describe(out: Path, card: Card, about: PackageConfig, *, commitment: Path, shards: list[File]) -> list[File]:
     """Write what is beside the shards; every file of the release, sorted. Large shards are not read again."""
     shutil.copytree(commitment, out / COMMITMENTS, dirs_exist_ok=True)
+    if stamp := reply_to(commitment / COMMITMENT):
+        shutil.copy(stamp, out / COMMITMENTS / TIMESTAMP_REPLY)
     write_atomically(out / CARD, dataset_card(card, about).encode())
     write_atomically(out / LICENCE, licence(about).encode())
     described = json.dumps(croissant(card, about, shards), indent=2)

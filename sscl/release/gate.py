@@ -13,7 +13,8 @@ from sscl.audit.questions import questions_for
 from sscl.audit.whole import exact_finding
 from sscl.compute import Compute
 from sscl.config import Config
-from sscl.data.store import Card, load_split
+from sscl.data.spread import spread
+from sscl.data.store import Card, first_file, load_split
 from sscl.detection import detector_scores
 from sscl.errors import InputError
 from sscl.layout import CLEAN, HISTORY, INDICES, MODEL, OPENED, REHEARSAL, Root
@@ -112,7 +113,8 @@ def _measured(root: Root, config: Config) -> dict[str, float | None]:
     marked = load_tensors(root.rehearsal / "secret" / INDICES)[0]["indices"]
     model = compute.place(load_classifier(root.rehearsal / "model" / MODEL)[0]).requires_grad_(False).eval()
     released = load_split(root.rehearsal / "data", "train")
-    attacker = Attacker(train, released, labelled_training(config.user), compute, config.seed)
+    file = first_file(root.rehearsal / "data")
+    attacker = Attacker(train, released, labelled_training(config.user), compute, config.seed, file)
     found: dict[str, float | None] = {}
     for name in DETECTORS:
         if DETECTORS[name].looks_at == "dataset":
@@ -121,7 +123,7 @@ def _measured(root: Root, config: Config) -> dict[str, float | None]:
             )
             found |= {name: scores["auroc"], f"{name}_class": scores["auroc_class"]}
     found = {name: score for name, score in found.items() if score is not None}
-    shown = marked[:LPIPS_IMAGES]
+    shown = marked[spread(len(marked), LPIPS_IMAGES)]
     lpips = lpips_at(LPIPS().to(compute.device), train.images[shown], released.images[shown])
     found |= {"lpips": float(lpips.mean()), "benign_accuracy": benign_accuracy(model, test, compute), "p_value": None}
     if isinstance(watermark, OwnershipCode):

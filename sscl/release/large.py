@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sscl import seeds
-from sscl.artifacts import digest, key_of, load_tensors, read_json, save_tensors, write_json
+from sscl.artifacts import PRIVATE, close, digest, key_of, load_tensors, read_json, save_tensors, write_json
 from sscl.compute import Compute
 from sscl.config import Config, DataConfig, dump
 from sscl.data.base import SPLITS, Dataset
+from sscl.data.listing import listing
 from sscl.data.sources import SOURCES
 from sscl.data.store import Card
 from sscl.errors import InputError
@@ -75,7 +75,7 @@ def plan(root: Root, config: Config) -> tuple[Root, list[Shard]]:
     shards = shards_of(counts, config.package.shard_images)
     secret = root.watermark / GENERATOR
     inputs: dict[str, str | None] = {"secret": digest(secret), "commitment": digest(root.committed)}
-    inputs |= {"sample": sample.name, "dataset": key_of(files=_files(config.data))}
+    inputs |= {"sample": sample.name, "dataset": key_of(files=listing(config.data))}
     inputs |= {"key_file": seeds.secret_digest(config.key_file)}
     sections = {name: dump(config)[name] for name in ("seed", "key_file", "data", "embed", "package")}
     key = key_of(inputs=inputs, config=sections, counts=counts, code=code_digest(__name__))
@@ -96,6 +96,7 @@ def plan(root: Root, config: Config) -> tuple[Root, list[Shard]]:
         shutil.copytree(root.path / folder, out.path / folder)
     for made in (out.packed / DATA, out.state / "shards"):
         made.mkdir(parents=True)
+    _close(out)
     replace(sample, name=f"{config.package.name}-{key[:12]}", counts=counts).write(out.path)
     write_json(out.state / PLAN, dump(config))  # last: with it, the plan is whole
     return out, shards
@@ -112,16 +113,17 @@ def _labels(source: Dataset, split: str, classes: int) -> Tensor:
 
 
 def _absolute(config: Config, base: Path) -> Config:
-    """Workers may start anywhere."""
-    path, key_file = (found and str((base / found).resolve()) for found in (config.data.path, config.key_file))
+    """Workers may start anywhere. A path that is none, such as the name of a dataset, stays as it is."""
+    path, key_file = config.data.path, config.key_file and str((base / config.key_file).resolve())
+    if path and (base / path).exists():
+        path = str((base / path).resolve())
     return replace(config, key_file=key_file, data=replace(config.data, path=path))
 
 
-def _files(config: DataConfig) -> list[list[Any]]:
-    """What changes when a local dataset does; nothing of one that is known by name, whose content is checked."""
-    paths = sorted(Path(config.path).rglob("*")) if config.path else []
-    found = [(path, path.stat()) for path in paths if path.is_file()]
-    return [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in found]
+def _close(out: Root) -> None:
+    """Nobody else reads the secret, or the plan's notes."""
+    close(out.path / PRIVATE)
+    out.state.chmod(0o700)
 
 
 def mark(out: Root, number: int) -> File:
@@ -166,5 +168,6 @@ def assemble(out: Root, shards: Sequence[File]) -> Candidate:
         shutil.rmtree(left)
     content = content_digest(list(shards))
     write_secret(out.watermark, watermark, state, embed=config.embed, marked=marked, clean=card.name, released=content)
+    _close(out)
     files = describe(out.packed, card, config.package, commitment=out.committed, shards=list(shards))
     return Candidate(out, config.package.name, files, content)

@@ -29,6 +29,7 @@ from sscl.audit.commitment import (
 )
 from sscl.audit.examine import Case, prepare
 from sscl.audit.protocol import Record, ask
+from sscl.audit.spending import level
 from sscl.audit.trial import Trial, null_of
 from sscl.compute import Compute
 from sscl.config import NAME, Config, dump
@@ -64,14 +65,14 @@ def protect(root: Root, config: Config, recipient: str) -> Root:
     inputs: dict[str, str | None] = {name: digest(root.path / name) for name in (CLEAN, MARKS, OPENED)}
     inputs["key_file"] = seeds.secret_digest(config.key_file)
     key = key_of(recipient=recipient, config=sections, inputs=inputs, code=code_digest(__name__))
-    committed = Slot(f"commit-{recipient}", (copy.committed, copy.opened), key, root.state)
+    committed = Slot(f"commit-{recipient}", (copy.committed, copy.opened), key, root.state, irrevocable=True)
     made = committed.manifest()
     if made and made.get("key") != key and copy.opened.exists():
         raise InputError(
             f"{copy.path}: made from another release, configuration or version of sscl; what opens its commitment "
             "would be lost, so move the folder away for a new copy"
         )
-    with building(committed, overwrite=True) as temporaries:
+    with building(committed, overwrite=not copy.opened.exists()) as temporaries:
         if temporaries is not None:
             public, private = temporaries
             _commit(root, config, recipient, public=public, private=private)
@@ -126,12 +127,18 @@ class Trace:
     named: bool
 
 
-def trace(root: Root, config: Config, oracle: Oracle) -> list[Trace]:
+def trace(root: Root, config: Config, oracle: Oracle, occasion: int | None = None) -> list[Trace]:
     """Whose copy a model was trained on, from as many queries as one audit takes.
 
     A model that did not see a recipient's copy cannot know its word, whatever other copies it saw, so each p-value is
     exact, and with Holm's correction the chance to name anybody wrongly is at most alpha. Two merged copies name both
     (``sscl.statistics.tracing``).
+
+    Args:
+        root: output root in which the copies were made.
+        config: of the run there.
+        oracle: the suspect.
+        occasion: which tracing of this suspect it is, if there may be several: they share alpha.
 
     Raises:
         InputError: no recipients, too few marks for so many, or a word that does not follow from its commitment.
@@ -142,33 +149,32 @@ def trace(root: Root, config: Config, oracle: Oracle) -> list[Trace]:
     copies = [copy for copy in copies if copy.watermark.is_dir()]
     if not copies:
         raise InputError(f"{root.recipients}: no recipients; `sscl release create VERSION --recipient NAME` makes one")
+    alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
     try:
-        wanted = marks_needed(len(case.class_names), len(copies) + 1, case.config.alpha)
+        wanted = marks_needed(len(case.class_names), len(copies) + 1, alpha)
     except ConfigError:
         raise InputError(
-            f"{root.recipients}: {len(copies)} recipients are too many to name one at alpha {case.config.alpha:g}, "
-            "whatever the number of marks; commit to a larger alpha"
+            f"{root.recipients}: {len(copies)} recipients are too many to name one at level {alpha:.3g}, whatever the "
+            "number of marks; commit to a larger alpha, or trace less often"
         ) from None
     if case.watermark.options.marks < wanted:
         raise InputError(
             f"{root.recipients}: {case.watermark.options.marks} marks cannot name one of {len(copies)} recipients at "
-            f"alpha {case.config.alpha:g}; commit to {wanted} marks, or to a larger alpha"
+            f"level {alpha:.3g}; commit to {wanted} marks, or to a larger alpha"
         )
     words = {EVERYBODY: draw_word(case.opening, case.pulse)}
-    return traced(case, oracle, words | {copy.path.name: _word(copy, case) for copy in copies})
+    return traced(case, oracle, words | {copy.path.name: _word(copy, case) for copy in copies}, alpha)
 
 
-def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray]) -> list[Trace]:
-    """Ask a suspect once and hold the answers against every word."""
+def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray], alpha: float) -> list[Trace]:
+    """Ask a suspect once and hold the answers against every word, at the level ``alpha`` for all together."""
     record = Record(0, len(case.class_names), case.labels)
     config = replace(case.config, test="exact")
     ask(oracle, case.sent, config, record=record)
     trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record))
     key = null_key(case.opening, case.pulse)
     null, adjusted = null_of(trial.matrix, key), corrected(trial.matrix, words, key.part("tracing"))
-    return [
-        Trace(name, null.p_value(word), adjusted[name], adjusted[name] <= config.alpha) for name, word in words.items()
-    ]
+    return [Trace(name, null.p_value(word), adjusted[name], adjusted[name] <= alpha) for name, word in words.items()]
 
 
 def _word(copy: Root, case: Case) -> np.ndarray:

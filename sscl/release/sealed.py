@@ -9,9 +9,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-import boto3
 import pyrage
-from botocore.exceptions import BotoCoreError, ClientError
 from pyrage import x25519
 
 from sscl.artifacts import key_of, write_atomically
@@ -94,15 +92,22 @@ def _identity(where: str) -> str:
             raise InputError(f"{VARIABLE}: not set; export the identity, or name its file")
         return os.environ[VARIABLE]
     try:
-        if where.startswith(KMS):
-            blob = Path(where.removeprefix(KMS)).read_bytes()
-            plain: bytes = boto3.client("kms").decrypt(CiphertextBlob=blob)["Plaintext"]
-            return plain.decode()
-        return Path(where).read_text()
+        content = Path(where.removeprefix(KMS)).read_bytes()
+        return (_decrypted(where, content) if where.startswith(KMS) else content).decode()
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{shown(where)}: not readable; name the file with AGE-SECRET-KEY-1...") from None
+
+
+def _decrypted(where: str, content: bytes) -> bytes:
+    """What AWS KMS encrypted."""
+    import boto3  # not needed for keys in files
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        plain: bytes = boto3.client("kms").decrypt(CiphertextBlob=content)["Plaintext"]
     except (ClientError, BotoCoreError) as error:
         raise InputError(f"{where}: AWS KMS does not decrypt it ({type(error).__name__}); check key and role") from None
+    return plain
 
 
 def _packed(root: Path, folders: Sequence[str]) -> bytes:

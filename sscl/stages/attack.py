@@ -10,7 +10,7 @@ from sscl import seeds
 from sscl.attacks import REMOVALS, Attacker, labelled_training
 from sscl.compute import Compute
 from sscl.config import AttacksConfig, ComputeConfig, TrainConfig
-from sscl.data.store import load_split, open_dataset
+from sscl.data.store import first_file, load_split
 from sscl.layout import MODEL
 from sscl.models.io import load_classifier, save_classifier
 from sscl.train import benign_accuracy
@@ -32,8 +32,7 @@ def run(
     train, test = load_split(data, "train"), load_split(data, "test")
     order = torch.randperm(len(train), generator=seeds.generator(seed, "attacker"))
     known = order[: max(1, round(attacks.clean_share * len(train)))].sort().values
-    _, source = open_dataset(release)
-    file = next(iter(source.part("train", 0, 1))).data
+    file = first_file(release)
     attacker = Attacker(
         train.subset(known), load_split(release, "train"), labelled_training(user), resolved, seed, file
     )

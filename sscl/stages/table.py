@@ -63,6 +63,8 @@ class Stage:
         sections: top-level keys of the config that the stage's function receives, in the order of its parameters.
         inputs, outputs: names of the function's path parameters to paths under the output root.
         gpu: whether it trains or runs networks (Prefect limits how many of these run at once).
+        stamped: whether it also reads the time stamp of the commitment, where there is one.
+        irrevocable: whether its outputs bind the owner: what is changed there is not made anew by itself.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Stage:
     inputs: dict[str, str]
     outputs: dict[str, str]
     gpu: bool = True
+    stamped: bool = False
+    irrevocable: bool = False
 
     @property
     def verb(self) -> str:
@@ -101,14 +105,14 @@ def _stages() -> list[Stage]:
     found.append(Stage("rehearse", ("embed", "user", "rehearsal", "compute", *SECRETS), ours, {"out": REHEARSAL}))
     inputs = {**ours, "reference": SURROGATE}
     outputs = {"public": COMMITTED, "private": OPENED}
-    found.append(Stage("commit", ("audit", "beacon", "compute", *SECRETS), inputs, outputs))
+    found.append(Stage("commit", ("audit", "beacon", "compute", *SECRETS), inputs, outputs, irrevocable=True))
     for role in ROLES:
         inputs = {**clean, "generator": f"private/generator/{role}", **(BOUND if role == "release" else {})}
         outputs = {"public": f"public/{role}", "private": f"private/watermark/{role}"}
         sections = ("embed", "beacon", "independent", "compute", *SECRETS)
         found.append(Stage(f"embed@{role}", sections, inputs, outputs))
     inputs = {"data": RELEASED, "commitment": COMMITTED}
-    found.append(Stage("package", ("package",), inputs, {"out": PACKED}, gpu=False))
+    found.append(Stage("package", ("package",), inputs, {"out": PACKED}, gpu=False, stamped=True))
     for scenario, data in SCENARIOS.items():
         found.append(
             Stage(f"simulate@{scenario}", ("user", "compute", "seed"), {"data": data}, {"out": f"models/{scenario}"})
@@ -121,7 +125,8 @@ def _stages() -> list[Stage]:
     found.append(Stage("verify", ("verify", "compute", "seed"), inputs, {"out": "verification"}))
     for suspect, model in suspects.items():
         inputs = {**secret, **BOUND, "model": model}
-        found.append(Stage(f"audit@{suspect}", ("compute",), inputs, {"out": f"private/audits/{suspect}"}))
+        outputs = {"out": f"private/audits/{suspect}"}
+        found.append(Stage(f"audit@{suspect}", ("compute",), inputs, outputs, stamped=True))
     inputs = {scenario: f"models/{scenario}" for scenario in SCENARIOS}
     inputs |= {f"audit_{suspect}": f"private/audits/{suspect}" for suspect in suspects}
     inputs |= {**clean, "surrogate": SURROGATE, "generator": MARKS}
@@ -143,7 +148,8 @@ def _encoder_stages() -> list[Stage]:
         found.append(Stage(f"adopt@{variant}", ("user", "compute", "seed"), inputs, {"out": f"models/{variant}"}))
     for variant in DOWNSTREAM:
         inputs = {**clean, "watermark": IMPRINTED, **BOUND, "model": f"models/{variant}"}
-        found.append(Stage(f"audit@{variant}", ("compute",), inputs, {"out": f"private/audits/{variant}"}))
+        outputs = {"out": f"private/audits/{variant}"}
+        found.append(Stage(f"audit@{variant}", ("compute",), inputs, outputs, stamped=True))
     inputs = {**clean, "surrogate": SURROGATE, "encoder": LICENSED, "watermark": IMPRINTED}
     inputs |= {f"model_{variant}": f"models/{variant}" for variant in DOWNSTREAM}
     inputs |= {f"audit_{variant}": f"private/audits/{variant}" for variant in DOWNSTREAM}

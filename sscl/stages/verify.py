@@ -16,6 +16,7 @@ from sscl.artifacts import load_tensors, save_tensors, write_json
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, VerifyConfig
 from sscl.data.codec import decode, to_tensor
+from sscl.data.spread import spread
 from sscl.data.store import Card, load_split, open_dataset
 from sscl.layout import EXAMPLES, INDICES, MODEL, RESPONSES, RESULTS
 from sscl.perceptual import LPIPS, image_quality
@@ -106,7 +107,7 @@ def _table(scenario: str, chosen: Tensor, benign: Responses, *, marked: Response
 def _quality(data: Path, public: Path, watermark: Path, compute: Compute) -> dict[str, float]:
     """How visible the released marks are, after the encoder."""
     everything = load_tensors(watermark / INDICES)[0]["indices"]
-    indices = everything[:LPIPS_IMAGES]
+    indices = everything[spread(len(everything), LPIPS_IMAGES)]
     clean, released = (torch.stack(list(_pick(folder, indices))) for folder in (data, public))
     return {"marked": len(everything), **image_quality(LPIPS().to(compute.device), clean, released)}
 

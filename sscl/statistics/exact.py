@@ -106,13 +106,16 @@ def _all(table: np.ndarray) -> np.ndarray:
     marks, groups = table.shape
     few, more = divmod(marks, groups)
     sums, uses = np.zeros(1, dtype=np.int64), np.zeros((1, groups), dtype=np.int8)
-    for row in table:
-        extended = []
+    for number, row in enumerate(table, start=1):
+        extra_left = (uses == few + 1).sum(axis=1) < more
+        found, kept = [], []
         for group in range(groups):
-            extra_left = (uses == few + 1).sum(axis=1) < more
             allowed = (uses[:, group] < few) | ((uses[:, group] == few) & extra_left)
-            taken = uses[allowed].copy()
-            taken[:, group] += 1
-            extended.append((sums[allowed] + row[group], taken))
-        sums, uses = (np.concatenate(parts) for parts in zip(*extended, strict=True))
+            found.append(sums[allowed] + row[group])
+            if number < marks:  # whole words take no further mark, and there are most of them
+                taken = uses[allowed]
+                taken[:, group] += 1
+                kept.append(taken)
+        sums = np.concatenate(found)
+        uses = np.concatenate(kept) if kept else uses
     return sums

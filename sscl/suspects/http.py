@@ -101,14 +101,15 @@ class HttpEndpoint(Oracle):
         self.reading = asdict(options.reading)
         self._headers = {"Accept-Encoding": "identity"} | _credential(options)
         value = self._headers.get(options.auth_header, "")
-        self._secrets = [part for part in (value, value.rpartition(" ")[2]) if len(part) > 3]
+        asked_with = (value, value.rpartition(" ")[2], url.query.decode("ascii", "replace"), *url.params.values())
+        self._secrets = sorted({part for part in asked_with if len(part) > 3}, key=len, reverse=True)
         asked = json.dumps([str(url), asdict(options.asking)])
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self._cache = ResponseCache(context.state / name if context.state else None)
         self._slot = 0.0  # when the next request may be sent
         self._lock, self._stop, self._crowded = threading.Lock(), threading.Event(), False
         self._declined: int | None = 0  # replies that declined an image before the first answer
-        self.paid = len(self._cache)  # the budget is the audit's, however often it is taken up again
+        self.paid = self._cache.requests  # the budget is the audit's, however often it is taken up again
 
     @classmethod
     def accepts(cls, address: str) -> bool:
@@ -199,6 +200,8 @@ class HttpEndpoint(Oracle):
         if kept is None:
             status, body, row = ask(client, self.options.asking.of(image, content))
             early = row is None and self._declined is not None  # perhaps because of a wrong credential or request
+            if early:
+                self._cache.lost()
             kept = self._cache.row(key, status, body) if early else self._cache.put(key, status, body)
         return kept, row
 
@@ -249,6 +252,13 @@ class HttpEndpoint(Oracle):
             with self._lock:
                 self.paid -= 1
             raise TransientError("ended")
+        try:
+            return self._reply(client, request)
+        except Exception:
+            self._cache.lost()
+            raise
+
+    def _reply(self, client: httpx.Client, request: dict[str, Any]) -> tuple[int, str, np.ndarray | None]:
         end = time.monotonic() + self.options.timeout
         try:
             response, body = in_time(self.options.timeout, lambda: self._exchange(client, request, end), self._stop)

@@ -13,29 +13,33 @@ from typing import Any
 class ResponseCache:
     """JSON lines ``{"image": sha256, "status": int, "body": text, "at": time}``, each fsynced; cut lines are skipped.
 
+    Requests without an answer leave a line too, because they may have been paid for.
+
     Args:
         path: the file; ``None`` keeps answers in memory only.
+
+    Attributes:
+        requests: how many were sent, in all runs.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._known: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
+        self.requests = 0
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes() if path.is_file() else b""
         for line in content.splitlines():
+            self.requests += 1
             try:
                 row = json.loads(line)
                 self._known[row["image"]] = row
             except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
                 continue
         if content and not content.endswith(b"\n"):
-            self._append(b"\n")
-
-    def __len__(self) -> int:
-        return len(self._known)
+            self._write(b"\n")
 
     def get(self, image: str) -> dict[str, Any] | None:
         """The kept answer to the image with this SHA-256."""
@@ -54,10 +58,19 @@ class ResponseCache:
         self._append(json.dumps(row).encode() + b"\n")
         return row
 
-    def _append(self, content: bytes) -> None:
+    def lost(self) -> None:
+        """Note a request that no answer came of."""
+        self._append(b'{"unanswered": true}\n')
+
+    def _append(self, line: bytes) -> None:
+        with self._lock:
+            self.requests += 1
+            self._write(line)
+
+    def _write(self, content: bytes) -> None:
         if self._path is None:
             return
-        with self._lock, open(self._path, "ab") as file:
+        with open(self._path, "ab") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

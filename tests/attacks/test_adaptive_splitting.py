@@ -16,7 +16,7 @@ from sscl.config import TrainConfig
 from sscl.models import build
 from sscl.train import benign_accuracy, predict, train_classifier
 from sscl.types import ImageSet
-from tests.conftest import shapes
+from tests.conftest import FILE, shapes
 
 TRAINING = TrainConfig("baseline_cnn", 8, 16, "adam", 2e-3, 0.0, "onecycle", "none")
 
@@ -27,7 +27,7 @@ def test_the_smallest_scores_are_chosen() -> None:
 
 
 def test_losses_are_cross_entropies_of_the_released_labels(compute: Compute) -> None:
-    attacker = Attacker(shapes(6, 1), shapes(12, 2), TRAINING, compute, 0)
+    attacker = Attacker(shapes(6, 1), shapes(12, 2), TRAINING, compute, 0, FILE)
     model = compute.place(build("lenet5", 1, 28, classes=3, generator=seeds.generator(0, "model")).eval())
     logs = predict(model, attacker.released.images, compute).log()
     expected = F.nll_loss(logs, attacker.released.labels, reduction="none").float()
@@ -66,7 +66,7 @@ def test_trust_grows_by_class_then_goes_by_loss_then_by_what_is_learnt_in_an_epo
     compute: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = shapes(300, 2)
-    attacker = Attacker(shapes(30, 1), released, TRAINING, compute, 0)
+    attacker = Attacker(shapes(30, 1), released, TRAINING, compute, 0, FILE)
     model, virtual = (build("lenet5", 1, 28, classes=3) for _ in range(2))
     losses = torch.arange(300) * 1.0
     after = torch.where(torch.arange(300) % 3 == 1, losses, losses - 1000)  # only class 1 is not learnt any faster
@@ -80,7 +80,7 @@ def test_trust_grows_by_class_then_goes_by_loss_then_by_what_is_learnt_in_an_epo
 
 
 def test_the_virtual_epoch_trains_the_later_layers_of_a_copy(compute: Compute) -> None:
-    attacker = Attacker(shapes(30, 1), shapes(60, 2), replace(TRAINING, epochs=1), compute, 0)
+    attacker = Attacker(shapes(30, 1), shapes(60, 2), replace(TRAINING, epochs=1), compute, 0, FILE)
     model = compute.place(build("lenet5", 1, 28, classes=3, generator=seeds.generator(0, "model")))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     after = adaptive_splitting._virtual(model, attacker, 0).state_dict()
@@ -98,7 +98,7 @@ def test_wrong_labels_are_not_learnt(compute: Compute) -> None:
     images = released.images.clone()
     images[some, :, -4:, -4:] = 255
     poisoned = ImageSet(images, torch.where(some, 0, released.labels), released.class_names)
-    attacker = Attacker(shapes(90, 1), poisoned, TRAINING, compute, 0)
+    attacker = Attacker(shapes(90, 1), poisoned, TRAINING, compute, 0, FILE)
     model = train_classifier(poisoned, TRAINING, compute, seed=0, use="victim").model
     test = shapes(90, 3)
     patched = test.images[test.labels != 0].clone()

@@ -22,14 +22,14 @@ from sscl.models import Classifier
 from sscl.models.io import load_classifier, save_classifier
 from sscl.train import predict, train_classifier
 from sscl.types import ImageSet
-from tests.conftest import shapes
+from tests.conftest import FILE, shapes
 
 TRAINING = TrainConfig("lenet5", 4, 16, "adam", 2e-3, 0.0, "onecycle", "none")
 
 
 @pytest.fixture(scope="module")
 def attacker(compute: Compute) -> Attacker:
-    return Attacker(shapes(30, 1), shapes(60, 2), TRAINING, compute, 0)
+    return Attacker(shapes(30, 1), shapes(60, 2), TRAINING, compute, 0, FILE)
 
 
 @pytest.fixture(scope="module")

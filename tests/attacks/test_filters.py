@@ -17,7 +17,7 @@ from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.models import Classifier, build
 from sscl.train import predict, train_classifier
-from tests.conftest import shapes
+from tests.conftest import FILE, shapes
 
 pytestmark = pytest.mark.slow
 TRAINING = TrainConfig("resnet8", 4, 16, "adam", 5e-3, 0.0, "onecycle", "none")
@@ -25,7 +25,7 @@ TRAINING = TrainConfig("resnet8", 4, 16, "adam", 5e-3, 0.0, "onecycle", "none")
 
 @pytest.fixture(scope="module")
 def attacker(compute: Compute) -> Attacker:
-    return Attacker(shapes(90, 1), shapes(90, 2), TRAINING, compute, 0)
+    return Attacker(shapes(90, 1), shapes(90, 2), TRAINING, compute, 0, FILE)
 
 
 @pytest.fixture(scope="module")

@@ -30,12 +30,12 @@ from sscl.train import fresh, train_classifier
 from sscl.types import ImageSet
 from sscl.watermarks.hiding import pgd
 from tests.attacks.test_contract import TRAINING
-from tests.conftest import shapes
+from tests.conftest import FILE, shapes
 
 
 @pytest.fixture(scope="module")
 def attacker(compute: Compute) -> Attacker:
-    return Attacker(shapes(30, 1), shapes(90, 2), TRAINING, compute, 0)
+    return Attacker(shapes(30, 1), shapes(90, 2), TRAINING, compute, 0, FILE)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from sscl.attacks.reprogramming import TEMPERATURE, Reprogrammed, contrastive_lo
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.train import benign_accuracy, predict, train_classifier
-from tests.conftest import shapes
+from tests.conftest import FILE, shapes
 
 TRAINING = TrainConfig("baseline_cnn", 6, 16, "adam", 2e-3, 0.0, "onecycle", "none")
 
@@ -27,7 +27,7 @@ def test_no_class_keeps_its_place(classes: int) -> None:
 
 @pytest.mark.slow
 def test_the_model_still_tells_shapes_apart_by_other_answers(compute: Compute) -> None:
-    attacker = Attacker(shapes(240, 1), shapes(240, 2), TRAINING, compute, 0)
+    attacker = Attacker(shapes(240, 1), shapes(240, 2), TRAINING, compute, 0, FILE)
     model = train_classifier(attacker.released, TRAINING, compute, seed=0, use="victim").model
     attacked = REMOVALS["reprogramming"](model, attacker, 15)
     assert isinstance(attacked, Reprogrammed)

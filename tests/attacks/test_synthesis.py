@@ -14,6 +14,7 @@ from sscl.models import Classifier
 from sscl.train import benign_accuracy, fresh
 from sscl.types import ImageSet
 from tests.attacks.test_contract import TRAINING
+from tests.conftest import FILE
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 33)])
@@ -52,7 +53,7 @@ def test_drawings_teach_the_classes(compute: Compute, monkeypatch: pytest.Monkey
             image[:, 9 * label : 9 * label + 9] += 100
         return ImageSet(images, labels, ("top", "middle", "bottom"))
 
-    attacker = Attacker(thirds(30, 1), thirds(300, 2), TRAINING, compute, 0)
+    attacker = Attacker(thirds(30, 1), thirds(300, 2), TRAINING, compute, 0, FILE)
     found = REMOVALS["synthesis"](fresh(attacker.released, TRAINING, 0, "any"), attacker, 10)
     assert benign_accuracy(found, thirds(300, 3), compute) > 0.9
     drawings = {image.numpy().tobytes() for image in taught[0].images}

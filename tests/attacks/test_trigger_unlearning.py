@@ -7,15 +7,14 @@ import torch
 
 from sscl import seeds
 from sscl.attacks import REMOVALS, Attacker
-from sscl.attacks.trigger_unlearning import BOUND, WIDTH, TriggerUnlearning, decoupled, head_of, inverted
+from sscl.attacks.trigger_unlearning import BOUND, WIDTH, TriggerUnlearning, decoupled, inverted
 from sscl.compute import Compute
 from sscl.config import TrainConfig
-from sscl.models import Classifier, build
-from sscl.models.features import all_features
+from sscl.models import Classifier
 from sscl.models.unet import build_unet
 from sscl.train import benign_accuracy, predict, train_classifier
 from sscl.types import ImageSet
-from tests.conftest import shapes
+from tests.conftest import FILE, shapes
 
 TRAINING = TrainConfig("baseline_cnn", 10, 16, "adam", 2e-3, 0.0, "onecycle", "none")
 
@@ -49,22 +48,13 @@ def test_changes_are_bounded() -> None:
     assert changed.max() <= 1
 
 
-def test_a_layer_after_the_last_linear_one_scales_its_logits(compute: Compute) -> None:
-    attacker = Attacker(shapes(12, 1, size=32, channels=3), shapes(12, 2, size=32, channels=3), TRAINING, compute, 0)
-    model = compute.place(build("fastnet_narrow", 3, 32, classes=3, generator=seeds.generator(0, "model")).eval())
-    model.requires_grad_(False)
-    inputs = all_features(model, attacker.clean.images, compute).to(compute.device)
-    found = head_of(model, attacker, inputs)(inputs).cpu().double().softmax(dim=1)
-    torch.testing.assert_close(found, predict(model, attacker.clean.images, compute), atol=1e-4, rtol=0)
-
-
 @pytest.mark.slow
 def test_a_planted_backdoor_is_unlearnt(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
     clean, released = shapes(600, 1), shapes(600, 2)
     some = torch.arange(600) % 8 == 1  # of class 1, 4, 7, ...: every class
     images = torch.where(some[:, None, None, None], patched(released.images), released.images)
     poisoned = ImageSet(images, torch.where(some, 0, released.labels), released.class_names)
-    attacker = Attacker(clean, poisoned, TRAINING, compute, 0)
+    attacker = Attacker(clean, poisoned, TRAINING, compute, 0, FILE)
     model = train_classifier(poisoned, TRAINING, compute, seed=0, use="victim").model
     test = shapes(90, 3)
     others = patched(test.images[test.labels != 0])

@@ -16,7 +16,7 @@ from sscl.audit.commitment import check_floor, copy_for, differences, draw_word,
 from sscl.audit.session import audit_suspect
 from sscl.config import BeaconConfig, Config
 from sscl.errors import ConfigError, InputError, SSCLError
-from sscl.layout import COMMITMENT, OPENING
+from sscl.layout import COMMITMENT, OPENING, Root
 from sscl.runner import run_stage
 from sscl.stages.table import STAGES
 from sscl.watermarks.io import GENERATOR
@@ -68,6 +68,14 @@ def test_every_missing_guarantee_is_named(finished: Path) -> None:
     assert "proves nothing" in guarantees(None, None, None, None)[0]
     nist = beacon.Pulse("nist", 1704067200, bytes(64), "")
     assert any("its signature was not verified" in line for line in guarantees(commitment, opening, nist, now))
+
+
+def test_only_a_time_stamp_shows_that_the_commitment_is_older_than_the_pulse(finished: Path) -> None:
+    """The defect: with a pulse of years ago and no time stamp, the evidence said that the owner could not choose."""
+    commitment, opening = (read_json(path) for path in (Root(finished).commitment, Root(finished).opening))
+    for stamped, said in [(None, "whoever commits afterwards can try"), (datetime.now(UTC), "could not choose the")]:
+        (sentence,) = [s for s in guarantees(commitment, opening, PULSE, stamped) if "could not choose" in s]
+        assert said in sentence
 
 
 def test_what_is_dated_wrongly(finished: Path) -> None:

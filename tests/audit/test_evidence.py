@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,13 +19,12 @@ from pyrage import x25519
 from safetensors.torch import load, save
 
 from sscl.artifacts import digest, load_tensors, read_json, save_tensors, write_json
-from sscl.audit import bundle, timestamp
+from sscl.audit import bundle
 from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
 from sscl.audit.check import AUDIT, IMAGES, QUERIES, SEALED, Expected, check, particulars
-from sscl.audit.commitment import seal
 from sscl.audit.session import audit_suspect
-from sscl.config import BeaconConfig, ComputeConfig, Config
+from sscl.config import BeaconConfig, ComputeConfig
 from sscl.errors import InputError
 from sscl.layout import COMMITMENT, FINDING, OPENING
 from sscl.models.io import load_classifier
@@ -355,56 +352,33 @@ def test_other_marks_or_another_word_than_the_committed_ones(copy: Path) -> None
         audit_suspect(suspect, copy, COMPUTE)
 
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-
-
-@needs_openssl
-def test_time_stamp_request_is_one_of_the_commitment(finished: Path) -> None:
-    """Parsed by an independent reader of ASN.1: OpenSSL."""
-    path = finished / "public/commitment/commitment.tsq"
-    shown = subprocess.run(["openssl", "ts", "-query", "-in", path, "-text"], capture_output=True, text=True).stdout
-    commitment = read_json(finished / "public/commitment/commitment.json")
-    printed = "".join(
-        part for line in shown.splitlines() if " - " in line for part in line.split(" - ", 1)[1][:49].split()
-    )
-    assert hashlib.sha256(canonical(commitment)).hexdigest() == printed.replace("-", "")
-    with pytest.raises(InputError, match="not an RFC 3161 response"):
-        timestamp.read(b"nonsense", commitment)
-
-
-@needs_openssl
-def test_time_stamps_are_read(config: Config, tmp_path: Path) -> None:
-    """A token by OpenSSL's own time-stamp authority, made here."""
-    commitment = seal({"salt": "x"}, "data", config.audit, NONE)
-    (tmp_path / "q.tsq").write_bytes(timestamp.request(commitment))
-    (tmp_path / "serial").write_text("01")
-    (tmp_path / "tsa.cnf").write_text(
-        "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\ncrypto_device=builtin\nsigner_cert=c.pem\nsigner_key=k.pem\n"
-        "signer_digest=sha256\ndefault_policy=1.2.3\ndigests=sha256\nordering=no\ntsa_name=no\ness_cert_id_chain=no\n"
-        "[req]\ndistinguished_name=d\nx509_extensions=v\n[d]\n[v]\nextendedKeyUsage=critical,timeStamping\n"
-    )
-    for command in (
-        "req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out c.pem -days 2 -subj /CN=tsa -config tsa.cnf",
-        "ts -reply -queryfile q.tsq -out r.tsr -config tsa.cnf",
-    ):
-        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
-    moment = timestamp.read((tmp_path / "r.tsr").read_bytes(), commitment)
-    assert moment.year >= 2024
-    token = (tmp_path / "r.tsr").read_bytes()
-    timestamp.verify(token, commitment, (tmp_path / "c.pem").read_bytes())
-    again = "req -x509 -newkey rsa:2048 -nodes -keyout k2.pem -out c2.pem -days 2 -subj /CN=other -config tsa.cnf"
-    subprocess.run(["openssl", *again.split()], cwd=tmp_path, check=True, capture_output=True)
-    with pytest.raises(InputError, match="not signed by this authority"):
-        timestamp.verify(token, commitment, (tmp_path / "c2.pem").read_bytes())
-    with pytest.raises(InputError, match="no certificate or token"):
-        timestamp.verify(token, commitment, b"nonsense")
-    with pytest.raises(InputError, match="not one of this commitment"):
-        timestamp.read((tmp_path / "r.tsr").read_bytes(), seal({"salt": "y"}, "data", config.audit, NONE))
-
-
 def test_keys(tmp_path: Path) -> None:
     (tmp_path / "k.pem").write_bytes(new_key())
     load_key(tmp_path / "k.pem")
     (tmp_path / "x.pem").write_text("nonsense")
     with pytest.raises(InputError, match="keygen"):
         load_key(tmp_path / "x.pem")
+
+
+def test_last_digits_may_differ_between_processors(signed: Path, tmp_path: Path) -> None:
+    """An exponential that AVX-512 computes differs from one without it in the last bit."""
+    parts = bundle.unpack(signed)[0]
+    finding = json.loads(parts[FINDING])
+    for factor, valid in [(1 + 2**-52, True), (1 + 1e-6, False)]:
+        changed = {**finding, "p_value": finding["p_value"] * factor, "delta_p": finding["delta_p"] * factor}
+        (tmp_path / "b.zip").write_bytes(bundle.pack({**parts, FINDING: canonical(changed)}))
+        wrong = [line for line in check(tmp_path / "b.zip") if line.startswith(FINDING)]
+        assert (wrong == []) == valid
+
+
+def test_parts_that_no_audit_has_the_size_of_are_not_parsed(signed: Path, tmp_path: Path) -> None:
+    parts = bundle.unpack(signed)[0]
+    bomb = b"[" + b"[]," * (6 << 20) + b"[]]"
+    (tmp_path / "b.zip").write_bytes(bundle.pack({**parts, AUDIT: bomb}))
+    assert check(tmp_path / "b.zip")[-1] == f"{AUDIT}: larger than in any audit"
+
+
+def test_an_audit_that_no_answer_could_decide_asks_nothing(finished: Path) -> None:
+    suspect = str(finished / "models/malicious/model.safetensors")
+    with pytest.raises(InputError, match="No answer could decide it; no number of marks would help"):
+        audit_suspect(suspect, finished, COMPUTE, occasion=1000)

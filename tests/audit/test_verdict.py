@@ -170,6 +170,8 @@ def test_repeated_audits_share_alpha(compute: Compute) -> None:
     tenth, _ = audited(suspect, word, config(), occasion=10)
     assert (first.decision, tenth.decision) == ("trained-on-it", "inconclusive")
     assert tenth.alpha == level(0.01, 10)
+    hundredth, _ = audited(suspect, word, config(), occasion=100)
+    assert "no number of marks would help" in hundredth.reason
 
 
 @pytest.mark.slow

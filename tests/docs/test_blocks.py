@@ -20,3 +20,4 @@ def test_a_block_runs_as_it_is_written(page: str, number: int, block: Callable[.
         assert "mnist-protected 1.0.0  " in said
         assert list((place / "private/unsealed").rglob("generator.safetensors"))
         assert not list((place / "stranger/got").rglob("*.safetensors"))
+        assert "(confirmatory)" in said

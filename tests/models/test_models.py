@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 
 from sscl import seeds
+from sscl.artifacts import save_tensors
+from sscl.compute import Compute
 from sscl.errors import ConfigError, InputError
-from sscl.models import CLASSIFIERS, build
+from sscl.learning.downstream import with_head
+from sscl.models import CLASSIFIERS, base, build
 from sscl.models.base import PRETRAINED
 from sscl.models.fastnet import FASTER
+from sscl.models.features import all_features, last_linear
 from sscl.models.io import load_classifier, save_classifier
 from sscl.models.unet import build_unet
+from sscl.train import predict
 
 
 @pytest.mark.parametrize("name", list(CLASSIFIERS))
@@ -123,3 +129,45 @@ def test_pre_trained_weights_are_imagenets_and_the_head_is_fresh() -> None:
         build("efficientnet_lite0", 1, 64, classes=10).start_from(found)
     with pytest.raises(ConfigError, match="unknown pre-trained model 'mlp'"):
         PRETRAINED["mlp"]
+
+
+@pytest.mark.parametrize("name", list(CLASSIFIERS))
+def test_the_last_linear_layer_gives_the_logits(name: str, compute: Compute, tmp_path: Path) -> None:
+    """So that it can be exchanged for a classifier of other classes."""
+    model = compute.place(build(name, 3, 32, classes=3, generator=seeds.generator(0, name)).eval())
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=seeds.generator(0, "x"))
+    features = all_features(model, images, compute).to(compute.device)
+    given = last_linear(model)(features).detach().cpu().double().softmax(dim=1)
+    torch.testing.assert_close(given, predict(model, images, compute), atol=1e-4, rtol=0)
+    head = torch.rand(5, features.shape[1], generator=seeds.generator(0, "head"))
+    other = compute.place(with_head(model, head, torch.arange(5.0)))
+    expected = (features.cpu() @ head.T + torch.arange(5.0)).double().softmax(dim=1)
+    torch.testing.assert_close(predict(other, images, compute), expected, atol=1e-4, rtol=0)
+    save_classifier(tmp_path / "m.safetensors", other)
+    loaded = compute.place(load_classifier(tmp_path / "m.safetensors")[0])
+    assert torch.equal(predict(loaded, images, compute), predict(other, images, compute))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_normalisation_is_numpys_over_images_of_every_class(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The defect: data that come class by class were normalised by their first class."""
+    monkeypatch.setattr(base, "MEASURED", 50)
+    images = torch.randint(0, 50, (200, channels, 28, 28), dtype=torch.uint8, generator=seeds.generator(0, "x"))
+    images[100:] += 150
+    model = build("lenet5", channels, 28, classes=2)
+    model.normalise_as(images)
+    some = images[::4].numpy() / 255
+    assert model.mean.flatten().tolist() == pytest.approx(some.mean(axis=(0, 2, 3)).tolist())
+    assert model.std.flatten().tolist() == pytest.approx(some.std(axis=(0, 2, 3), ddof=1).tolist())
+
+
+def test_a_small_file_that_claims_a_large_model_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    claims = {"model": "baseline_cnn", "channels": 3, "size": 2048, "classes": 10}
+    save_tensors(path, {"mean": torch.zeros(1, 3, 1, 1)}, claims)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="weights do not fit a baseline_cnn of these sizes"):
+        load_classifier(path)
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20
+    )  # KiB: a network of this size has 16 GiB

@@ -68,6 +68,8 @@ def test_names_order_and_labels_stay_and_only_the_drawn_images_change(copy: Path
     assert {number for number, unchanged in enumerate(same) if not unchanged} == chosen
     assert len(list(packed.records("test"))) == len(before["test"].labels)
     assert len({len(record.data) for record in after}) == 1
+    private = [root.path / "private", *(root.path / "private").rglob("*"), root.state]
+    assert [path for path in private if path.stat().st_mode & 0o077] == []
 
 
 def test_another_secret_or_another_dataset_is_another_plan(copy: Path, many: Config, tmp_path: Path) -> None:

@@ -146,9 +146,11 @@ def test_a_cut_off_cache_line_is_skipped(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b'{"image": "b", "sta')
     again = ResponseCache(path)
-    assert len(again) == 1
+    assert again.get("a") is not None
+    assert again.get("b") is None
     again.put("c", 200, "{}")
-    assert len(ResponseCache(path)) == 2
+    assert ResponseCache(path).get("c") is not None
+    assert ResponseCache(path).requests == 3, "whatever became of the second, it was sent"
 
 
 def test_budget_and_pace(serve: Serve, compute: Compute) -> None:
@@ -530,3 +532,20 @@ def test_a_refusal_before_any_answer_is_asked_again(serve: Serve, compute: Compu
         client(url, compute, tmp_path).query(IMAGES)
     wrong[0] = False
     assert client(url, compute, tmp_path).query(IMAGES).valid.all()
+
+
+def test_the_budget_counts_failed_requests_of_earlier_runs(serve: Serve, compute: Compute, tmp_path: Path) -> None:
+    """The defect: whoever ran a failing audit again and again paid without end."""
+    url, app = serve(lambda n, body: 503)
+    for _ in range(3):
+        with pytest.raises(SSCLError):
+            client(url, compute, tmp_path, budget=5, retries=1).query(IMAGES)
+    assert app.state.count == 5
+
+
+def test_a_key_in_the_address_that_a_server_repeats_is_not_kept(serve: Serve, compute: Compute, tmp_path: Path) -> None:
+    url, _ = serve(lambda n, body: {**body, "asked": "/predict?key=very-secret&v=2", "key": "very-secret"})
+    oracle = client(f"{url}?key=very-secret&v=2", compute, tmp_path)
+    assert oracle.query(IMAGES).valid.all()
+    assert "very-secret" not in json.dumps(oracle.transcript)
+    assert all("very-secret" not in path.read_text() for path in tmp_path.rglob("*.jsonl"))

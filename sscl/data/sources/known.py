@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from sscl.artifacts import write_atomically
 from sscl.config import DataConfig
 from sscl.data.base import Dataset
 from sscl.data.formats import FORMATS
+from sscl.data.listing import known_folder
 from sscl.data.sources import SOURCES
 from sscl.data.sources.arrays import ArrayDataset, load_torchvision
 from sscl.errors import InputError, SSCLError
@@ -30,8 +29,8 @@ MNIST_CONTENT = {
 
 
 def local(name: str) -> Dataset | None:
-    """``$SSCL_DATA/<name>`` in parquet, if it is there; without the variable ``data/<name>``."""
-    folder = Path(os.environ.get("SSCL_DATA") or "data") / name
+    """A published dataset in parquet, if it is on this machine."""
+    folder = known_folder(name)
     return FORMATS["parquet"].read(folder) if folder.is_dir() else None
 
 
