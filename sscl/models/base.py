@@ -89,10 +89,10 @@ class Classifier(nn.Module):
         mean, std = _moments(images[spread(len(images), MEASURED).to(images.device)])
         self.mean.copy_(mean)
         self.std.copy_(std.clamp_min(1e-3))
-        some = spread(len(images), FITTED).to(images.device)
+        parts = torch.split(spread(len(images), FITTED).to(images.device), BATCH)
         for layer in self.backbone.modules():
             if isinstance(layer, Fitted):
-                layer.fit((images[part].double().div(255) - mean) / std.clamp_min(1e-3) for part in torch.split(some, BATCH))
+                layer.fit((images[part].double().div(255) - mean) / std.clamp_min(1e-3) for part in parts)
 
     def start_from(self, pretrained: Pretrained) -> None:
         """Take pre-trained weights and their normalisation; the head stays as it is.

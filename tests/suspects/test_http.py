@@ -536,7 +536,7 @@ def test_a_refusal_before_any_answer_is_asked_again(serve: Serve, compute: Compu
 
 def test_the_budget_counts_failed_requests_of_earlier_runs(serve: Serve, compute: Compute, tmp_path: Path) -> None:
     """The defect: whoever ran a failing audit again and again paid without end."""
-    url, app = serve(lambda n, body: 503)
+    url, app = serve(lambda n, body: Response(status_code=503))
     for _ in range(3):
         with pytest.raises(SSCLError):
             client(url, compute, tmp_path, budget=5, retries=1).query(IMAGES)
