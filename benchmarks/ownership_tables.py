@@ -46,7 +46,7 @@ def main(results: Annotated[Path, typer.Option(help="Where the rows are.")] = RE
 
 def guilty(rows: pd.DataFrame) -> list[str]:
     """Models that were trained on a release, over seeds; then the detectors."""
-    lines = [line(*HEAD, "LPIPS", "PSNR"), "|---" * (len(HEAD) + 2) + "|"]
+    lines = [line(*HEAD, "LPIPS at most", "PSNR at least"), "|---" * (len(HEAD) + 2) + "|"]
     released = rows[rows["suspect"].eq("released")].reindex(columns=rows.columns.union(["ba_clean"]))
     groups: Iterable[tuple[Any, pd.DataFrame]] = released.groupby(["command", "architecture", "rate", "access"])
     for (command, model, rate, access), group in groups:

@@ -184,10 +184,10 @@ class Slot:
             raise InputError(f"{taken}: already there and not made by sscl; choose another --out or move it away")
         if manifest.get("key") != self.key and not overwrite:
             raise InputError(f"{taken}: made by another config; choose another --out, or replace it with --overwrite")
-        if self.irrevocable and not overwrite:
+        if self.irrevocable and manifest.get("key") == self.key:
             raise InputError(
                 f"{taken}: not as stage {self.stage} left it, and a new one would void the old; restore the folder, or "
-                "start afresh with --overwrite"
+                "remove it to start afresh"
             )
 
 
@@ -199,8 +199,8 @@ def building(slot: Slot, overwrite: bool = False, vouched: bool = False) -> Iter
     there before; leftovers of a killed builder are removed by the next.
 
     Raises:
-        InputError: the outputs were made by another config, by somebody else, or are irrevocable and were changed, and
-            ``overwrite`` is not given.
+        InputError: the outputs were made by another config and ``overwrite`` is not given, by somebody else, or are
+            irrevocable and were changed.
         SSCLError: the place cannot be written to.
     """
     try:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,10 +75,12 @@ def test_what_binds_the_owner_is_not_made_anew_by_itself(tmp_path: Path) -> None
     bound = replace(slot(tmp_path), irrevocable=True)
     build(tmp_path, "one")
     (tmp_path / "a/out/more").write_text("of the owner's")
-    with pytest.raises(InputError, match="a new one would void the old"), building(bound):
-        pass
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="a new one would void the old"), building(bound, overwrite):
+            pass
     assert (tmp_path / "a/out/more").read_text() == "of the owner's"
-    with building(bound, overwrite=True) as paths:
+    shutil.rmtree(tmp_path / "a/out")
+    with building(bound) as paths:
         assert paths is not None
         paths[0].mkdir()
     with building(bound) as paths:

@@ -72,7 +72,7 @@ def protect(root: Root, config: Config, recipient: str) -> Root:
             f"{copy.path}: made from another release, configuration or version of sscl; what opens its commitment "
             "would be lost, so move the folder away for a new copy"
         )
-    with building(committed, overwrite=not copy.opened.exists()) as temporaries:
+    with building(committed, overwrite=True) as temporaries:
         if temporaries is not None:
             public, private = temporaries
             _commit(root, config, recipient, public=public, private=private)
