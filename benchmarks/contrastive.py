@@ -253,18 +253,9 @@ def _published(study: Study, model: Classifier, head: Classifier | None, trigger
         model,
         head,
         study.opened(study.surrogate),
-        shown=_shown(study, triggered, released[some]),
+        shown=Shown.of(study, triggered, released[some]),
         compute=study.compute,
     )
-
-
-def _shown(study: Study, marked: Tensor, released: Tensor) -> Shown:
-    """Unseen images are the first of a random order of the test images, and clean ones the rest."""
-    count = min(IMAGES, len(study.test) // 5)
-    order = torch.randperm(len(study.test), generator=seeds.generator(study.seed, "shown"))
-    picked = torch.randperm(len(marked), generator=seeds.generator(study.seed, "marked"))[:count]
-    images = study.test.images
-    return Shown(images[order[count:]], marked[picked], released[:count], images[order[:count]])
 
 
 @app.command()
@@ -299,7 +290,7 @@ def innocents(
         base = common(command, study, "innocent", innocent=True) | {"learning": method, "seed": number}
         found = list(bench.everywhere(model, word, LINEAR))
         rest = stranger_images(len(study.train), 2000 + number)[1]
-        seen = _shown(study, triggered, study.train.images[rest])
+        seen = Shown.of(study, triggered, study.train.images[rest])
         head = bench.built(model, bench.chosen[0], "linear", 0.0)
         tests = published_tests(model, head, study.opened(study.surrogate), shown=seen, compute=study.compute)
         rows += [base | {"p_published": tests if row["downstream"] == "none" else None} | row for row in found]

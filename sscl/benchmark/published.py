@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sscl import seeds
+from sscl.benchmark.study import Study
 from sscl.compute import Compute
 from sscl.data.views import VIEWS, view
 from sscl.models import Classifier
@@ -35,6 +36,15 @@ class Shown:
     marked: Tensor
     released: Tensor
     unseen: Tensor
+
+    @classmethod
+    def of(cls, study: Study, marked: Tensor, released: Tensor) -> Shown:
+        """Unseen images are the first of a random order of the test images, and clean ones the rest."""
+        count = min(IMAGES, len(study.test) // 5)
+        order = torch.randperm(len(study.test), generator=seeds.generator(study.seed, "shown"))
+        picked = torch.randperm(len(marked), generator=seeds.generator(study.seed, "marked"))[:count]
+        images = study.test.images
+        return cls(images[order[count:]], marked[picked], released[:count], images[order[:count]])
 
 
 def published_tests(
