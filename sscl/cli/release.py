@@ -122,8 +122,8 @@ def list_(
             return
         for manifest in found:
             size = sum(file.size for file in manifest.content()) / 1e6
-            said = f"{manifest.name} {manifest.version}  {manifest.created}"
-            typer.echo(f"{printable(said)}  {size:.1f} MB  {manifest.digest[:12]}")
+            what, when = (printable(said) for said in (f"{manifest.name} {manifest.version}", manifest.created))
+            typer.echo(f"{what}  {when}  {size:.1f} MB  {manifest.digest[:12]}")
         if not found:
             typer.echo("no releases")
 
