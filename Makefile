@@ -51,4 +51,5 @@ bench: setup    ## speed and memory
 	$(BIN)/python benchmarks/embedding.py
 
 clean:          ## remove outputs (not the environment)
+	@grep -q '^key_file: null' params.yaml || { echo "out/private has the secret of a release: move out away, or set key_file to null"; exit 1; }
 	rm -rf out runs .dvc/cache .dvc/tmp dvc_plots

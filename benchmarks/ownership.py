@@ -27,8 +27,10 @@ go to ``docs/results/code.json``, one a suspect or detector; earlier rows about 
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +56,7 @@ from sscl.detection import detector_scores
 from sscl.errors import ConfigError
 from sscl.models import Classifier
 from sscl.models.io import save_classifier
-from sscl.provenance import machine
+from sscl.provenance import machine, versions
 from sscl.statistics import words
 from sscl.train import train_classifier
 from sscl.types import ImageSet
@@ -109,7 +111,16 @@ def write(results: Path, rows: list[dict[str, Any]]) -> None:
 
     measured = {about(row) for row in rows}
     kept = json.loads(results.read_text()) if results.is_file() else []
-    write_json(results, [row for row in kept if about(row) not in measured] + rows)
+    made = {"commit": commit(), "torch": versions()["torch"]}
+    write_json(results, [row for row in kept if about(row) not in measured] + [made | row for row in rows])
+
+
+@cache
+def commit() -> str:
+    """Of the checkout that measures; with a plus sign if files have been changed since."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "none"
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
-from sscl.artifacts import key_of, read_json
+from sscl.artifacts import key_of, read_json, write_atomically
 from sscl.cli.common import Debug, reporting
 from sscl.layout import Root
 from sscl.statistics.correction import holm
@@ -42,7 +42,7 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     for entry in entries:
         name = key_of(commitment=commitment, suspect=entry["suspect"])[:12]  # however it is spoken to
         bundle = out.audits / f"{today}-{name}.zip"
-        occasion = occasion_of(out.audits, name, today)
+        occasion = occasion_of(out, name, today)
         oracle, sign = (str(folder / entry[key]) if key in entry else None for key in ("oracle", "sign"))
         model = folder / entry["suspect"]
         suspect = str(model) if model.is_file() else entry["suspect"]
@@ -61,10 +61,14 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     return found
 
 
-def occasion_of(folder: Path, name: str, today: str) -> int:
-    """Which audit of a suspect under one commitment today's is: the bundles of earlier days are there."""
-    ended = f"-{name}.zip"
-    days = {path.name.removesuffix(ended) for path in folder.glob(f"*{ended}")} | {today}
+def occasion_of(out: Root, name: str, today: str) -> int:
+    """Which audit of a suspect under one commitment today's is. The days are kept, wherever the bundles go."""
+    ended, ledger = f"-{name}.zip", out.state / "occasions" / f"{name}.txt"
+    days = {path.name.removesuffix(ended) for path in out.audits.glob(f"*{ended}")} | {today}
+    if ledger.is_file():
+        days |= set(ledger.read_text().split())
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(ledger, "".join(f"{day}\n" for day in sorted(days)).encode())
     return sorted(days).index(today) + 1
 
 

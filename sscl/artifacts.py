@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +66,14 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     write_atomically(path, content)
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(
+    path: Path, expect: Callable[[dict[str, list[int]], dict[str, Any]], None] = lambda shapes, metadata: None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of ``save_tensors``.
+
+    Args:
+        path: the file.
+        expect: given shapes and metadata before anything is read; raises what it likes.
 
     Raises:
         InputError: missing, not safetensors, not ours, or with NaN or infinite values.
@@ -77,6 +83,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("sscl", "null"))
+            if isinstance(metadata, dict):
+                expect({key: file.get_slice(key).get_shape() for key in file.keys()}, metadata)  # noqa: SIM118
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage that makes it first") from None
@@ -132,7 +140,7 @@ class Slot:
         outs: paths of the outputs.
         key: what they are made from.
         state: folder of manifests, locks and checkpoints.
-        irrevocable: whether outputs that were changed or lost in part stay as they are, instead of being made anew.
+        irrevocable: whether outputs that are made now stay as they are, whatever a builder would make later.
     """
 
     stage: str
@@ -176,19 +184,18 @@ class Slot:
 
     def check_free(self, overwrite: bool, vouched: bool) -> None:
         """Raise ``InputError`` if something is in the way that may not be replaced; what is not ours never may."""
-        taken = next((p for p in self.outs if p.exists()), None)
+        taken, manifest = next((p for p in self.outs if p.exists()), None), self.manifest()
+        if taken and manifest and manifest.get("irrevocable"):
+            raise InputError(
+                f"{taken}: not what {self.stage} would make now (it was changed, or settings, data or code were), and "
+                "a new one would void what rests on it; restore it, or move the folder away to start afresh"
+            )
         if taken is None or vouched:
             return
-        manifest = self.manifest()
         if manifest is None:
             raise InputError(f"{taken}: already there and not made by sscl; choose another --out or move it away")
         if manifest.get("key") != self.key and not overwrite:
             raise InputError(f"{taken}: made by another config; choose another --out, or replace it with --overwrite")
-        if self.irrevocable and manifest.get("key") == self.key:
-            raise InputError(
-                f"{taken}: not as stage {self.stage} left it, and a new one would void the old; restore the folder, or "
-                "remove it to start afresh"
-            )
 
 
 @contextmanager
@@ -243,6 +250,7 @@ def _build(slot: Slot) -> Iterator[tuple[Path, ...]]:
             "key": slot.key,
             "digests": [digest(p) for p in temporaries],
             "seconds": round(time.monotonic() - started, 2),
+            "irrevocable": slot.irrevocable,
         }
         for out in slot.outs:
             _remove(out)

@@ -152,7 +152,7 @@ class AuditConfig:
         require(self.least_effect >= 0, "least_effect", self.least_effect, "0 or more")
         require(self.images >= 2, "images", self.images, "2 or more")
         require(2 <= self.first_images <= self.images, "first_images", self.first_images, "2 to images")
-        require(0 < self.answered <= 1, "answered", self.answered, "a share in (0, 1]")
+        require(0.9 <= self.answered <= 1, "answered", self.answered, "0.9 to 1: with less, anybody can be accused")
         require(bool(NAME.fullmatch(self.version)), "version", self.version, "letters, digits, dots and dashes")
         require(self.attempt >= 1, "attempt", self.attempt, "1 or more")
 

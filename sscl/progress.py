@@ -51,11 +51,11 @@ def _write(watch: Path, state: dict[str, Any]) -> None:
     temporary.replace(watch)
 
 
-def failed(message: str, bad_input: bool) -> None:
-    """Tell whoever watches why this command fails."""
+def failed(message: str, bad_input: bool, passing: bool = False) -> None:
+    """Tell whoever watches why this command fails, and whether another try may help."""
     if watched := os.environ.get(WATCH):
         with suppress(OSError):
-            _write(Path(watched), {"error": message, "bad_input": bad_input})
+            _write(Path(watched), {"error": message, "bad_input": bad_input, "passing": passing})
 
 
 @contextmanager

@@ -30,7 +30,8 @@ REPORTED = (
 def modules_of(module: str) -> frozenset[Path]:
     """Files of ``sscl`` that ``module`` imports, directly or not, itself included. Read from the source, not run.
 
-    A registry's package counts with all of its modules, because it finds its members by listing them.
+    A registry's package counts with all of its modules, because it finds its members by listing them. The templates of
+    pages that lie beside a module count with it.
     """
     seen: set[Path] = set()
     waiting = list(_files(module))
@@ -39,7 +40,7 @@ def modules_of(module: str) -> frozenset[Path]:
         if path in seen:
             continue
         seen.add(path)
-        waiting += _needs(path)
+        waiting += _needs(path) if path.suffix == ".py" else ()
     return frozenset(seen)
 
 
@@ -94,7 +95,8 @@ def _files(name: str) -> tuple[Path, ...]:
         return ()
     stems = [PACKAGE.joinpath(*parts[1:end]) for end in range(2, len(parts) + 1)]
     candidates = [c for stem in stems for c in (stem.with_suffix(".py"), stem / "__init__.py")]
-    return tuple(c for c in candidates if c.is_file())
+    found = [c for c in candidates if c.is_file()]
+    return (*found, *(page for path in found for page in sorted(path.parent.glob("*.html"))))
 
 
 @cache

@@ -41,7 +41,7 @@ def slot_of(stage: Stage, config: Config, root: Path, base: Path = Path()) -> Sl
         code=code_digest(f"sscl.stages.{stage.verb}"),
     )
     outs = tuple(root / path for path in stage.outputs.values())
-    return Slot(stage.name, outs, key, Root(root).state, irrevocable=stage.irrevocable)
+    return Slot(stage.name, outs, key, Root(root).state, irrevocable=stage.irrevocable and config.key_file is not None)
 
 
 def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False, *, vouched: bool = False) -> bool:

@@ -154,6 +154,11 @@ class Responses:
         """The responses at ``rows``, indices or a mask."""
         return Responses(self.values[rows], self.access, self.valid[rows])
 
+    def only(self, kept: np.ndarray) -> Responses:
+        """The responses with those outside of a mask as if they had not been answered."""
+        valid = self.valid & kept
+        return Responses(np.where(valid[:, None], self.values, 0.0), self.access, valid)
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -10,6 +10,7 @@ import yaml
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
+from prefect.runtime import task_run
 
 from sscl.errors import InputError, SSCLError
 from sscl.params import load
@@ -82,7 +83,7 @@ def run_audit(
     """Query the suspect, write the evidence, show the verdict; another occasion asks anew what was answered before."""
     from sscl.audit.session import audit_suspect
 
-    folder = Path(root)
+    folder, retried = Path(root), (task_run.run_count or 1) > 1  # answers are kept: the bundle will say the same
     finding, audit = audit_suspect(
         suspect,
         folder / OUT,
@@ -92,7 +93,7 @@ def run_audit(
         sign=Path(sign) if sign else None,
         confirmatory=not exploratory,
         occasion=occasion,
-        overwrite=occasion is not None,  # a night's bundle has a name of its own, and a repeated night the same answers
+        overwrite=occasion is not None or retried,  # a night's bundle has a name of its own
     )
     kind = "confirmatory" if audit["confirmatory"] else "exploratory: proves nothing"
     text = f"# {finding.decision} ({kind})\n\n{finding.reason}\n\n"

@@ -10,6 +10,8 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.tasks import exponential_backoff
 
+from tasks.retries import busy_or_io
+
 
 @task(
     name="benchmark-cell",
@@ -18,6 +20,7 @@ from prefect.tasks import exponential_backoff
     retries=2,
     retry_delay_seconds=exponential_backoff(backoff_factor=10),
     retry_jitter_factor=0.5,
+    retry_condition_fn=busy_or_io,
 )
 def measure(label: str, cell: dict[str, Any], out: str, params: str, overrides: Sequence[str]) -> dict[str, Any]:
     """The cell's row; computed once, whoever asks."""

@@ -119,8 +119,8 @@ def _body(
     }
     for name, path in outputs.items():
         kept: dict[str, Any] = {"remote": "public" if path in PUBLIC else "private"}
-        # The flow makes these without DVC; what is there stays, and the stage sees that it is current.
-        kept |= {"persist": True} if project.folder else {}
+        # DVC would remove what is there: what the flow made without it, and a commitment, whose stage refuses to.
+        kept |= {"persist": True} if project.folder or stage.irrevocable else {}
         body.setdefault(KINDS.get(name, "outs"), []).append({f"out/{path}": kept})
     return body
 

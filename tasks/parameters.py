@@ -39,7 +39,7 @@ def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) ->
     for override in overrides:
         keys = override.partition("=")[0].strip().split(".")
         masked = raw["profiles"][raw["profile"]]
-        section: Any = masked if raw["profile"] != "demo" and len(keys) > 1 and keys[0] in masked else raw
+        section: Any = masked if raw["profile"] != "demo" and keys[0] in masked else raw
         value: Any = effective
         for key in keys[:-1]:
             section, value = section.setdefault(key, {}), value[key]

@@ -26,6 +26,7 @@ from sscl.__main__ import PRELOAD
 from sscl.artifacts import Slot, digest, key_of, read_json, write_json
 from sscl.errors import InputError, SSCLError
 from sscl.layout import CODE, Root
+from sscl.orphans import PARENT
 from sscl.params import document, load
 from sscl.progress import WATCH
 from sscl.provenance import code_digest
@@ -38,7 +39,7 @@ POLL_SECONDS = 1.0
 
 
 class BusyError(SSCLError):
-    """Another process works on the same stage; worth another try."""
+    """Another process works on the same stage, or the disk or network failed it; worth another try."""
 
 
 class Pipeline:
@@ -151,12 +152,29 @@ class Pipeline:
             BusyError: DVC's lock is taken.
             InputError, SSCLError: the stage failed, with the stage's own message.
         """
+        printed = self._repro(name, [*self._stale_code(name), name], timeout, on_progress)
+        if self._is_stale(name):  # source images, the content of a key, a time stamp: DVC does not see these
+            printed = self._repro(name, ["--force", name], timeout, on_progress)
+        self._remember(name)
+        return "\n".join(printed.splitlines()[-5:])
+
+    def _is_stale(self, name: str) -> bool:
+        """Whether the outputs are those that the stage made under another content key."""
+        slot = self._slot(name)
+        noted = slot.manifest()
+        if noted is None or noted.get("key") == slot.key:
+            return False
+        return bool(noted["digests"] == [digest(path) for path in slot.outs])
+
+    def _repro(
+        self, name: str, targets: list[str], timeout: float, on_progress: Callable[[dict[str, Any]], None] | None
+    ) -> str:
         with tempfile.TemporaryDirectory() as folder:
             watch = Path(folder) / "progress.json"
             log = Path(folder) / "log.txt"
             with log.open("wb") as file:
                 process = subprocess.Popen(
-                    [*DVC, "repro", "--single-item", *self._stale_code(name), name],
+                    [*DVC, "repro", "--single-item", *targets],
                     cwd=self.root,
                     env=self._environment(watch),
                     stdin=subprocess.DEVNULL,
@@ -173,8 +191,7 @@ class Pipeline:
             printed = log.read_text(errors="replace")
             if process.returncode != 0:
                 raise _failure(name, watch, printed)
-        self._remember(name)
-        return "\n".join(printed.splitlines()[-5:])
+        return printed
 
     def _stale_code(self, name: str) -> list[str]:
         """The stage ``code`` if it has to run before the named one. It would block other stages that are at work."""
@@ -192,7 +209,8 @@ class Pipeline:
 
     def _environment(self, watch: Path) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        return {**os.environ, "PATH": path, WATCH: str(watch), "DVC_NO_ANALYTICS": "1"}
+        ours = {WATCH: str(watch), PARENT: str(os.getpid())}
+        return {**os.environ, "PATH": path, **ours, "DVC_NO_ANALYTICS": "1"}
 
 
 def _follow(
@@ -222,6 +240,8 @@ def _follow(
 def _failure(name: str, watch: Path, printed: str) -> SSCLError:
     """What the stage said itself; else what DVC said last."""
     said = json.loads(watch.read_text()) if watch.is_file() else {}
+    if said.get("passing"):
+        return BusyError(f"{name}: {said['error']}")
     if "error" in said:
         return (InputError if said["bad_input"] else SSCLError)(f"{name}: {said['error']}")
     if re.search(r"is busy|Unable to acquire lock|is currently used", printed):

@@ -10,11 +10,19 @@ from prefect.tasks import exponential_backoff
 
 from sscl.errors import InputError
 from sscl.release.errors import GateError, TakenError
+from sscl.suspects.base import SuspectError
+from tasks.pipeline import BusyError
 
 
 def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """A busy or silent server may answer later; bad input, a failed gate and a taken version stay."""
-    return not isinstance(state.result(raise_on_failure=False), InputError | GateError | TakenError)
+    """A busy or silent server may answer later; bad input, a wrong answer, a failed gate and a taken version stay."""
+    stays = InputError | GateError | TakenError | SuspectError
+    return not isinstance(state.result(raise_on_failure=False), stays)
+
+
+def busy_or_io(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """A busy lock or an I/O error may pass; bad input and a failed training would fail again."""
+    return isinstance(state.result(raise_on_failure=False), BusyError | OSError)
 
 
 PATIENT: dict[str, Any] = {

@@ -12,15 +12,13 @@ from uuid import UUID
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import CacheKeyFnPolicy
-from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
-from prefect.locking.filesystem import FileSystemLockManager
 from prefect.tasks import exponential_backoff
-from prefect.transactions import IsolationLevel
 
 from sscl.stages.table import STAGES
 from tasks.console import LINES
-from tasks.pipeline import BusyError, Pipeline
+from tasks.pipeline import Pipeline
+from tasks.retries import busy_or_io
 
 TIMEOUT_SECONDS = {True: 48 * 3600, False: 4 * 3600}  # by Stage.gpu: a hung stage must not hold its slot for ever
 
@@ -29,26 +27,18 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return Pipeline(Path(parameters["root"])).key(parameters["name"])
 
 
-def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Retry a busy lock or an I/O error; bad input and a failed training would fail again."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, BusyError | OSError)
-
-
 def stage_task(name: str, root: Path) -> Task[..., dict[str, Any]]:
     """The task of one stage, ready to be called or submitted with ``(name, root)``.
 
-    Cached only while the outputs are there: a hit must not vouch for files that are gone.
+    Cached only while the outputs are there: a hit must not vouch for files that are gone. Two runs of one stage wait
+    for each other by the kernel's lock (``sscl.artifacts.building``), which a killed one gives back; Prefect's would
+    stay.
     """
     stage = STAGES[name]
-    policy = CacheKeyFnPolicy(cache_key_fn=_key).configure(
-        isolation_level=IsolationLevel.SERIALIZABLE,
-        lock_manager=FileSystemLockManager(lock_files_directory=root / "out/.sscl/prefect-locks"),
-    )
     return run_stage.with_options(
         name=name,
         tags=["gpu"] if stage.gpu else [],
-        cache_policy=policy,
+        cache_policy=CacheKeyFnPolicy(cache_key_fn=_key),
         refresh_cache=not Pipeline(root).is_current(name),
     )
 
@@ -57,7 +47,7 @@ def stage_task(name: str, root: Path) -> Task[..., dict[str, Any]]:
     retries=5,
     retry_delay_seconds=exponential_backoff(backoff_factor=2),
     retry_jitter_factor=0.5,
-    retry_condition_fn=_passes_by_itself,
+    retry_condition_fn=busy_or_io,
     persist_result=True,
     result_serializer="json",
     cache_expiration=timedelta(days=365),

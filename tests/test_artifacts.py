@@ -71,20 +71,22 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["out"]
 
 
-def test_what_binds_the_owner_is_not_made_anew_by_itself(tmp_path: Path) -> None:
-    bound = replace(slot(tmp_path), irrevocable=True)
-    build(tmp_path, "one")
+@pytest.mark.parametrize(("key", "how"), [("k1", {}), ("k2", {"overwrite": True}), ("k1", {"vouched": True})])
+def test_what_binds_the_owner_is_not_replaced(key: str, how: dict[str, bool], tmp_path: Path) -> None:
+    def make(slot: Slot) -> bool:
+        with building(slot, **how) as paths:
+            if paths:
+                paths[0].mkdir()
+        return paths is not None
+
+    assert make(replace(slot(tmp_path), irrevocable=True))
     (tmp_path / "a/out/more").write_text("of the owner's")
-    for overwrite in (False, True):
-        with pytest.raises(InputError, match="a new one would void the old"), building(bound, overwrite):
-            pass
+    with pytest.raises(InputError, match="a new one would void what rests on it"):
+        make(slot(tmp_path, key))
     assert (tmp_path / "a/out/more").read_text() == "of the owner's"
     shutil.rmtree(tmp_path / "a/out")
-    with building(bound) as paths:
-        assert paths is not None
-        paths[0].mkdir()
-    with building(bound) as paths:
-        assert paths is None
+    assert make(slot(tmp_path, key))
+    assert not make(slot(tmp_path, key))
 
 
 def test_leftovers_of_a_killed_builder_are_removed(tmp_path: Path) -> None:
@@ -188,4 +190,4 @@ def test_bad_tensor_files_are_named(tmp_path: Path) -> None:
 def test_manifest_holds_no_more_than_key_digests_and_time(tmp_path: Path) -> None:
     build(tmp_path, "one")
     manifest = json.loads((tmp_path / ".sscl/stages/stage.json").read_text())
-    assert set(manifest) == {"stage", "key", "digests", "seconds"}
+    assert set(manifest) == {"stage", "key", "digests", "seconds", "irrevocable"}

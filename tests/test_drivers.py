@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from dvc.rwlock import rwlock
 from prefect.client.orchestration import get_client
 
 from flows.audit import audit
-from flows.audits import audits
+from flows.audits import audits, occasion_of
 from flows.chain import waves
 from flows.evaluate import evaluate
 from flows.protect import STAGES as PROTECT
@@ -26,6 +27,7 @@ from sscl.audit.check import check
 from sscl.errors import ConfigError, InputError
 from sscl.layout import Root
 from sscl.package.pack import files_of
+from sscl.params import load
 from sscl.provenance import code_digest
 from sscl.release import reader
 from sscl.release.config import load_release
@@ -126,6 +128,32 @@ def test_an_edit_after_dvc_reaches_the_stages_that_it_concerns(
     assert not pipeline.is_current("report")
     assert pipeline._stale_code("prepare") == []
     assert pipeline._stale_code("report") == ["code"]
+
+
+def test_what_dvc_does_not_see_is_made_again(workspace: Path, tmp_path: Path) -> None:
+    """A changed source image: DVC skips the stage, whose outputs are of another content key."""
+    folder = Path(shutil.copytree(workspace, tmp_path / "workspace", symlinks=True))
+    data = Path(shutil.copytree(str(load(folder / "params.yaml").data.path), tmp_path / "data"))
+    set_parameters(folder / "params.yaml", None, [f"data.path={data}"])
+    pipeline = Pipeline(folder)
+    pipeline.reproduce("prepare", 120)
+    assert pipeline.is_current("prepare")
+    for path in data.rglob("*"):
+        if path.is_file():
+            os.utime(path, ns=(1, 1))
+    assert not pipeline.is_current("prepare")
+    pipeline.reproduce("prepare", 120)
+    assert pipeline.is_current("prepare")
+
+
+def test_a_whole_section_goes_into_the_profile_in_force(workspace: Path, tmp_path: Path) -> None:
+    """The defect: it changed the demo's."""
+    params = Path(shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml"))
+    demo = load(params, "demo").user
+    set_parameters(params, "cifar10-small", ["rehearsal={epochs: 3}", "user.epochs=5"])
+    assert (load(params).rehearsal.epochs, load(params).user.epochs) == (3, 5)
+    assert load(params, "demo").user == demo
+    assert load(params, "demo").rehearsal.epochs is None
 
 
 def test_two_stages_run_at_the_same_time(workspace: Path) -> None:
@@ -269,6 +297,16 @@ def test_audits_ask_every_suspect_of_the_list(
     (found,) = audits(str(tmp_path / "suspects.yaml"), root=str(workspace))
     assert found["adjusted"] == found["p_value"]
     assert_not_kept(database_dump(), workspace / "out")
+
+
+def test_the_days_of_audits_are_kept_wherever_their_bundles_go(tmp_path: Path) -> None:
+    """The defect: who moved the bundles to an archive began to spend alpha again."""
+    out = Root(tmp_path)
+    assert [occasion_of(out, "a", f"2026-01-0{day}") for day in (1, 2, 2, 3)] == [1, 2, 2, 3]
+    assert occasion_of(out, "b", "2026-01-03") == 1
+    out.audits.mkdir(parents=True)
+    (out.audits / "2025-12-31-a.zip").write_bytes(b"")
+    assert occasion_of(out, "a", "2026-01-04") == 5
 
 
 def test_the_release_flow_publishes_and_keeps_the_secret(

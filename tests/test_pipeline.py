@@ -105,6 +105,12 @@ def test_the_static_closure_covers_what_python_loads() -> None:
         assert PACKAGE / f"stages/{verb}.py" in map(Path, files)
 
 
+@pytest.mark.parametrize(("stage", "page"), [("report", "page.html"), ("encoder_report", "encoder.html")])
+def test_an_edit_of_a_page_is_an_edit_of_its_stage(stage: str, page: str) -> None:
+    assert PACKAGE / "report" / page in modules_of(f"sscl.stages.{stage}")
+    assert not [path for path in modules_of("sscl.stages.prepare") if path.suffix != ".py"]
+
+
 def imported(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -39,7 +40,9 @@ AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
 PULSE, TOKEN = "pulse.json", "commitment.tsr"
 IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeated by who checks, or sealed for him
 MOST_MARKS, MOST_CELLS = 64, 20_000  # of an audit; cells: marks times classes
-LARGEST_ALPHA = 0.05
+LARGEST_ALPHA, LEAST_ANSWERED = 0.05, 0.9
+LONGEST = 100_000  # characters of a setting: a map of class names can be long
+MOST_COMPARED = 20_000_000  # images times classes
 LARGEST_JSON, LARGEST_LINE = 1 << 24, 1 << 22  # bytes of a part, and of one answer: parsed, they are 30 times as large
 AGREEMENT = 1e-9  # exponentials and logarithms differ in their last digits between processors
 REQUIRED = (AUDIT, QUERIES, FINDING)
@@ -91,7 +94,8 @@ def check(path: Path, expected: Expected | None = None) -> list[str]:
 def _too_large(name: str, content: bytes) -> bool:
     """Whether JSON is so large that parsing it would exhaust the memory."""
     if name.endswith(".jsonl"):
-        return max(map(len, content.split(b"\n"))) > LARGEST_LINE
+        most = MOST_IMAGES * (MOST_MARKS + 1)
+        return content.count(b"\n") > most or max(map(len, io.BytesIO(content)), default=0) > LARGEST_LINE
     return name.endswith(".json") and len(content) > LARGEST_JSON
 
 
@@ -99,11 +103,10 @@ def _plain(name: str, content: bytes) -> bool:
     """Whether JSON is as this program writes it: no key twice, no spaces, sorted."""
     if not name.endswith((".json", ".jsonl")):
         return True
-    lines = content.split(b"\n")[:-1] if name.endswith(".jsonl") else [content]
     try:
-        return all(canonical(json.loads(line)) == line for line in lines) and (
-            not name.endswith(".jsonl") or content == b"" or content.endswith(b"\n")
-        )
+        if name.endswith(".json"):
+            return canonical(json.loads(content)) == content
+        return all(canonical(json.loads(line)) + b"\n" == line for line in io.BytesIO(content))
     except (ValueError, RecursionError):
         return False
 
@@ -144,14 +147,14 @@ def particulars(parts: dict[str, bytes]) -> dict[str, str]:
         found["release"] = f"{committed['dataset']} {committed['version']}, attempt {committed['attempt']}"
         stamped = timestamp.read(parts[TOKEN], committed) if TOKEN in parts else None
         found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
-    spoken = {**audit["interface"], **(audit["reader"] or {})}
-    found["spoken to"] = "; ".join(f"{name} {value}" for name, value in sorted(spoken.items()) if value) or "as usual"
+    spoken = {name: value for name, value in {**audit["interface"], **(audit["reader"] or {})}.items() if value}
+    found |= {f"spoken to, {name}": str(spoken[name]) for name in sorted(spoken)} or {"spoken to": "as usual"}
     found["alpha"] = f"{finding['alpha']:.3g}"
     found["signer"] = bundle.signer(parts) or "nobody: anybody could have made it"
     if COMMITMENT in parts and bundle.signer(parts):
         known = json.loads(parts[COMMITMENT]).get("signer") == bundle.signer(parts)
         found["signer"] += ", the committed key" if known else ", a key that the commitment does not name"
-    return {name: printable(value) for name, value in found.items()}
+    return {printable(name): printable(value, LONGEST) for name, value in found.items()}
 
 
 def verdict(parts: dict[str, bytes]) -> str:
@@ -162,9 +165,29 @@ def verdict(parts: dict[str, bytes]) -> str:
     return f"{finding['decision']} ({kind}), {result}"
 
 
-def rests_on(parts: dict[str, bytes]) -> list[str]:
+def rests_on(parts: dict[str, bytes], expected: Expected | None = None) -> list[str]:
     """What a valid bundle's verdict rests on, what is missing, and what no check can see; a sentence each."""
-    found: list[str] = json.loads(parts[AUDIT])["guarantees"]
+    audit = json.loads(parts[AUDIT])
+    found: list[str] = audit["guarantees"]
+    if TOKEN in parts:
+        known = expected is not None and expected.authority is not None
+        found.append(
+            "The time stamp's signature was verified with the certificate that you gave."
+            if known
+            else "MISSING: the time-stamp authority's root certificate (--authority). Without it nobody knows whether "
+            "the time stamp is genuine."
+        )
+    answers = [query.answer for query in unpack_record(parts[QUERIES], audit).queries]
+    if left := answers.count(None):
+        found.append(
+            f"MISSING: {left:,} of {len(answers):,} answers. The evidence does not show who left them out; whoever "
+            "knows the assignment could choose them."
+        )
+    if audit["interface"] or audit["reader"]:
+        found.append(
+            "How the suspect was spoken to was set after the assignment was known. If m settings were tried, p counts "
+            "m times; how many is the owner's word."
+        )
     repeat = "repeat some: the bundle has the images" if IMAGES in parts else "ask for the images, and repeat some"
     return [
         *found,
@@ -201,13 +224,16 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     config = parse(AuditConfig, audit["protocol"], "protocol")
     opening = json.loads(parts[OPENING]) if OPENING in parts else None
     marks, most = len(audit["word"]), max(record.groups, record.classes)
-    if marks > MOST_MARKS or len(record.labels) > MOST_IMAGES or marks * most > MOST_CELLS:
+    cells = marks * most > MOST_CELLS or len(record.labels) * most > MOST_COMPARED
+    if marks > MOST_MARKS or len(record.labels) > MOST_IMAGES or cells:
         return [f"{AUDIT}: more marks, images or classes than any audit has"]
     shown = [query.answer for query in record.queries if query.answer is not None]
     if record.access == "features" and shown and distributions(np.array(shown)):
         return [f"{AUDIT}: says that answers are features, and they are probabilities"]
     if config.alpha > LARGEST_ALPHA:
         return [f"{AUDIT}: alpha {config.alpha:g}; above {LARGEST_ALPHA:g} a verdict accuses too many innocents"]
+    if config.answered < LEAST_ANSWERED:
+        return [f"{AUDIT}: answered {config.answered:g}; with so many answers left out, anybody can be accused"]
     references = references_for(opening, record) if opening else None
     null = null_key(opening, _pulse(parts)) if opening else None
     found = asdict(
@@ -304,7 +330,7 @@ def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -
     if STATISTICS[audit["protocol"]["statistic"]].matched and audit["class_names"] != opening.get("group_names"):
         wrong.append(f"{AUDIT}: the suspect's classes are not the committed ones in their order")
     if opening.get("groups") != record.groups or opening.get("mark_count") != len(audit["word"]):
-        wrong.append(f"{OPENING}: other marks or groups than the audit's")
+        return [*wrong, f"{OPENING}: other marks or groups than the audit's"]
     by = bundle.signer(parts)
     if commitment.get("signer") and by not in (None, commitment["signer"]):
         wrong.append(f"{bundle.ATTESTATION}: signed by another key than the committed one")

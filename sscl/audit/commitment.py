@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sscl.audit import beacon
 from sscl.audit.canonical import canonical
 from sscl.audit.protocol import BENIGN, Record, Sent, ask, parts
 from sscl.audit.questions import Questions
+from sscl.audit.timestamp import STAMP_MARGIN
 from sscl.audit.trial import References, Trial
 from sscl.config import AuditConfig, BeaconConfig
 from sscl.errors import ConfigError, InputError
@@ -25,7 +26,6 @@ from sscl.suspects import Oracle, nhwc
 from sscl.watermarks.ownership_code import OwnershipCode
 
 FORMAT = "sscl-commitment/6"
-STAMP_MARGIN = timedelta(seconds=60)  # between time stamp and pulse: clocks differ, and tokens are cut to seconds
 MOST_IMAGES = 10_000  # of an audit, without a mark; a view counts as one
 MOST_BYTES = 1 << 28  # of its images under all marks: half of what a bundle or a sealed secret may have
 MARGIN = 10  # a commitment whose smallest p-value is not this many times below alpha is refused
@@ -234,8 +234,8 @@ def guarantees(
     ]
     if stamped:
         found.append(
-            f"A time-stamp token says that an authority saw the commitment at {stamped:%Y-%m-%d %H:%M:%S} UTC. Its "
-            "signature is verified where `check --authority` names the authority's root certificate."
+            f"A time-stamp token says that an authority saw the commitment at {stamped:%Y-%m-%d %H:%M:%S} UTC. Anybody "
+            "can make such a token; it counts where `check --authority` verifies it with that authority's certificate."
         )
     else:
         found.append("MISSING: a time stamp. That the commitment is as old as it says rests on the owner's word.")
@@ -261,7 +261,7 @@ def guarantees(
         )
     if pulse:
         found.append(
-            "The time stamp is older than that: the owner could not choose the assignment."
+            "If the time stamp is genuine, it is older than that, and the owner could not choose the assignment."
             if stamped
             else "Only with a time stamp that is older than that is it certain that the owner could not choose it: "
             "whoever commits afterwards can try many secrets."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ import rfc3161_client as rfc3161
 from cryptography.x509 import load_pem_x509_certificates
 
 from sscl.artifacts import read_json, write_atomically
+from sscl.audit.beacon import time_of
 from sscl.audit.canonical import canonical
 from sscl.errors import InputError, SSCLError, printable
+from sscl.foreign import content_of
 from sscl.layout import COMMITTED, TIMESTAMP_REPLY, TIMESTAMP_REQUEST, Root
 
 LARGEST = 1 << 20  # bytes of a reply; a real one has some thousands
+STAMP_MARGIN = timedelta(seconds=60)  # between time stamp and pulse: clocks differ, and tokens are cut to seconds
 
 
 def request(commitment: dict[str, Any]) -> bytes:
@@ -34,14 +37,26 @@ def stamp(root: Root, url: str) -> datetime:
         url: where the authority takes requests.
 
     Raises:
-        InputError: nothing is committed to, a reply is there already, or this one is not about the commitment.
+        InputError: nothing is committed to, a reply about it is there already, or this one is not about it or comes
+            too late for the pulse.
         SSCLError: the authority cannot be reached or declines.
     """
     commitment, request_file = read_json(root.commitment), root.commitment.with_name(TIMESTAMP_REQUEST)
-    if there := reply_to(root.commitment):
+    try:
+        there = reply_to(root.commitment)
+    except InputError:  # of an earlier commitment
+        there = None
+    if there:
         raise InputError(f"{there}: already there, and an earlier time stamp is worth more; keep it")
     reply = _send(url, request_file.read_bytes())
     moment = read(reply, commitment)
+    if commitment["beacon"] != "none":
+        pulse = time_of(commitment["beacon"], commitment["pulse"])
+        if moment + STAMP_MARGIN > pulse:
+            raise InputError(
+                f"{url}: stamps at {moment:%H:%M:%S} UTC, and the pulse is of {pulse:%H:%M:%S}: a stamp must be "
+                f"{STAMP_MARGIN.seconds} s older. It was not kept; an audit without it is better than one with it"
+            )
     write_atomically(root.stamp, reply)
     return moment
 
@@ -50,11 +65,21 @@ def reply_to(commitment: Path) -> Path | None:
     """The authority's reply about a ``commitment.json``, if there is one.
 
     A release has it beside the file. An output root has it beside the folder, which holds only what the stage wrote.
+
+    Raises:
+        InputError: the file is about something else, such as an earlier commitment.
     """
     places = [commitment.with_name(TIMESTAMP_REPLY)]
     if commitment.parent.name == Path(COMMITTED).name:
         places.append(commitment.parent.with_name(TIMESTAMP_REPLY))
-    return next((place for place in places if place.is_file()), None)
+    for place in places:
+        if place.is_file():
+            try:
+                read(content_of(place, LARGEST, "a time stamp"), read_json(commitment))
+            except InputError as error:
+                raise InputError(f"{place}: {error}; remove it, or stamp this commitment (`sscl stamp`)") from None
+            return place
+    return None
 
 
 def _send(url: str, der: bytes) -> bytes:

@@ -132,10 +132,16 @@ class Trial:
         return less_reference(self.effects, reference[: len(self.effects)])
 
     def effects_over(self, images: int, marks: int | None = None) -> np.ndarray:
-        """The matrix of effects over the first so many images, of the first so many marks."""
+        """The matrix of effects over the first so many images, of the first so many marks.
+
+        An image that was left unanswered under one of them counts under none: whoever could leave out answers mark by
+        mark could accuse anybody.
+        """
         rows = np.arange(images)
-        benign, labels = self.answers[BENIGN].take(rows), np.array(self.record.labels)[rows]
-        marked = [self.answers[mark].take(rows) for mark in self.asked[:marks]]
+        labels = np.array(self.record.labels)[rows]
+        given = [self.answers[mark].take(rows) for mark in (BENIGN, *self.asked[:marks])]
+        whole = np.logical_and.reduce([answers.valid for answers in given])
+        benign, *marked = given if whole.all() else [answers.only(whole) for answers in given]
         return STATISTICS[self.config.statistic].matrix(benign, marked, labels, self.record.groups)
 
     def bets(self, word: np.ndarray, alpha: float) -> Wealth:

@@ -222,10 +222,11 @@ def _misread(trial: Trial) -> bool:
     if not trial.by_class:
         return False
     told, own = _unmarked(trial)
-    confusion = np.zeros((record.classes, record.classes))
-    np.add.at(confusion, (own, told), 1)
+    rows, columns = (np.unique(seen, return_inverse=True)[1] for seen in (own, told))  # classes that occur
+    confusion = np.zeros((rows.max(initial=-1) + 1, columns.max(initial=-1) + 1))
+    np.add.at(confusion, (rows, columns), 1)
     best = confusion[optimize.linear_sum_assignment(confusion, maximize=True)].sum()
-    right, count = np.trace(confusion), len(told)
+    right, count = (own == told).sum(), len(told)
     guessed = stats.binom.sf(right - 1, count, 1 / record.classes) > GUESSING
     return bool(guessed or best - right > max(3, ANOTHER_ORDER * count))
 

@@ -118,7 +118,14 @@ class Bench:
         training = config.surrogate if which == "surrogate" else config.user
         compute = Compute.resolve(config.compute)
         slot = self.workshop.slot(
-            "models", "sscl.stages.surrogate", which=which, training=asdict(training), seed=config.seed, data=data
+            "models",
+            "sscl.stages.surrogate",
+            which=which,
+            training=asdict(training),
+            compute=asdict(config.compute),
+            device=compute.device.type,
+            seed=config.seed,
+            data=data,
         )
 
         def build(out: Path, checkpoint: Checkpoint) -> None:
@@ -149,9 +156,9 @@ class Bench:
                 checkpoint=checkpoint,
             ),
         )
-        mark = self.workshop.slot(
-            "releases", "sscl.stages.embed", data=data, secret=secret, embed=asdict(config.embed), seed=config.seed
-        )
+        parts = {"embed": asdict(config.embed), "seed": config.seed, "variant": variant}
+        parts |= {"independent": asdict(config.independent)} if variant != "release" else {}
+        mark = self.workshop.slot("releases", "sscl.stages.embed", data=data, secret=secret, **parts)
         folder = self.workshop.make(mark, lambda out, _: _embed(config, data, secret, out=out, variant=variant))
         return folder, self.workshop.seconds(fit)
 

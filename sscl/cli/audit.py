@@ -150,7 +150,8 @@ def check(
         parts = {} if wrong else unpack(bundle)[0]
         about, said = ({}, None) if wrong else (particulars(parts), verdict(parts))
         if json_:
-            found = {"valid": not wrong, "differences": wrong, "verdict": said, **about}
+            resting = rests_on(parts, expected) if parts else []
+            found = {"valid": not wrong, "differences": wrong, "verdict": said, **about, "rests_on": resting}
             typer.echo(json.dumps(found, indent=2))
         elif wrong:
             for line in wrong:
@@ -160,7 +161,7 @@ def check(
             out_console.print(f"It says: {escape(str(said))}", soft_wrap=True)
             for name, value in about.items():
                 out_console.print(f"{name}: {escape(value)}", highlight=False, soft_wrap=True)
-            for line in rests_on(parts):
+            for line in rests_on(parts, expected):
                 out_console.print(f"[yellow]{escape(line)}[/]" if line.startswith("MISSING") else escape(line))
         if wrong:
             raise typer.Exit(1)

@@ -77,7 +77,7 @@ def reporting(debug: bool) -> Iterator[None]:
         err_console.print(
             f"[bold red]error:[/] {type(error).__name__}: {escape(str(error))} (--debug shows where)", highlight=False
         )
-        progress.failed(f"{type(error).__name__}: {error}", bad_input=False)
+        progress.failed(f"{type(error).__name__}: {error}", bad_input=False, passing=isinstance(error, OSError))
         raise typer.Exit(1) from None
 
 

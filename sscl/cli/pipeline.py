@@ -33,8 +33,10 @@ def run_one(name: str, options: Options) -> None:
     """Run one stage and say what it wrote."""
 
     def work(config: Any, options: Options) -> dict[str, Any]:
+        from sscl.orphans import end_with_parent
         from sscl.runner import run_stage, slot_of
 
+        end_with_parent()
         stage = ALL[name]
         computed = run_stage(stage, config, options.out, options.overwrite, vouched=TRACKED in os.environ)
         if not options.json:

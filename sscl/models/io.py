@@ -30,7 +30,14 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
     Raises:
         InputError: not such a file, NaN weights, or another number of classes.
     """
-    tensors, metadata = load_tensors(path)
+    tensors, metadata = load_tensors(path, lambda found, claims: _expect(path, found, claims, classes))
+    model = build(metadata["model"], metadata["channels"], metadata["size"], classes=metadata["classes"])
+    model.load_state_dict(tensors)
+    return model.eval(), metadata
+
+
+def _expect(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], classes: int | None) -> None:
+    """Refuse a file by its header, before memory is taken for what it claims."""
     missing = {"model", "channels", "size", "classes"} - set(metadata)
     if missing or metadata["model"] not in CLASSIFIERS:
         raise InputError(f"{path}: not a classifier of sscl; expected one of {', '.join(CLASSIFIERS)}")
@@ -44,15 +51,12 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
     if not 1 <= sizes[2] <= LARGEST[1]:
         raise InputError(f"{path}: {sizes[2]} classes; at most {LARGEST[1]:,} are read")
     expected = shapes(metadata["model"], *sizes)
-    if wrong := expected.keys() ^ tensors.keys() or {k for k in expected if expected[k] != tensors[k].shape}:
+    if wrong := expected.keys() ^ found.keys() or {key for key in expected if expected[key] != found[key]}:
         raise InputError(f"{path}: weights do not fit a {metadata['model']} of these sizes ({min(wrong)})")
-    model = build(metadata["model"], *sizes[:2], classes=sizes[2])
-    model.load_state_dict(tensors)
-    return model.eval(), metadata
 
 
-def shapes(name: str, channels: int, size: int, classes: int) -> dict[str, torch.Size]:
+def shapes(name: str, channels: int, size: int, classes: int) -> dict[str, list[int]]:
     """Of every tensor of a classifier; nothing is allocated."""
     with torch.device("meta"):
         model = Classifier(name, channels, size, classes)
-    return {key: tensor.shape for key, tensor in model.state_dict().items()}
+    return {key: list(tensor.shape) for key, tensor in model.state_dict().items()}

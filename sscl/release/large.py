@@ -77,6 +77,7 @@ def plan(root: Root, config: Config) -> tuple[Root, list[Shard]]:
     inputs: dict[str, str | None] = {"secret": digest(secret), "commitment": digest(root.committed)}
     inputs |= {"sample": sample.name, "dataset": key_of(files=listing(config.data))}
     inputs |= {"key_file": seeds.secret_digest(config.key_file)}
+    inputs |= {"stamp": digest(root.stamp) if root.stamp.is_file() else None}
     sections = {name: dump(config)[name] for name in ("seed", "key_file", "data", "embed", "package")}
     key = key_of(inputs=inputs, config=sections, counts=counts, code=code_digest(__name__))
     out = Root(root.large / key[:16])
@@ -94,6 +95,8 @@ def plan(root: Root, config: Config) -> tuple[Root, list[Shard]]:
     save_tensors(out.watermark / INDICES, {"indices": indices}, {"split": "train"})
     for folder in (COMMITTED, OPENED):
         shutil.copytree(root.path / folder, out.path / folder)
+    if root.stamp.is_file():
+        shutil.copy(root.stamp, out.stamp)
     for made in (out.packed / DATA, out.state / "shards"):
         made.mkdir(parents=True)
     _close(out)

@@ -83,6 +83,8 @@ def publish(
         return Outcome(there, 0)
     sent = upload(public, folder, manifest.content(), package, parallel)
     _claim(public, manifest, sleep)
+    if not differing:
+        _alike(public, manifest)  # again: another version may have come in the meantime
     if not public.write(manifest_key(manifest.name, manifest.version), manifest.encoded(), new=True):
         found = read_manifest(public, manifest.name, manifest.version)
         if found is None:

@@ -64,7 +64,7 @@ class Stage:
         inputs, outputs: names of the function's path parameters to paths under the output root.
         gpu: whether it trains or runs networks (Prefect limits how many of these run at once).
         stamped: whether it also reads the time stamp of the commitment, where there is one.
-        irrevocable: whether its outputs bind the owner: what is changed there is not made anew by itself.
+        irrevocable: whether its outputs bind an owner who has a key: what is there is not replaced.
     """
 
     name: str

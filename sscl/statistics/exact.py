@@ -77,8 +77,9 @@ class Null:
         return int(self.table[np.arange(marks), word].sum())
 
     def at_least(self, word: np.ndarray) -> int:
-        """How many of the statistics are as large as this word's."""
-        return len(self.statistics) - int(np.searchsorted(self.statistics, self.statistic(word), side="left"))
+        """How many of the statistics are as large as this word's, but for the rounding of its entries."""
+        equal = self.statistic(word) - len(word)
+        return len(self.statistics) - int(np.searchsorted(self.statistics, equal, side="left"))
 
     def p_value(self, word: np.ndarray) -> float:
         """In ``[floor, 1]``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,8 @@ CROWDED = (429, 503)  # asked too much: from then on, one request at a time
 REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
 MOST_PARALLEL = 64
 LARGEST_REPLY = 1 << 20  # bytes
+SECRET = re.compile(r"key|token|secret|sig|auth|pass|cred|code", re.IGNORECASE)  # in names of parameters
+SHORTEST = 8  # characters of a credential in an address
 FIRST_DECLINED = 3  # images without a mark that are declined before anything is answered: the request is wrong
 
 
@@ -101,8 +104,10 @@ class HttpEndpoint(Oracle):
         self.reading = asdict(options.reading)
         self._headers = {"Accept-Encoding": "identity"} | _credential(options)
         value = self._headers.get(options.auth_header, "")
-        asked_with = (value, value.rpartition(" ")[2], url.query.decode("ascii", "replace"), *url.params.values())
-        self._secrets = sorted({part for part in asked_with if len(part) > 3}, key=len, reverse=True)
+        keys = [said for name, said in url.params.multi_items() if SECRET.search(name) and len(said) >= SHORTEST]
+        secrets = (part for part in (value, value.rpartition(" ")[2], *keys) if len(part) > 3)
+        self._secrets = sorted({form for part in secrets for form in echoes(part)}, key=len, reverse=True)
+        self._query = [(name, "***" if said in keys else said) for name, said in url.params.multi_items()]
         asked = json.dumps([str(url), asdict(options.asking)])
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self._cache = ResponseCache(context.state / name if context.state else None)
@@ -132,7 +137,8 @@ class HttpEndpoint(Oracle):
 
     @property
     def interface(self) -> dict[str, str]:
-        return {name: str(value) for name, value in asdict(self.options.asking).items()}
+        query = {"query": "&".join(f"{name}={said}" for name, said in self._query)} if self._query else {}
+        return {name: str(value) for name, value in asdict(self.options.asking).items()} | query
 
     def identity(self) -> dict[str, str]:
         return {"kind": "http", "url": self.address}
@@ -307,6 +313,13 @@ class HttpEndpoint(Oracle):
         for secret in self._secrets:  # some servers repeat what they were sent
             text = text.replace(secret, "***")
         return text
+
+
+def echoes(secret: str) -> set[str]:
+    """A secret as a server may repeat it: as it is, and as JSON writers escape it."""
+    coded = ["".join(c if c.isalnum() else f"\\u{ord(c):04{kind}}" for c in secret) for kind in "xX"]
+    some = "".join(f"\\u{ord(c):04x}" if c in "=<>&'" else c for c in secret)
+    return {secret, json.dumps(secret)[1:-1], secret.replace("/", "\\/"), some, *coded}
 
 
 def _credential(options: HttpOptions) -> dict[str, str]:

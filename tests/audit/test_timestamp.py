@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,14 +19,15 @@ from sscl.artifacts import digest, read_json
 from sscl.audit import timestamp
 from sscl.audit.bundle import unpack
 from sscl.audit.canonical import canonical
-from sscl.audit.check import TOKEN, Expected, check
+from sscl.audit.check import TOKEN, Expected, check, rests_on
 from sscl.audit.commitment import seal
 from sscl.cli import app
 from sscl.config import BeaconConfig, Config
 from sscl.errors import InputError, SSCLError
 from sscl.layout import TIMESTAMP_REPLY, TIMESTAMP_REQUEST, Root
 from sscl.release.recipients import protect
-from sscl.runner import run_all
+from sscl.runner import run_all, run_stage
+from sscl.stages.table import STAGES
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 NONE = BeaconConfig("none", 600, None)
@@ -122,24 +125,43 @@ def test_a_stamped_commitment_stays_and_its_stamp_goes_with_audits_and_release(
     packed = root.packed / "commitment" / TIMESTAMP_REPLY
     assert packed.read_bytes() == root.stamp.read_bytes()
     assert timestamp.reply_to(packed.with_name("commitment.json")) == packed  # as an auditor has it
+    assert any("MISSING: the time-stamp authority's root" in line for line in rests_on(unpack(bundle)[0], expected))
+    trusted = replace(expected, authority=authority.certificate.read_bytes())
+    assert check(bundle, trusted) == []
+    assert not any("root certificate" in line for line in rests_on(unpack(bundle)[0], trusted))
     with pytest.raises(InputError, match="already there, and an earlier time stamp is worth more"):
         timestamp.stamp(root, f"{url}/tsr")
+    root.commitment.write_text(json.dumps({**read_json(root.commitment), "attempt": 2}))
+    with pytest.raises(InputError, match=r"commitment\.tsr: time stamp: it is not one of this commitment; remove it"):
+        timestamp.reply_to(root.commitment)
 
 
-def test_a_reply_in_the_stages_folder_does_not_commit_anew(copy: Path, config: Config) -> None:
-    root = Root(copy)
-    commitment = root.commitment.read_bytes()
-    (root.committed / TIMESTAMP_REPLY).write_bytes(b"a reply")
-    with pytest.raises(InputError, match="public/commitment: not as stage commit left it"):
-        run_all(config, copy)
-    assert root.commitment.read_bytes() == commitment
+@pytest.mark.parametrize("how", [{}, {"overwrite": True}, {"vouched": True}])
+def test_a_commitment_under_a_key_is_never_replaced(
+    how: dict[str, bool], copy: Path, config: Config, tmp_path: Path
+) -> None:
+    """The defect: a file beside it, an edit of the code or another setting made a new one."""
+    (tmp_path / "release.key").write_bytes(bytes(32))
+    owners, commit = replace(config, key_file=str(tmp_path / "release.key")), STAGES["commit"]
+    for folder in (Root(copy).committed, Root(copy).opened):
+        shutil.rmtree(folder)
+    assert run_stage(commit, owners, copy)
+    before = Root(copy).commitment.read_bytes()
+    assert not run_stage(commit, owners, copy, **how)
+    raised = replace(owners, audit=replace(owners.audit, attempt=2))
+    with pytest.raises(InputError, match="public/commitment: not what commit would make now"):
+        run_stage(commit, raised, copy, **how)
+    (Root(copy).committed / TIMESTAMP_REPLY).write_bytes(b"a reply")
+    with pytest.raises(InputError, match="public/commitment: not what commit would make now"):
+        run_stage(commit, owners, copy, **how)
+    assert Root(copy).commitment.read_bytes() == before
 
 
 def test_a_copys_commitment_stays_too(copy: Path, config: Config) -> None:
     made = protect(Root(copy), config, "bob")
     commitment = made.commitment.read_bytes()
     (made.committed / TIMESTAMP_REPLY).write_bytes(b"a reply")
-    with pytest.raises(InputError, match="not as stage commit-bob left it"):
+    with pytest.raises(InputError, match="not what commit-bob would make now"):
         protect(Root(copy), config, "bob")
     assert made.commitment.read_bytes() == commitment
 
@@ -150,4 +172,9 @@ def test_what_is_no_time_stamp_is_not_kept(copy: Path, url: str) -> None:
             timestamp.stamp(Root(copy), url + path)
     with pytest.raises(SSCLError, match="no time stamp"):
         timestamp.stamp(Root(copy), "http://127.0.0.1:9/")
+    late = {**read_json(Root(copy).commitment), "beacon": "drand", "pulse": 1000}
+    Root(copy).commitment.write_text(json.dumps(late))
+    Root(copy).commitment.with_name(TIMESTAMP_REQUEST).write_bytes(timestamp.request(late))
+    with pytest.raises(InputError, match=r"a stamp must be 60 s older\. It was not kept"):
+        timestamp.stamp(Root(copy), f"{url}/tsr")
     assert not Root(copy).stamp.exists()
