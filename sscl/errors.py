@@ -24,3 +24,7 @@ class InputError(SSCLError):
 
 class ConfigError(InputError):
     """A key or value of the configuration is wrong."""
+
+
+class SuspectError(SSCLError):
+    """A suspect answers with what cannot be an answer (NaN, wrong class count): no verdict rests on that."""

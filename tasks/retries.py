@@ -8,9 +8,8 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from sscl.errors import InputError
+from sscl.errors import InputError, SuspectError
 from sscl.release.errors import GateError, TakenError
-from sscl.suspects.base import SuspectError
 from tasks.pipeline import BusyError
 
 

@@ -319,6 +319,10 @@ def test_the_release_flow_publishes_and_keeps_the_secret(
     sets = [f"release.{name}=s3://{bucket}/{name}" for name in ("public", "private", "copies")]
     sets += EASY
     sets += [f"release.seal_to=[{public}]", f"key_file={tmp_path / 'release.key'}"]
+    with pytest.raises(InputError, match="public/commitment: not what commit would make now"):
+        release("1.0.0", overrides=sets, root=str(folder))
+    for committed in (Root(folder / "out").committed, Root(folder / "out").opened):
+        shutil.rmtree(committed)
     with pytest.raises(GateError, match=r"quality gate: lpips .* nothing was published"):
         release("1.0.0", overrides=[*sets, "release.limits.lpips=0.0"], root=str(folder))
     assert list(Objects(f"s3://{bucket}").list("")) == []

@@ -13,16 +13,12 @@ import numpy as np
 from torch import Tensor
 
 from sscl.compute import Compute
-from sscl.errors import ConfigError, InputError, SSCLError, printable
+from sscl.errors import ConfigError, InputError, SuspectError, printable
 from sscl.parsing import parse
 from sscl.registry import Registry
 from sscl.types import Responses
 
 MOST_COLUMNS = 100_000  # of an answer
-
-
-class SuspectError(SSCLError):
-    """The suspect answers with what cannot be an answer (NaN, wrong class count): no verdict rests on that."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ import numpy as np
 import tenacity
 
 from sscl.config import require
-from sscl.errors import ConfigError, InputError, SSCLError, printable
-from sscl.suspects.base import ORACLES, Context, Oracle, SuspectError, shown
+from sscl.errors import ConfigError, InputError, SSCLError, SuspectError, printable
+from sscl.suspects.base import ORACLES, Context, Oracle, shown
 from sscl.suspects.http_answers import Reader, Reading
 from sscl.suspects.http_cache import ResponseCache
 from sscl.suspects.http_faults import TransientError, passes, retry_after, waiting

@@ -18,10 +18,9 @@ from sscl.audit.check import AUDIT, RAW, check, verdict
 from sscl.audit.session import audit_suspect
 from sscl.compute import Compute
 from sscl.data.store import Card
-from sscl.errors import SSCLError
+from sscl.errors import SSCLError, SuspectError
 from sscl.suspects import Context, open_oracle
 from sscl.suspects import http_faults as module
-from sscl.suspects.base import SuspectError
 from tests.audit.test_evidence import COMPUTE
 from tests.serving import serving
 

@@ -83,6 +83,8 @@ def block(
                 objects.client.delete_object(Bucket=bucket, Key=item.key)
         if "keygen --release" in blocks(page)[number]:
             (place / "private/release.key").unlink()
+            for folder in ("public", "private"):  # nothing is committed to yet
+                shutil.rmtree(place / "out" / folder / "commitment")
         text = blocks(page)[number] + ALSO.get((page, number), "")
         extra = {**QUIET, "SSCL_FORKSERVER": "1", "PREFECT_HOME": str(tmp_path / "prefect"), **more}
         ports = {"prefect": urlsplit(extra.get("PREFECT_API_URL", "")).port, "suspect": suspect, "moto": free_port()}

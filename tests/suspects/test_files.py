@@ -15,11 +15,11 @@ import torch
 
 from sscl.artifacts import save_tensors
 from sscl.compute import Compute
-from sscl.errors import ConfigError, InputError
+from sscl.errors import ConfigError, InputError, SuspectError
 from sscl.models import Classifier
 from sscl.models.io import save_classifier
 from sscl.suspects import Context, open_oracle
-from sscl.suspects.base import SuspectError, shown
+from sscl.suspects.base import shown
 
 pytestmark = pytest.mark.slow
 NAMES = ("a", "b", "c")

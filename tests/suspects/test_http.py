@@ -23,10 +23,9 @@ from fastapi.responses import StreamingResponse
 from examples.suspect_server import make_app
 from sscl.compute import Compute
 from sscl.data.codec import decode
-from sscl.errors import ConfigError, InputError, SSCLError
+from sscl.errors import ConfigError, InputError, SSCLError, SuspectError
 from sscl.suspects import Context, Oracle, http_faults, open_oracle
 from sscl.suspects import http as module
-from sscl.suspects.base import SuspectError
 from sscl.suspects.http import BudgetError
 from sscl.suspects.http_cache import ResponseCache
 from sscl.suspects.http_requests import PRESETS

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from sscl.compute import Compute
-from sscl.errors import ConfigError
+from sscl.errors import ConfigError, SuspectError
 from sscl.models import Classifier
 from sscl.suspects import Context, open_oracle
-from sscl.suspects.base import SuspectError
 
 pytestmark = pytest.mark.slow
 NAMES = ("a", "b", "c")

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from sscl.compute import Compute
-from sscl.errors import ConfigError, InputError
+from sscl.errors import ConfigError, InputError, SuspectError
 from sscl.models import build
 from sscl.models.features import all_features
 from sscl.models.io import save_classifier
 from sscl.suspects import Context, open_oracle
-from sscl.suspects.base import Oracle, SuspectError
+from sscl.suspects.base import Oracle
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1), dtype=np.uint8)
 
