@@ -9,7 +9,7 @@ import torch
 
 from sscl.artifacts import load_tensors, save_tensors
 from sscl.errors import InputError
-from sscl.models.base import CLASSIFIERS, Classifier, build
+from sscl.models.base import CLASSIFIERS, Classifier
 
 LARGEST = (2048, 100_000)  # pixels, classes: a stranger's file must not make this process allocate without end
 
@@ -30,14 +30,14 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
     Raises:
         InputError: not such a file, NaN weights, or another number of classes.
     """
-    tensors, metadata = load_tensors(path, lambda found, claims: _expect(path, found, claims, classes))
-    model = build(metadata["model"], metadata["channels"], metadata["size"], classes=metadata["classes"])
-    model.load_state_dict(tensors)
-    return model.eval(), metadata
+    empty: list[Classifier] = []
+    tensors, metadata = load_tensors(path, lambda found, claims: empty.append(_fitting(path, found, claims, classes)))
+    empty[0].load_state_dict(tensors, assign=True)
+    return empty[0].eval(), metadata
 
 
-def _expect(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], classes: int | None) -> None:
-    """Refuse a file by its header, before memory is taken for what it claims."""
+def _fitting(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], classes: int | None) -> Classifier:
+    """The network that a file's header claims, without memory for its weights; refused if the file has others."""
     missing = {"model", "channels", "size", "classes"} - set(metadata)
     if missing or metadata["model"] not in CLASSIFIERS:
         raise InputError(f"{path}: not a classifier of sscl; expected one of {', '.join(CLASSIFIERS)}")
@@ -50,13 +50,9 @@ def _expect(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], c
         raise InputError(f"{path}: channels, size or classes are those of no classifier; expected one that sscl wrote")
     if not 1 <= sizes[2] <= LARGEST[1]:
         raise InputError(f"{path}: {sizes[2]} classes; at most {LARGEST[1]:,} are read")
-    expected = shapes(metadata["model"], *sizes)
+    with torch.device("meta"):
+        model = Classifier(metadata["model"], *sizes)
+    expected = {key: list(tensor.shape) for key, tensor in model.state_dict().items()}
     if wrong := expected.keys() ^ found.keys() or {key for key in expected if expected[key] != found[key]}:
         raise InputError(f"{path}: weights do not fit a {metadata['model']} of these sizes ({min(wrong)})")
-
-
-def shapes(name: str, channels: int, size: int, classes: int) -> dict[str, list[int]]:
-    """Of every tensor of a classifier; nothing is allocated."""
-    with torch.device("meta"):
-        model = Classifier(name, channels, size, classes)
-    return {key: list(tensor.shape) for key, tensor in model.state_dict().items()}
+    return model
