@@ -51,6 +51,7 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
         except Exception as error:  # whatever one suspect does, the others are audited
             failed.append(f"{entry['suspect']}: {type(error).__name__}: {error}")
             continue
+        keep_day(out, name, today)
         found.append({"suspect": entry["suspect"], **verdict})
     adjusted = holm({str(number): verdict["p_value"] for number, verdict in enumerate(found)})
     for number, verdict in enumerate(found):
@@ -62,14 +63,25 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
 
 
 def occasion_of(out: Root, name: str, today: str) -> int:
-    """Which audit of a suspect under one commitment today's is. The days are kept, wherever the bundles go."""
-    ended, ledger = f"-{name}.zip", out.state / "occasions" / f"{name}.txt"
-    days = {path.name.removesuffix(ended) for path in out.audits.glob(f"*{ended}")} | {today}
-    if ledger.is_file():
-        days |= set(ledger.read_text().split())
+    """Which audit of a suspect under one commitment today's is."""
+    return sorted(_days(out, name) | {today}).index(today) + 1
+
+
+def keep_day(out: Root, name: str, today: str) -> None:
+    """Note that the suspect was audited today, wherever the bundle goes."""
+    ledger = _ledger(out, name)
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(ledger, "".join(f"{day}\n" for day in sorted(days)).encode())
-    return sorted(days).index(today) + 1
+    write_atomically(ledger, "".join(f"{day}\n" for day in sorted(_days(out, name) | {today})).encode())
+
+
+def _days(out: Root, name: str) -> set[str]:
+    ended, ledger = f"-{name}.zip", _ledger(out, name)
+    noted = ledger.read_text().split() if ledger.is_file() else []
+    return {path.name.removesuffix(ended) for path in out.audits.glob(f"*{ended}")} | set(noted)
+
+
+def _ledger(out: Root, name: str) -> Path:
+    return out.state / "occasions" / f"{name}.txt"
 
 
 def main(

@@ -59,9 +59,6 @@ def limit_gpu() -> None:
             client.create_concurrency_limit("gpu", 1)
 
 
-AT_ONCE = 3  # flows; the limit on `gpu` keeps two trainings apart
-
-
 def main(start: Callable[..., None] = serve) -> None:
     """Serve until stopped.
 
@@ -70,7 +67,7 @@ def main(start: Callable[..., None] = serve) -> None:
     """
     require_server("PREFECT_API_URL: not set, and a temporary server schedules nothing")
     limit_gpu()
-    start(*deployments(), limit=AT_ONCE, pause_on_shutdown=False)  # a night that was missed is made up for
+    start(*deployments(), limit=1, pause_on_shutdown=False)  # a night that was missed is made up for
 
 
 if __name__ == "__main__":

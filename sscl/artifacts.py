@@ -185,7 +185,7 @@ class Slot:
     def check_free(self, overwrite: bool, vouched: bool) -> None:
         """Raise ``InputError`` if something is in the way that may not be replaced; what is not ours never may."""
         taken, manifest = next((p for p in self.outs if p.exists()), None), self.manifest()
-        if taken and manifest and manifest.get("irrevocable"):
+        if taken and (manifest or {}).get("irrevocable", self.irrevocable):
             raise InputError(
                 f"{taken}: not what {self.stage} would make now (it was changed, or settings, data or code were), and "
                 "a new one would void what rests on it; restore it, or move the folder away to start afresh"

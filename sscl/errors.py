@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 def printable(text: str, longest: int = 200) -> str:
     """One line of a stranger's text, without the characters that would change a terminal."""
@@ -28,3 +30,12 @@ class ConfigError(InputError):
 
 class SuspectError(SSCLError):
     """A suspect answers with what cannot be an answer (NaN, wrong class count): no verdict rests on that."""
+
+
+LASTING = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether another try may help: the disk or the network failed, and not for a reason that stays."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno not in LASTING

@@ -8,7 +8,7 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from sscl.errors import InputError, SuspectError
+from sscl.errors import InputError, SuspectError, may_pass
 from sscl.release.errors import GateError, TakenError
 from tasks.pipeline import BusyError
 
@@ -21,7 +21,8 @@ def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> 
 
 def busy_or_io(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     """A busy lock or an I/O error may pass; bad input and a failed training would fail again."""
-    return isinstance(state.result(raise_on_failure=False), BusyError | OSError)
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, BusyError) or (isinstance(error, BaseException) and may_pass(error))
 
 
 PATIENT: dict[str, Any] = {

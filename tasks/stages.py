@@ -30,9 +30,8 @@ def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 def stage_task(name: str, root: Path) -> Task[..., dict[str, Any]]:
     """The task of one stage, ready to be called or submitted with ``(name, root)``.
 
-    Cached only while the outputs are there: a hit must not vouch for files that are gone. Two runs of one stage wait
-    for each other by the kernel's lock (``sscl.artifacts.building``), which a killed one gives back; Prefect's would
-    stay.
+    Cached only while the outputs are there: a hit must not vouch for files that are gone. DVC's lock turns away a
+    second run of the same stage, which is tried again for some minutes. A lock of Prefect's would outlive a killed run.
     """
     stage = STAGES[name]
     return run_stage.with_options(
@@ -44,7 +43,7 @@ def stage_task(name: str, root: Path) -> Task[..., dict[str, Any]]:
 
 
 @task(
-    retries=5,
+    retries=8,
     retry_delay_seconds=exponential_backoff(backoff_factor=2),
     retry_jitter_factor=0.5,
     retry_condition_fn=busy_or_io,

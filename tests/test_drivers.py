@@ -16,7 +16,7 @@ from dvc.rwlock import rwlock
 from prefect.client.orchestration import get_client
 
 from flows.audit import audit
-from flows.audits import audits, occasion_of
+from flows.audits import audits, keep_day, occasion_of
 from flows.chain import waves
 from flows.evaluate import evaluate
 from flows.protect import STAGES as PROTECT
@@ -301,12 +301,17 @@ def test_audits_ask_every_suspect_of_the_list(
 
 def test_the_days_of_audits_are_kept_wherever_their_bundles_go(tmp_path: Path) -> None:
     """The defect: who moved the bundles to an archive began to spend alpha again."""
-    out = Root(tmp_path)
-    assert [occasion_of(out, "a", f"2026-01-0{day}") for day in (1, 2, 2, 3)] == [1, 2, 2, 3]
+    out, seen = Root(tmp_path), []
+    for day in ("2026-01-01", "2026-01-02", "2026-01-02", "2026-01-03"):
+        seen.append(occasion_of(out, "a", day))
+        keep_day(out, "a", day)
+    assert seen == [1, 2, 2, 3]
+    assert occasion_of(out, "a", "2026-01-04") == 4
+    assert occasion_of(out, "a", "2026-01-05") == 4, "a night without an audit costs nothing"
     assert occasion_of(out, "b", "2026-01-03") == 1
     out.audits.mkdir(parents=True)
     (out.audits / "2025-12-31-a.zip").write_bytes(b"")
-    assert occasion_of(out, "a", "2026-01-04") == 5
+    assert occasion_of(out, "a", "2026-01-06") == 5
 
 
 def test_the_release_flow_publishes_and_keeps_the_secret(

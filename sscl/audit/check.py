@@ -16,6 +16,7 @@ from safetensors.torch import load
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import canonical
 from sscl.audit.commitment import (
+    MOST_COMPARED,
     MOST_IMAGES,
     differences,
     draw_word,
@@ -40,9 +41,8 @@ AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
 PULSE, TOKEN = "pulse.json", "commitment.tsr"
 IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeated by who checks, or sealed for him
 MOST_MARKS, MOST_CELLS = 64, 20_000  # of an audit; cells: marks times classes
-LARGEST_ALPHA, LEAST_ANSWERED = 0.05, 0.9
+LARGEST_ALPHA = 0.05
 LONGEST = 100_000  # characters of a setting: a map of class names can be long
-MOST_COMPARED = 20_000_000  # images times classes
 LARGEST_JSON, LARGEST_LINE = 1 << 24, 1 << 22  # bytes of a part, and of one answer: parsed, they are 30 times as large
 AGREEMENT = 1e-9  # exponentials and logarithms differ in their last digits between processors
 REQUIRED = (AUDIT, QUERIES, FINDING)
@@ -185,8 +185,8 @@ def rests_on(parts: dict[str, bytes], expected: Expected | None = None) -> list[
         )
     if audit["interface"] or audit["reader"]:
         found.append(
-            "How the suspect was spoken to was set after the assignment was known. If m settings were tried, p counts "
-            "m times; how many is the owner's word."
+            "How the suspect was spoken to was set after the assignment was known. If m settings were tried, "
+            "multiply p by m; only the owner knows m."
         )
     repeat = "repeat some: the bundle has the images" if IMAGES in parts else "ask for the images, and repeat some"
     return [
@@ -232,8 +232,6 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         return [f"{AUDIT}: says that answers are features, and they are probabilities"]
     if config.alpha > LARGEST_ALPHA:
         return [f"{AUDIT}: alpha {config.alpha:g}; above {LARGEST_ALPHA:g} a verdict accuses too many innocents"]
-    if config.answered < LEAST_ANSWERED:
-        return [f"{AUDIT}: answered {config.answered:g}; with so many answers left out, anybody can be accused"]
     references = references_for(opening, record) if opening else None
     null = null_key(opening, _pulse(parts)) if opening else None
     found = asdict(
@@ -268,7 +266,7 @@ def _agree(said: Any, derived: Any) -> bool:
     if isinstance(said, list) and isinstance(derived, list):
         return len(said) == len(derived) and all(map(_agree, said, derived))
     if isinstance(said, float | int) and isinstance(derived, float) and not isinstance(said, bool):
-        return math.isclose(said, derived, rel_tol=AGREEMENT, abs_tol=AGREEMENT**2)
+        return math.isclose(said, derived, rel_tol=AGREEMENT, abs_tol=AGREEMENT / 1000)
     return bool(said == derived)
 
 

@@ -26,6 +26,7 @@ from sscl.suspects import Oracle, nhwc
 from sscl.watermarks.ownership_code import OwnershipCode
 
 FORMAT = "sscl-commitment/6"
+MOST_COMPARED = 20_000_000  # images times classes
 MOST_IMAGES = 10_000  # of an audit, without a mark; a view counts as one
 MOST_BYTES = 1 << 28  # of its images under all marks: half of what a bundle or a sealed secret may have
 MARGIN = 10  # a commitment whose smallest p-value is not this many times below alpha is refused
@@ -62,7 +63,7 @@ def open_up(case: Case, key: Keystream) -> dict[str, Any]:
     """
     images, sent = case.questions.images, case.questions.sent
     check_floor(len(sent) - 1, images.classes, case.config)
-    check_size(sent)
+    check_size(sent, images.classes)
     return {
         "format": FORMAT,
         "salt": salt_of(key).hex(),
@@ -99,9 +100,14 @@ def check_floor(marks: int, groups: int, config: AuditConfig) -> None:
         )
 
 
-def check_size(sent: Sent) -> None:
+def check_size(sent: Sent, classes: int) -> None:
     """Raises ``ConfigError`` if evidence with these images would be larger than anybody reads."""
     asked, size = len(sent[BENIGN]), sum(images.nbytes for images in sent.values())
+    if asked * classes > MOST_COMPARED:
+        raise ConfigError(
+            f"audit.images: {asked} images or crops of {classes} classes; images times classes may be "
+            f"{MOST_COMPARED:,} in evidence; use fewer"
+        )
     if asked > MOST_IMAGES or size > MOST_BYTES:
         raise ConfigError(
             f"audit.images: {asked} images or crops without a mark, {size >> 20} MiB under all marks; evidence has at "

@@ -101,17 +101,24 @@ class Trial:
 
     @property
     def answered(self) -> float:
-        """The share of images that were answered, the smallest over marks.
+        """The share of images that were answered under every mark asked, and without one.
 
-        Where views are compared, of the images of one group and in all views, the smallest over groups too: an image
-        with a view that is missing counts nowhere, and each entry of the matrix is of one group.
+        Where views are compared, of the images of one group and in all views, the smallest over groups: an image with a
+        view that is missing counts nowhere, and each entry of the matrix is of one group.
         """
-        own, shares = np.array(self.record.labels)[:: self.views], []
-        for given in self.answers.values():
-            whole = np.asarray(given.valid.reshape(-1, self.views).all(axis=1))
-            kinds = np.zeros(len(whole)) if self.views == 1 else own[: len(whole)]
-            shares += [float(whole[kinds == kind].mean()) for kind in np.unique(kinds)]
-        return min(shares)
+        whole = np.asarray(self._whole(self.images).reshape(-1, self.views).all(axis=1))
+        own = np.array(self.record.labels)[:: self.views][: len(whole)]
+        kinds = np.zeros(len(whole)) if self.views == 1 else own
+        return min(float(whole[kinds == kind].mean()) for kind in np.unique(kinds))
+
+    def _whole(self, images: int, marks: int | None = None) -> np.ndarray:
+        """Which of the first so many images, bool (N,), were answered without a mark and under the first so many.
+
+        The others count under no mark: whoever could leave out answers mark by mark could accuse anybody.
+        """
+        asked = (BENIGN, *self.asked[:marks])
+        whole: np.ndarray = np.logical_and.reduce([self.answers[mark].valid[:images] for mark in asked])
+        return whole
 
     @property
     def views(self) -> int:
@@ -132,15 +139,10 @@ class Trial:
         return less_reference(self.effects, reference[: len(self.effects)])
 
     def effects_over(self, images: int, marks: int | None = None) -> np.ndarray:
-        """The matrix of effects over the first so many images, of the first so many marks.
-
-        An image that was left unanswered under one of them counts under none: whoever could leave out answers mark by
-        mark could accuse anybody.
-        """
-        rows = np.arange(images)
+        """The matrix of effects over the first so many images, of the first so many marks."""
+        rows, whole = np.arange(images), self._whole(images, marks)
         labels = np.array(self.record.labels)[rows]
         given = [self.answers[mark].take(rows) for mark in (BENIGN, *self.asked[:marks])]
-        whole = np.logical_and.reduce([answers.valid for answers in given])
         benign, *marked = given if whole.all() else [answers.only(whole) for answers in given]
         return STATISTICS[self.config.statistic].matrix(benign, marked, labels, self.record.groups)
 

@@ -238,7 +238,7 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
         return "inconclusive", undecidable(outcome.lowest, alpha, marks, record.groups)
     if outcome.answered < config.answered:
         return "inconclusive", (
-            f"The model answered only {100 * outcome.answered:.0f} % of the images under some mark; the commitment "
+            f"The model answered only {100 * outcome.answered:.0f} % of the images under every mark; the commitment "
             f"asks for {100 * config.answered:.0f} %. It may decline marked images, which would bias any test."
         )
     if outcome.misread:

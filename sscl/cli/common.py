@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from sscl import progress
-from sscl.errors import InputError, SSCLError, printable
+from sscl.errors import InputError, SSCLError, may_pass, printable
 
 EXTRAS = {"s3": ("boto3", "botocore"), "ssl": ("kornia", "lightly"), "onnx": ("onnxruntime",)}
 out_console = Console(emoji=False)
@@ -59,7 +59,7 @@ def reporting(debug: bool) -> Iterator[None]:
         if debug:
             traceback.print_exc()
         err_console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-        progress.failed(str(error), isinstance(error, InputError))
+        progress.failed(str(error), isinstance(error, InputError), passing=may_pass(error))
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         err_console.print("stopped; run the same command again to go on")
@@ -77,7 +77,7 @@ def reporting(debug: bool) -> Iterator[None]:
         err_console.print(
             f"[bold red]error:[/] {type(error).__name__}: {escape(str(error))} (--debug shows where)", highlight=False
         )
-        progress.failed(f"{type(error).__name__}: {error}", bad_input=False, passing=isinstance(error, OSError))
+        progress.failed(f"{type(error).__name__}: {error}", bad_input=False, passing=may_pass(error))
         raise typer.Exit(1) from None
 
 

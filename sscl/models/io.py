@@ -32,7 +32,8 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
     """
     empty: list[Classifier] = []
     tensors, metadata = load_tensors(path, lambda found, claims: empty.append(_fitting(path, found, claims, classes)))
-    empty[0].load_state_dict(tensors, assign=True)
+    kinds = {key: tensor.dtype for key, tensor in empty[0].state_dict().items()}
+    empty[0].load_state_dict({key: tensor.to(kinds[key]) for key, tensor in tensors.items()}, assign=True)
     return empty[0].eval(), metadata
 
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx
 import numpy as np
@@ -33,8 +34,10 @@ CROWDED = (429, 503)  # asked too much: from then on, one request at a time
 REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
 MOST_PARALLEL = 64
 LARGEST_REPLY = 1 << 20  # bytes
-SECRET = re.compile(r"key|token|secret|sig|auth|pass|cred|code", re.IGNORECASE)  # in names of parameters
-SHORTEST = 8  # characters of a credential in an address
+SECRET = re.compile(
+    r"key|token|secret|sig|auth|pass|cred|code|jwt|bearer|pwd|sas|sess|sid|ticket", re.IGNORECASE
+)  # in names of parameters
+SHORTEST = 8  # characters of a credential that is also looked for in replies
 FIRST_DECLINED = 3  # images without a mark that are declined before anything is answered: the request is wrong
 
 
@@ -104,10 +107,11 @@ class HttpEndpoint(Oracle):
         self.reading = asdict(options.reading)
         self._headers = {"Accept-Encoding": "identity"} | _credential(options)
         value = self._headers.get(options.auth_header, "")
-        keys = [said for name, said in url.params.multi_items() if SECRET.search(name) and len(said) >= SHORTEST]
+        parameters = url.params.multi_items()
+        keys = [said for name, said in parameters if SECRET.search(name) and len(said) >= SHORTEST]
         secrets = (part for part in (value, value.rpartition(" ")[2], *keys) if len(part) > 3)
         self._secrets = sorted({form for part in secrets for form in echoes(part)}, key=len, reverse=True)
-        self._query = [(name, "***" if said in keys else said) for name, said in url.params.multi_items()]
+        self._query = [(name, "***" if SECRET.search(name) else said) for name, said in parameters]
         asked = json.dumps([str(url), asdict(options.asking)])
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self._cache = ResponseCache(context.state / name if context.state else None)
@@ -316,10 +320,18 @@ class HttpEndpoint(Oracle):
 
 
 def echoes(secret: str) -> set[str]:
-    """A secret as a server may repeat it: as it is, and as JSON writers escape it."""
+    """A secret as a server may repeat it: as it is, as JSON writers escape it, and as addresses do."""
     coded = ["".join(c if c.isalnum() else f"\\u{ord(c):04{kind}}" for c in secret) for kind in "xX"]
     some = "".join(f"\\u{ord(c):04x}" if c in "=<>&'" else c for c in secret)
-    return {secret, json.dumps(secret)[1:-1], secret.replace("/", "\\/"), some, *coded}
+    return {
+        secret,
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        secret.replace("/", "\\/"),
+        some,
+        *coded,
+    }
 
 
 def _credential(options: HttpOptions) -> dict[str, str]:

@@ -168,15 +168,15 @@ def test_a_verdict_says_how_many_images_and_crops(compute: Compute) -> None:
 
 def test_a_commitment_to_more_than_evidence_may_have_is_refused(compute: Compute) -> None:
     sent = asked(compute).sent
-    check_size(sent)
+    check_size(sent, 10)
     with pytest.raises(
         ConfigError, match=r"audit\.images: 10080 images .* MiB under all marks; evidence has at most 10000"
     ):
-        check_size({mark: images.repeat(105, 1, 1, 1) for mark, images in sent.items()})
+        check_size({mark: images.repeat(105, 1, 1, 1) for mark, images in sent.items()}, 10)
     wide = {
         BENIGN: torch.empty(0, 3, 8, 8),
         0: torch.empty(1 << 28, dtype=torch.uint8),
         1: torch.empty(1, dtype=torch.uint8),
     }
     with pytest.raises(ConfigError, match=r"audit\.images: 0 images .* and 256 MiB; use fewer"):
-        check_size(wide)
+        check_size(wide, 10)

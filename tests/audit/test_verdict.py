@@ -188,3 +188,12 @@ def test_a_year_of_nightly_audits_accuses_no_more_than_alpha_allows(compute: Com
         careless += any(p <= alpha for p in nights)
     assert accused <= stats.binom.ppf(0.999, 120, alpha)
     assert careless > stats.binom.ppf(0.999, 120, alpha)
+
+
+def test_answers_left_out_under_different_marks_count_together(compute: Compute) -> None:
+    """The defect: the share was of each mark by itself, so several times as many could be chosen."""
+    picky = Suspect(lambda mark, image, seen: np.full(GROUPS, np.nan if image == mark + 1 else 0.0), compute)
+    found, _ = audited(picky, drawn(1), config())
+    assert found.answered == pytest.approx(1 - (MARKS + 1) / 24)
+    assert found.decision == "inconclusive"
+    assert "of the images under every mark" in found.reason
