@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,36 +66,46 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     write_atomically(path, content)
 
 
-def load_tensors(
-    path: Path, expect: Callable[[dict[str, list[int]], dict[str, Any]], None] = lambda shapes, metadata: None
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of ``save_tensors``.
-
-    Args:
-        path: the file.
-        expect: given shapes and metadata before anything is read; raises what it likes.
 
     Raises:
         InputError: missing, not safetensors, not ours, or with NaN or infinite values.
     """
     import torch
 
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("sscl", "null"))
-            if isinstance(metadata, dict):
-                expect({key: file.get_slice(key).get_shape() for key in file.keys()}, metadata)  # noqa: SIM118
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that makes it first") from None
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); make it again") from None
-    if not isinstance(metadata, dict):
-        raise InputError(f"{path}: safetensors without sscl's metadata; expected a file that sscl wrote")
+    shapes, metadata = read_header(path)
+    with _reading(path) as file:
+        tensors = {key: file.get_tensor(key) for key in shapes}
     for key, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise InputError(f"{path}: {key} has NaN or infinite values; train it again or restore a good copy")
     return tensors, metadata
+
+
+def read_header(path: Path) -> tuple[dict[str, list[int]], dict[str, Any]]:
+    """Shapes and metadata of ``save_tensors``; the tensors are not read.
+
+    Raises:
+        InputError: missing, not safetensors, or not ours.
+    """
+    with _reading(path) as file:
+        metadata = json.loads((file.metadata() or {}).get("sscl", "null"))
+        shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 - not a dict
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: safetensors without sscl's metadata; expected a file that sscl wrote")
+    return shapes, metadata
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the stage that makes it first") from None
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error}); make it again") from None
 
 
 def digest(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sscl.config import DataConfig
@@ -26,20 +26,31 @@ def listing(config: DataConfig, base: Path = Path()) -> list[tuple[str, int, int
     name = config.source.replace("_", "-")
     folder = base / Path(config.path).expanduser() if config.path else base / known_folder(name)
     found = []
-    for path in _files(folder):
+    for path in files_under(folder):
         if path.is_file():
             stat = path.stat()
             found.append((path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns))
     return sorted(found)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Also those in linked folders, each folder once."""
+def files_under(
+    folder: Path,
+    skipped: Callable[[str], bool] = lambda name: False,
+    unreadable: Callable[[OSError], None] | None = None,
+) -> Iterator[Path]:
+    """The files in a folder and in those in it, also linked ones, each real folder once.
+
+    Args:
+        folder: where to begin.
+        skipped: says of a file's or folder's name whether it is left out.
+        unreadable: told of a folder that cannot be read; ``None`` to pass it over.
+    """
     seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        yield from (Path(place, name) for name in names)
+        folders[:] = [name for name in folders if not skipped(name)]
+        yield from (Path(place, name) for name in files if not skipped(name))

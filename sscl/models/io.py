@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sscl.artifacts import load_tensors, save_tensors
+from sscl.artifacts import load_tensors, read_header, save_tensors
 from sscl.errors import InputError
 from sscl.models.base import CLASSIFIERS, Classifier
 
@@ -30,11 +30,12 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
     Raises:
         InputError: not such a file, NaN weights, or another number of classes.
     """
-    empty: list[Classifier] = []
-    tensors, metadata = load_tensors(path, lambda found, claims: empty.append(_fitting(path, found, claims, classes)))
-    kinds = {key: tensor.dtype for key, tensor in empty[0].state_dict().items()}
-    empty[0].load_state_dict({key: tensor.to(kinds[key]) for key, tensor in tensors.items()}, assign=True)
-    return empty[0].eval(), metadata
+    shapes, metadata = read_header(path)
+    model = _fitting(path, shapes, metadata, classes)
+    tensors, _ = load_tensors(path)
+    kinds = {key: tensor.dtype for key, tensor in model.state_dict().items()}
+    model.load_state_dict({key: tensor.to(kinds[key]) for key, tensor in tensors.items()}, assign=True)
+    return model.eval(), metadata
 
 
 def _fitting(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], classes: int | None) -> Classifier:

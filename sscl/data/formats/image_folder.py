@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sscl.data.base import SPLITS, Dataset, Format, Record, Writer, file_of
 from sscl.data.formats import FORMATS
+from sscl.data.listing import files_under
 from sscl.errors import InputError
 
 # What systems leave in folders. Every other file is an image, or is refused by name.
@@ -69,17 +70,8 @@ def _left_behind(name: str) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files in a folder and in those in it, also linked ones, each real folder once; in name order."""
-    found, seen = [], set()
-    for place, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not _left_behind(name)]
-        found += [Path(place, name) for name in files if not _left_behind(name)]
-    return sorted(found, key=os.fsencode)
+    """In name order, without what systems leave behind."""
+    return sorted(files_under(folder, _left_behind, _unreadable), key=os.fsencode)
 
 
 def _unreadable(error: OSError) -> None:
