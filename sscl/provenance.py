@@ -63,11 +63,14 @@ def machine() -> dict[str, str | int]:
     """The machine; timings are meaningless without it."""
     import torch
 
+    from sscl.compute import native_bf16
+
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
         "device": device,
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
+        "bf16": native_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "system": platform.system(),
     }
 

@@ -90,9 +90,14 @@ def test_one_cycle_rises_and_falls() -> None:
     assert schedule("constant", 0.7) == 1.0
 
 
-def test_switches_are_off_on_a_cpu() -> None:
+@pytest.mark.parametrize(
+    ("can", "bf16"),
+    [({"avx512_f": True}, False), ({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"neon": True}, False)],
+)
+def test_switches_on_a_cpu(can: dict[str, bool], bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
     threads = torch.get_num_threads()
     resolved = Compute.resolve(ComputeConfig("cpu", threads, "auto", "auto", compile=False))
-    assert (resolved.bf16, resolved.channels_last, resolved.compile) == (False, True, False)
+    assert (resolved.bf16, resolved.channels_last, resolved.compile) == (bf16, True, False)
     with pytest.raises(ConfigError, match=r"compute\.device: 'cuda:99' is not usable here; use auto or cpu"):
         Compute.resolve(ComputeConfig("cuda:99", None, "auto", "auto", compile=False))
