@@ -55,7 +55,7 @@ class _Crop(Augmentation):
         """Rows (N, H) and columns (N, W) to read, of images that are padded."""
         height, width = images.shape[-2:]
         columns = torch.arange(width, device=images.device).expand(len(images), width)
-        columns = torch.where(choices[:, 2:] == 1, columns.flip(1), columns) + choices[:, 1:2]
+        columns = torch.where(choices[:, 2:3] == 1, columns.flip(1), columns) + choices[:, 1:2]
         return torch.arange(height, device=images.device) + choices[:, :1], columns
 
 
@@ -88,6 +88,28 @@ class ShiftFlip(_Crop):
         height, width = images.shape[-2:]
         places = _reflected(rows - self.padding, height), _reflected(columns - self.padding, width)
         return _gathered(images, *places)
+
+
+@AUGMENTATIONS.register("shift_flip_cutout")
+class ShiftFlipCutout(ShiftFlip):
+    """``shift_flip`` by up to 4 px, and a grey square of 8 px, cut at the borders (DeVries and Taylor 2017)."""
+
+    padding, side, grey = 4, 8, 128
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        centres = torch.randint(2**31, (count, 2), generator=generator)  # modulo the image's size, not known yet
+        return torch.cat((super().draw(count, generator), centres), dim=1)
+
+    def apply(self, images: Tensor, choices: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        rows, columns = self._covered(choices[:, 3:4], height), self._covered(choices[:, 4:5], width)
+        covered = (rows[:, :, None] & columns[:, None, :])[:, None]
+        return super().apply(images, choices).masked_fill(covered, self.grey)
+
+    def _covered(self, centres: Tensor, size: int) -> Tensor:
+        """Which of ``size`` rows or columns the squares cover, whose ``centres`` (N, 1) are given: bool (N, size)."""
+        distance = torch.arange(size, device=centres.device) - centres % size
+        return (-self.side // 2 <= distance) & (distance < self.side // 2)
 
 
 @AUGMENTATIONS.register("shift")

@@ -5,7 +5,7 @@ import torch
 import torchvision.transforms.functional as reference
 from torch.nn.functional import pad
 
-from sscl.data.augment import AUGMENTATIONS, CropFlip, Shift, ShiftFlip
+from sscl.data.augment import AUGMENTATIONS, CropFlip, Shift, ShiftFlip, ShiftFlipCutout
 
 
 @pytest.mark.parametrize("name", list(AUGMENTATIONS))
@@ -39,6 +39,19 @@ def test_reflected_shifts_against_torchvision() -> None:
     for image, choice, got in zip(images, choices.tolist(), result, strict=True):
         expected = reference.crop(reference.pad(image, [2], padding_mode="reflect"), choice[0], choice[1], 32, 32)
         assert torch.equal(got, reference.hflip(expected) if choice[2] else expected)
+
+
+def test_cutout_covers_a_square_of_the_shifted_image() -> None:
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 100, (64, 3, 32, 24), generator=rng, dtype=torch.uint8)
+    choices = ShiftFlipCutout().draw(64, rng)
+    result = ShiftFlipCutout().apply(images, choices)
+    for image, choice, got in zip(images, choices.tolist(), result, strict=True):
+        expected = reference.crop(reference.pad(image, [4], padding_mode="reflect"), choice[0], choice[1], 32, 24)
+        expected = reference.hflip(expected) if choice[2] else expected
+        top, left = choice[3] % 32 - 4, choice[4] % 24 - 4
+        expected[:, max(0, top) : top + 8, max(0, left) : left + 8] = 128
+        assert torch.equal(got, expected)
 
 
 def test_every_offset_and_both_mirrors_occur() -> None:
