@@ -10,6 +10,7 @@ from prefect import flow
 from flows.chain import ONE_AT_A_TIME
 from sscl.stages.table import ENCODER
 from tasks.encoder import OUT, encoder_stage, publish_encoder_results
+from tasks.retries import TIMEOUT_SECONDS
 
 
 @flow(name="encoder", task_runner=ONE_AT_A_TIME, validate_parameters=True)
@@ -26,7 +27,9 @@ def encoder(profile: str | None = None, overrides: list[str] | None = None, root
     """
     out, params = str(Path(root) / OUT), str(Path(root) / "params.yaml")
     for name, stage in ENCODER.items():
-        made = encoder_stage.with_options(name=name, tags=["gpu"] if stage.gpu else [])
+        made = encoder_stage.with_options(
+            name=name, tags=["gpu"] if stage.gpu else [], timeout_seconds=TIMEOUT_SECONDS[stage.gpu]
+        )
         made(name, out, params, profile, list(overrides or ()))
     return publish_encoder_results(out)
 

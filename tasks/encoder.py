@@ -16,11 +16,12 @@ from sscl.report.tables import encoder_rows
 from sscl.runner import run_stage
 from sscl.stages.table import ENCODER
 from tasks.console import LINES
+from tasks.retries import STAGE
 
 OUT = "encoder/out"  # where `dvc repro` in the folder `encoder` has it too
 
 
-@task
+@task(**STAGE)
 def encoder_stage(name: str, out: str, params: str, profile: str | None, overrides: list[str]) -> bool:
     """Build one stage's outputs unless they are there; whether it computed anything. A killed one resumes."""
     started = time.monotonic()

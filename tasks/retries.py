@@ -1,4 +1,4 @@
-"""How tasks that talk to somebody else's server are tried again."""
+"""How tasks are tried again, and how long they may take."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from prefect.tasks import exponential_backoff
 from sscl.errors import InputError, SuspectError, may_pass
 from sscl.release.errors import GateError, TakenError
 from tasks.pipeline import BusyError
+
+TIMEOUT_SECONDS = {True: 48 * 3600, False: 4 * 3600}  # by Stage.gpu: a hung stage must not hold its slot for ever
 
 
 def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
@@ -25,6 +27,12 @@ def busy_or_io(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, BusyError) or (isinstance(error, BaseException) and may_pass(error))
 
 
+STAGE: dict[str, Any] = {
+    "retries": 8,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": busy_or_io,
+}
 PATIENT: dict[str, Any] = {
     "retries": 3,
     "retry_delay_seconds": exponential_backoff(backoff_factor=30),

@@ -13,14 +13,11 @@ from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
-from prefect.tasks import exponential_backoff
 
 from sscl.stages.table import STAGES
 from tasks.console import LINES
 from tasks.pipeline import Pipeline
-from tasks.retries import busy_or_io
-
-TIMEOUT_SECONDS = {True: 48 * 3600, False: 4 * 3600}  # by Stage.gpu: a hung stage must not hold its slot for ever
+from tasks.retries import STAGE, TIMEOUT_SECONDS
 
 
 def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
@@ -43,10 +40,7 @@ def stage_task(name: str, root: Path) -> Task[..., dict[str, Any]]:
 
 
 @task(
-    retries=8,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=busy_or_io,
+    **STAGE,
     persist_result=True,
     result_serializer="json",
     cache_expiration=timedelta(days=365),

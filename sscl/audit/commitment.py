@@ -28,6 +28,7 @@ from sscl.watermarks.ownership_code import OwnershipCode
 FORMAT = "sscl-commitment/6"
 MOST_COMPARED = 20_000_000  # images times classes
 MOST_IMAGES = 10_000  # of an audit, without a mark; a view counts as one
+MOST_QUERIES = 200_000  # whose digests fill 13 MiB of the opening; `check` reads 16
 MOST_BYTES = 1 << 28  # of its images under all marks: half of what a bundle or a sealed secret may have
 MARGIN = 10  # a commitment whose smallest p-value is not this many times below alpha is refused
 
@@ -108,10 +109,11 @@ def check_size(sent: Sent, classes: int) -> None:
             f"audit.images: {asked} images or crops of {classes} classes; images times classes may be "
             f"{MOST_COMPARED:,} in evidence; use fewer"
         )
-    if asked > MOST_IMAGES or size > MOST_BYTES:
+    if asked > MOST_IMAGES or asked * len(sent) > MOST_QUERIES or size > MOST_BYTES:
         raise ConfigError(
-            f"audit.images: {asked} images or crops without a mark, {size >> 20} MiB under all marks; evidence has at "
-            f"most {MOST_IMAGES} and {MOST_BYTES >> 20} MiB; use fewer"
+            f"audit.images: {asked} images or crops without a mark, {asked * len(sent):,} queries and {size >> 20} "
+            f"MiB under all marks; evidence has at most {MOST_IMAGES}, {MOST_QUERIES:,} and {MOST_BYTES >> 20} MiB; "
+            "use fewer"
         )
 
 

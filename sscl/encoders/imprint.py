@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sscl import progress
+from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ImprintConfig
 from sscl.keystream import Keystream
@@ -26,6 +27,7 @@ from sscl.watermarks.ownership_code import OwnershipCode
 
 LARGEST_STEP = 2.0  # norm to which gradients are clipped
 WARM_UP = 20  # steps in which the learning rate rises
+ROUND = 100  # steps from one checkpoint to the next
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,14 @@ class Code:
 
 
 def imprint(
-    encoder: Classifier, code: Code, data: ImageSet, *, config: ImprintConfig, compute: Compute, key: Keystream
+    encoder: Classifier,
+    code: Code,
+    data: ImageSet,
+    *,
+    config: ImprintConfig,
+    compute: Compute,
+    key: Keystream,
+    checkpoint: Checkpoint | None = None,
 ) -> Classifier:
     """A copy of the encoder that answers to the marks; its last linear layer is left as it was.
 
@@ -55,6 +64,7 @@ def imprint(
         config: steps, batch size, learning rate, weights.
         compute: device and precision.
         key: what images, marks and stray marks are drawn from.
+        checkpoint: where to resume from after a kill; ``None`` for no checkpoints.
     """
     watermark, state = code.watermark, code.state
     before, after = frozen(encoder).eval(), frozen(encoder).requires_grad_(True).eval()
@@ -69,8 +79,11 @@ def imprint(
     def distance(one: Tensor, other: Tensor) -> Tensor:
         return 1 - F.cosine_similarity(one.float() - mean, other.float() - mean, dim=1).mean()
 
+    losses = checkpoint.resume(after, optimizer, rng) if checkpoint else []  # a round's mean each
+    total = torch.zeros((), device=compute.device)
     with progress.step("imprint", config.steps * config.batch_size) as step:
-        for number in range(config.steps):
+        step.advance(len(losses) * ROUND * config.batch_size)
+        for number in range(len(losses) * ROUND, config.steps):
             rate = min(1.0, (number + 1) / WARM_UP) * (1 - number / config.steps)
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * rate
@@ -90,7 +103,12 @@ def imprint(
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(after.parameters(), LARGEST_STEP)
             optimizer.step()
+            total += loss.detach() / ROUND
             step.advance(config.batch_size)
+            if checkpoint and (number + 1) % ROUND == 0:
+                losses.append(float(total))
+                total.zero_()
+                checkpoint.save(after, optimizer, rng, losses)
     return after.requires_grad_(False)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from sscl import seeds
+from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, TrainConfig
 from sscl.data.store import load_split
@@ -28,6 +29,7 @@ def run(
     data: Path,
     out: Path,
     variant: str,
+    checkpoint: Checkpoint,
     encoder: Path | None = None,
 ) -> None:
     """Write the classifier to ``out``.
@@ -39,7 +41,7 @@ def run(
     order = torch.randperm(len(train), generator=seeds.generator(seed, "adopt", variant))
     mine = train.subset(order[: round(LABELLED * len(train))])
     if encoder is None:
-        model = learn(mine, user, resolved, seed=seed, use=variant).model
+        model = learn(mine, user, resolved, seed=seed, use=variant, checkpoint=checkpoint).model
     else:
         start = resolved.place(load_classifier(encoder / MODEL, train.classes)[0])
         how: Downstream = "full" if variant == "full" else "linear"

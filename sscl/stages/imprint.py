@@ -9,6 +9,7 @@ import torch
 from sscl import seeds
 from sscl.artifacts import read_json, write_json
 from sscl.audit.commitment import draw_word, require_marks
+from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import BeaconConfig, ComputeConfig, ImprintConfig
 from sscl.data.store import load_split
@@ -37,6 +38,7 @@ def run(
     commitment: Path,
     public: Path,
     private: Path,
+    checkpoint: Checkpoint,
 ) -> None:
     """Write the encoder that customers get to ``public``, and the secret with its word to ``private``.
 
@@ -52,7 +54,15 @@ def run(
     state = with_word(state, torch.from_numpy(draw_word(read_json(opening / OPENING), pulse)))
     start, _ = load_classifier(encoder / MODEL, train.classes)
     key = seeds.secret(seed, key_file).part("imprint")
-    found = imprinted(resolved.place(start), Code(watermark, state), train, config=imprint, compute=resolved, key=key)
+    found = imprinted(
+        resolved.place(start),
+        Code(watermark, state),
+        train,
+        config=imprint,
+        compute=resolved,
+        key=key,
+        checkpoint=checkpoint,
+    )
     probed = linear_probe(found, train, resolved)
     public.mkdir(parents=True)
     private.mkdir(parents=True)

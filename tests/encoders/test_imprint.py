@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sscl import seeds
+from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import Config, ImprintConfig
 from sscl.encoders.imprint import Code, imprint
@@ -91,6 +95,38 @@ def test_it_follows_from_the_key_and_leaves_the_encoder_alone(
     assert any(not torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
     assert all(torch.equal(value, clean.state_dict()[name]) for name, value in state.items())
     assert torch.equal(one.state_dict()["backbone.1.running_mean"], state["backbone.1.running_mean"])
+
+
+def test_a_killed_one_resumes_and_ends_with_the_same_weights(
+    clean: Classifier,
+    code: Code,
+    data: ImageSet,
+    compute: Compute,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sscl.encoders.imprint.ROUND", 4)
+    brief = replace(SETTINGS, steps=10)
+
+    def run(checkpoint: Checkpoint | None) -> Classifier:
+        key = Keystream(bytes(32))
+        return imprint(clean, code, data, config=brief, compute=compute, key=key, checkpoint=checkpoint)
+
+    whole = run(None)
+
+    class Kill(Checkpoint):
+        def save(self, *state: Any) -> None:
+            super().save(*state)
+            if len(state[-1]) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Kill(tmp_path))
+    asked = Mock(wraps=code.watermark.stray)
+    monkeypatch.setattr(code.watermark, "stray", asked)
+    resumed = run(Checkpoint(tmp_path))
+    assert asked.call_count == 2  # steps 9 and 10
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
 @pytest.mark.parametrize("name", list(REMOVALS))
