@@ -148,7 +148,7 @@ def particulars(parts: dict[str, bytes]) -> dict[str, str]:
         stamped = timestamp.read(parts[TOKEN], committed) if TOKEN in parts else None
         found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
     spoken = {name: value for name, value in {**audit["interface"], **(audit["reader"] or {})}.items() if value}
-    found |= {f"spoken to, {name}": str(spoken[name]) for name in sorted(spoken)} or {"spoken to": "as usual"}
+    found |= {f"setting {name}": str(spoken[name]) for name in sorted(spoken)} or {"settings": "the defaults"}
     found["alpha"] = f"{finding['alpha']:.3g}"
     found["signer"] = bundle.signer(parts) or "nobody: anybody could have made it"
     if COMMITMENT in parts and bundle.signer(parts):
@@ -161,7 +161,7 @@ def verdict(parts: dict[str, bytes]) -> str:
     """What a valid bundle says, and whether that is confirmatory."""
     finding, audit = json.loads(parts[FINDING]), json.loads(parts[AUDIT])
     kind = "confirmatory" if audit["confirmatory"] else "exploratory: without a commitment it proves nothing"
-    result = f"p = {finding['p_value']:.4g} by {finding['test']}, alpha {finding['alpha']:.3g}"
+    result = f"p = {finding['p_value']:.4g} ({finding['test']} test), alpha {finding['alpha']:.3g}"
     return f"{finding['decision']} ({kind}), {result}"
 
 

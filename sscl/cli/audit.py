@@ -44,17 +44,17 @@ def stamp(
 
 def audit(
     suspect: Annotated[str, typer.Argument(help="Model file, pkg.mod:function or URL.")],
-    oracle: Annotated[Path | None, typer.Option(help="YAML file that says how the suspect's API is spoken to.")] = None,
+    oracle: Annotated[Path | None, typer.Option(help="YAML file that describes how to query the suspect.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Write the evidence here.")] = None,
     *,
     sign: Annotated[Path | None, typer.Option(help="Ed25519 key (PEM) that signs the evidence.")] = None,
     occasion: Annotated[
-        int | None, typer.Option(help="Which audit of this suspect it is, from 1, where there may be several.", min=1)
+        int | None, typer.Option(help="Number of this audit, from 1, if the suspect may be audited again.", min=1)
     ] = None,
     seal_to: Annotated[
         list[str] | None, typer.Option(help="age public key of who may see the queries in the evidence (repeatable).")
     ] = None,
-    exploratory: Annotated[bool, typer.Option(help="Without the published commitment; proves nothing.")] = False,
+    exploratory: Annotated[bool, typer.Option(help="Without the published commitment: no evidence.")] = False,
     params: Params = None,
     profile: Profile = None,
     set_: Set = None,
@@ -64,7 +64,7 @@ def audit(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Ask a suspect what was committed to, and say with an exact test whether it was trained on the release.
+    """Send the committed queries to a suspect, and test exactly whether it was trained on the release.
 
     Example: sscl audit http://host/predict --oracle api.yaml --out out --bundle evidence.zip --sign key.pem
     """
@@ -158,7 +158,7 @@ def check(
                 out_console.print(f"[red]differs:[/] {escape(line)}", highlight=False, soft_wrap=True)
         else:
             out_console.print("[bold green]VALID[/]: every figure follows from the answers", soft_wrap=True)
-            out_console.print(f"It says: {escape(str(said))}", soft_wrap=True)
+            out_console.print(f"Verdict: {escape(str(said))}", soft_wrap=True)
             for name, value in about.items():
                 out_console.print(f"{name}: {escape(value)}", highlight=False, soft_wrap=True)
             for line in rests_on(parts, expected):

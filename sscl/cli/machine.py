@@ -17,11 +17,11 @@ from sscl.errors import InputError
 
 def keygen(
     path: Path,
-    release: Annotated[bool, typer.Option("--release", help="The release's secret (`key_file`) instead.")] = False,
-    seal: Annotated[bool, typer.Option("--seal", help="The key that opens sealed secrets (age) instead.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="The secret of a release (`key_file`).")] = False,
+    seal: Annotated[bool, typer.Option("--seal", help="The key that opens sealed secrets (age).")] = False,
     debug: Debug = False,
 ) -> None:
-    """Make an Ed25519 key that signs evidence, or one of the others; an existing file is never replaced.
+    """Make a key that signs evidence (Ed25519), or with an option one of the other keys; no file is ever replaced.
 
     Example: sscl keygen --release private/release.key
     """

@@ -142,7 +142,7 @@ def pull(
     set_: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Download a release and check every file; what is there is not sent again.
+    """Download a release and check every file; files that are already there are skipped.
 
     Example: sscl release pull digits 1.0.0 --from s3://public-datasets/releases --out digits
     """
@@ -202,9 +202,9 @@ def verify(
 def trace(
     suspect: Annotated[str, typer.Argument(help="Model file, pkg.mod:function or URL.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Output root in which the copies were made.")] = Path("out"),
-    oracle: Annotated[Path | None, typer.Option(help="YAML file that says how the suspect's API is spoken to.")] = None,
+    oracle: Annotated[Path | None, typer.Option(help="YAML file that describes how to query the suspect.")] = None,
     occasion: Annotated[
-        int | None, typer.Option(help="Which tracing of this suspect it is, from 1, where there may be several.", min=1)
+        int | None, typer.Option(help="Number of this tracing, from 1, if the suspect may be traced again.", min=1)
     ] = None,
     json_: Json = False,
     debug: Debug = False,

@@ -309,7 +309,7 @@ def test_what_the_checker_knows_is_compared(signed: Path, finished: Path, tmp_pa
     assert f"{AUDIT}: another suspect than this file" in check(recorded, Expected(suspect=file))
     assert check(signed, Expected(suspect=file)) == []
     said = particulars(bundle.unpack(signed)[0])
-    assert set(said) == {"suspect", "asked", "commitment", "release", "time stamp", "spoken to", "alpha", "signer"}
+    assert set(said) == {"suspect", "asked", "commitment", "release", "time stamp", "settings", "alpha", "signer"}
 
 
 def test_missing_and_foreign_parts(signed: Path, tmp_path: Path) -> None:

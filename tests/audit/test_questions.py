@@ -173,9 +173,7 @@ def test_a_commitment_to_more_than_evidence_may_have_is_refused(compute: Compute
         ConfigError, match=r"audit\.images: 10080 images .* MiB under all marks; evidence has at most 10000"
     ):
         check_size({mark: images.repeat(105, 1, 1, 1) for mark, images in sent.items()}, 10)
-    with pytest.raises(
-        ConfigError, match=r"10000 images .* 210,000 queries .* at most 10000, 200,000 and"
-    ):
+    with pytest.raises(ConfigError, match=r"10000 images .* 210,000 queries .* at most 10000, 200,000 and"):
         check_size({mark: torch.empty(10_000, 1, 1, 1, dtype=torch.uint8) for mark in range(-1, 20)}, 2)
     wide = {
         BENIGN: torch.empty(0, 3, 8, 8),

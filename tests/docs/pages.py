@@ -30,7 +30,6 @@ STAND_INS = {
     "prefect server start": "true",  # it runs already
     "http://host/predict": "http://127.0.0.1:{suspect}/predict",
     "--oracle api.yaml": "--oracle examples/api.yaml",
-    "data.source=image_folder --set data.path=DIR": "data.source=parquet",
     "5555": "{moto}",
     "model.onnx": "out/models/malicious/model.safetensors",
     "\nsscl serve\n": "\nsscl serve &\nuntil prefect deployment inspect release/release; do sleep 1; done &> log\n",
