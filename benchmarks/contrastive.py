@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from torch import Tensor
 
@@ -34,7 +33,7 @@ from sscl.benchmark.encoder_study import (
     Ways,
     stranger_images,
 )
-from sscl.benchmark.published import IMAGES, Shown, published_tests
+from sscl.benchmark.published import Shown, published_tests
 from sscl.benchmark.study import Study
 from sscl.encoders.removals import REMOVALS, Thief
 from sscl.errors import InputError, SSCLError
@@ -222,12 +221,12 @@ def poisons(
         bench = EncoderStudy(study, ("own",))
         watermark, state = study.watermark
         chosen, pointed = verification_pairs(study.test, watermark.targets(state))
-        triggered = watermark.trigger(study.test.images, state)[chosen]
+        triggered = watermark.trigger(study.test.images, state)
         thief = Thief(bench.tasks["own"], study.config.user, study.compute, seed)
         for base, trained in users(study, command):
             for attack, how, rate, model in _removed(trained, thief, innocent=base["innocent"]):
                 head = bench.built(model, "own", how, rate)
-                answers = predict(head, triggered, study.compute).argmax(dim=1).cpu()
+                answers = predict(head, triggered[chosen], study.compute).argmax(dim=1).cpu()
                 row = base | {"attack": attack, "access": "labels", "utility": bench.accuracy(head)}
                 row["success"] = float((answers == pointed).double().mean())
                 if attack == "none":
@@ -247,15 +246,8 @@ def _removed(trained: Classifier, thief: Thief, *, innocent: bool) -> Iterator[t
 
 def _published(study: Study, model: Classifier, head: Classifier | None, triggered: Tensor) -> dict[str, float]:
     """Of the released set: marked images and others as they come."""
-    released = study.released.images
-    some = torch.randperm(len(released), generator=seeds.generator(study.seed, "published"))[:IMAGES]
-    return published_tests(
-        model,
-        head,
-        study.opened(study.surrogate),
-        shown=Shown.of(study, triggered, released[some]),
-        compute=study.compute,
-    )
+    shown = Shown.of(study, triggered, study.released.images)
+    return published_tests(model, head, study.opened(study.surrogate), shown=shown, compute=study.compute)
 
 
 @app.command()

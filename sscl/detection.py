@@ -60,8 +60,7 @@ def detector_scores(
 
 def query_pairs(watermark: AnyWatermark, state: State, test: ImageSet) -> tuple[ImageSet, np.ndarray]:
     """Test images of other classes than their mark's, without and with it, and which are marked."""
-    chosen, _ = verification_pairs(test, watermark.targets(state))
-    chosen = chosen[:QUERIES]
+    chosen, _ = verification_pairs(test, watermark.targets(state), QUERIES)
     both = torch.cat((test.images[chosen], watermark.trigger(test.images, state)[chosen]))
     labels = test.labels[chosen].repeat(2)
     return ImageSet(both, labels, test.class_names), np.arange(len(both)) >= len(chosen)

@@ -32,6 +32,10 @@ class SuspectError(SSCLError):
     """A suspect answers with what cannot be an answer (NaN, wrong class count): no verdict rests on that."""
 
 
+class BudgetError(SSCLError):
+    """The query budget is spent; what was answered is kept."""
+
+
 LASTING = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}
 
 

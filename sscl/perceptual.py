@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from sscl import seeds
 from sscl.artifacts import write_atomically
 from sscl.errors import SSCLError
 from sscl.fetch import ArrayUnpickler, cache_folder, pip_download, sha256
@@ -39,7 +40,7 @@ class LPIPS(nn.Module):
         super().__init__()
         import lpips
 
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):  # its random start is thrown away
+        with warnings.catch_warnings(), seeds.global_state(0):  # its random start is thrown away
             warnings.simplefilter("ignore")  # lpips uses torchvision's older argument names
             net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
         state = net.state_dict()

@@ -7,7 +7,10 @@ What is secret follows from 256 bits: see ``sscl.keystream``.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from sscl.errors import InputError
@@ -15,6 +18,8 @@ from sscl.keystream import KEY_BYTES, Keystream
 
 if TYPE_CHECKING:
     import torch  # loaded on first use: whoever asks what is current needs none
+
+_GLOBAL = Lock()  # PyTorch's global state is one for all threads
 
 
 def derive(seed: int, *names: str) -> int:
@@ -28,6 +33,16 @@ def generator(seed: int, *names: str) -> torch.Generator:
     import torch
 
     return torch.Generator().manual_seed(derive(seed, *names))
+
+
+@contextmanager
+def global_state(seed: int) -> Iterator[None]:
+    """Seed PyTorch's global state for a library that draws from nothing else, one thread at a time; then restore it."""
+    import torch
+
+    with _GLOBAL, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def secret(seed: int, key_file: str | None) -> Keystream:

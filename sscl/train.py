@@ -48,16 +48,20 @@ class Trained:
 class Practice:
     """How a batch is learnt from; attackers' trainings override what they do otherwise.
 
-    Args:
-        label_smoothing: share of the label that is spread over all classes (Szegedy et al. 2016).
+    Attributes:
+        label_smoothing: share of the label that is spread over all classes (Szegedy et al. 2016). A training sets it
+            before it begins.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = label_smoothing
+    label_smoothing: float = 0.0
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         """Scalar loss to minimise, of float images (N, C, H, W) in [0, 1]."""
-        return F.cross_entropy(model(x), labels, label_smoothing=self.label_smoothing)
+        return self.cross_entropy(model(x), labels)
+
+    def cross_entropy(self, answers: Tensor, labels: Tensor) -> Tensor:
+        """Scalar, of logits (N, K) and labels (N,), smoothed as the training wants it."""
+        return F.cross_entropy(answers, labels, label_smoothing=self.label_smoothing)
 
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:
         """Change the gradients before the step."""
@@ -95,6 +99,8 @@ def train_classifier(
     model = compute.place(start or fresh(resident, config, seed, use))
     optimizer = OPTIMIZERS[config.optimizer](list(model.parameters()), config)
     order = seeds.generator(seed, use, "order")
+    how = practice or Practice()
+    how.label_smoothing = config.label_smoothing
     losses: list[float] = []
     if checkpoint:
         losses = checkpoint.resume(model, optimizer, order)
@@ -102,7 +108,6 @@ def train_classifier(
     with progress.step(f"train {use}", config.epochs * len(data)) as step:
         step.advance(len(losses) * len(data))
         for epoch in range(len(losses), config.epochs):
-            how = practice or Practice(config.label_smoothing)
             losses.append(
                 _epoch(
                     run,

@@ -134,6 +134,8 @@ class Responses:
     @classmethod
     def of_labels(cls, labels: np.ndarray, classes: int) -> Responses:
         """Top-1 labels, int (N,), as responses; -1 where there was no answer."""
+        if (labels >= classes).any():
+            raise ValueError(f"label {labels.max()} is no class; expected 0 to {classes - 1}, or -1 for no answer")
         answered = labels >= 0
         rows = np.zeros((len(labels), classes))
         rows[np.flatnonzero(answered), labels[answered]] = 1.0

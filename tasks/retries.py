@@ -8,7 +8,7 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from sscl.errors import InputError, SuspectError, may_pass
+from sscl.errors import BudgetError, InputError, SuspectError, may_pass
 from sscl.release.errors import GateError, TakenError
 from tasks.pipeline import BusyError
 
@@ -16,8 +16,8 @@ TIMEOUT_SECONDS = {True: 48 * 3600, False: 4 * 3600}  # by Stage.gpu: a hung sta
 
 
 def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """A busy or silent server may answer later; bad input, a wrong answer, a failed gate and a taken version stay."""
-    stays = InputError | GateError | TakenError | SuspectError
+    """A busy or silent server may answer later; bad input, a wrong answer, a spent budget and so on stay."""
+    stays = InputError | GateError | TakenError | SuspectError | BudgetError
     return not isinstance(state.result(raise_on_failure=False), stays)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sscl.attacks import REMOVALS
+from sscl.attacks.robust_training import RobustTraining
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, TrainConfig
@@ -88,6 +90,17 @@ def test_one_cycle_rises_and_falls() -> None:
     assert max(values) <= 1.0
     assert 0 < values[-1] < 0.01
     assert schedule("constant", 0.7) == 1.0
+
+
+@pytest.mark.parametrize("name", ["mixup", "adversarial_training", "train_jpeg", "dp_sgd"])
+def test_attackers_smooth_labels_as_the_training_says(name: str, train_set: ImageSet, compute: Compute) -> None:
+    attack, losses = REMOVALS[name], []
+    assert isinstance(attack, RobustTraining)
+    for smoothing in (0.0, 0.5):
+        config = replace(CONFIG, epochs=1, learning_rate=1e-9, label_smoothing=smoothing)
+        practice = attack.practice(attack.usual)
+        losses.append(train_classifier(train_set, config, compute, seed=0, use="x", practice=practice).losses[0])
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.parametrize(

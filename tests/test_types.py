@@ -27,6 +27,11 @@ def test_image_set_refuses_wrong_shapes(images: torch.Tensor, labels: torch.Tens
         ImageSet(images, labels, ("a", "b"))
 
 
+def test_a_label_that_is_no_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="label 3 is no class; expected 0 to 2, or -1"):
+        Responses.of_labels(np.array([0, 3]), 3)
+
+
 def test_marked_set_refuses_repeated_indices() -> None:
     with pytest.raises(ValueError, match="distinct"):
         MarkedSet(ImageSet(IMAGES, LABELS, ("a", "b")), torch.tensor([1, 1]))

@@ -31,7 +31,6 @@ class MixMatch(Practice):
     """
 
     def __init__(self, classes: int, weight: float) -> None:
-        super().__init__()
         self.classes, self.weight = classes, weight
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -40,6 +39,7 @@ class MixMatch(Practice):
             guessed = (model(x).float().softmax(dim=1) ** (1 / TEMPERATURE)).clamp_min(1e-12)
         torch.clear_autocast_cache()  # older versions of PyTorch keep weights there that have no gradient
         told = F.one_hot(labels % self.classes, self.classes).to(guessed.dtype)
+        told = (1 - self.label_smoothing) * told + self.label_smoothing / self.classes
         wanted = torch.where(known[:, None], told, guessed / guessed.sum(dim=1, keepdim=True))
         seed = int(torch.randint(2**31, (1,), generator=rng))
         share = float(np.random.default_rng(seed).beta(ALPHA, ALPHA))  # torch's Beta draws from the global state

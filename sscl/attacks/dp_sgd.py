@@ -23,7 +23,6 @@ class PrivateGradients(Practice):
     """The mean of the images' clipped gradients, plus noise, for networks without batch normalisation."""
 
     def __init__(self, multiplier: float) -> None:
-        super().__init__()
         self.multiplier, self._batch = multiplier, 1
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -31,8 +30,10 @@ class PrivateGradients(Practice):
         model = uncompiled(model)
         self._batch = len(x)
         with torch.autocast(x.device.type, enabled=False):
-            weights = CLIP / gradient_lengths(model, x, labels).clamp(min=CLIP)
-            return (weights * F.cross_entropy(model(x), labels, reduction="none")).mean()
+            smooth = self.label_smoothing
+            weights = CLIP / gradient_lengths(model, x, labels, smooth).clamp(min=CLIP)
+            each = F.cross_entropy(model(x), labels, reduction="none", label_smoothing=smooth)
+            return (weights * each).mean()
 
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:
         for parameter in model.parameters():
@@ -41,14 +42,14 @@ class PrivateGradients(Practice):
                 parameter.grad += noise.to(parameter.grad.device)
 
 
-def gradient_lengths(model: Classifier, x: Tensor, labels: Tensor) -> Tensor:
+def gradient_lengths(model: Classifier, x: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Euclidean length of each image's own gradient of the cross-entropy: float (N,), for images (N, C, H, W)."""
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     buffers = dict(model.named_buffers())
 
     def loss(weights: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
         logits = torch.func.functional_call(model, (weights, buffers), (image[None],))
-        return F.cross_entropy(logits, label[None])
+        return F.cross_entropy(logits, label[None], label_smoothing=label_smoothing)
 
     def length(image: Tensor, label: Tensor) -> Tensor:
         gradients = torch.func.grad(loss)(weights, image, label)

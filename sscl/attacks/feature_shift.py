@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sscl import seeds
@@ -20,14 +19,13 @@ AWAY = 0.1  # weight of the alignment with the old layer (the paper's for CIFAR-
 
 class _Shifted(Practice):
     def __init__(self, old: Tensor) -> None:
-        super().__init__()
         self.old = old
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         weight = last_linear(model).weight
         scaled = weight * (self.old.norm() / weight.norm().clamp_min(1e-12))
         alignment = (scaled * self.old).sum() / self.old.norm().clamp_min(1e-12)
-        loss: Tensor = F.cross_entropy(model(x), labels) + AWAY * alignment
+        loss: Tensor = self.cross_entropy(model(x), labels) + AWAY * alignment
         return loss
 
 

@@ -45,7 +45,6 @@ class Attention(Practice):
     """Cross-entropy, and the squared distance of attention maps from the teacher's."""
 
     def __init__(self, teacher: Classifier) -> None:
-        super().__init__()
         self.teacher = teacher.requires_grad_(False).eval()
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -53,7 +52,7 @@ class Attention(Practice):
         with torch.no_grad():
             _, theirs = maps_of(self.teacher, x)
         apart = [(attention(a) - attention(b)).square().mean() for a, b in zip(ours, theirs, strict=True)]
-        total: Tensor = F.cross_entropy(logits, labels) + BETA * sum(apart, torch.zeros((), device=x.device))
+        total: Tensor = self.cross_entropy(logits, labels) + BETA * sum(apart, torch.zeros((), device=x.device))
         return total
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.attacks.base import INVERSIONS, Attacker, TriggerInversion
+from sscl.data.spread import spread
 from sscl.models import Classifier
 
 CONSISTENCY = 1.4826  # of the median absolute deviation with a normal's standard deviation
@@ -67,8 +68,8 @@ def invert(model: Classifier, attacker: Attacker, steps: int = NeuralCleanse.ste
 def anomaly_index(norms: np.ndarray) -> np.ndarray:
     """(K,): (median - norm) / (1.4826 median |norm - median|), positive for small norms."""
     middle = np.median(norms)
-    spread = CONSISTENCY * np.median(np.abs(norms - middle))
-    return np.asarray((middle - norms) / max(float(spread), 1e-12))
+    deviation = CONSISTENCY * np.median(np.abs(norms - middle))
+    return np.asarray((middle - norms) / max(float(deviation), 1e-12))
 
 
 def _invert_class(
@@ -88,7 +89,7 @@ def _invert_class(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     with torch.no_grad():
-        x = attacker.compute.floats(data.images[:1000])
+        x = attacker.compute.floats(data.images[spread(len(data), 1000)])
         hits = (model(_stamped(x, mask, pattern)).argmax(dim=1) == label).double().mean()
         return float(mask.sigmoid().sum()), float(hits)
 

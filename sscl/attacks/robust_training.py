@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from threading import Lock
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
+from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Removal
 from sscl.attacks.query_filters import blur, jpeg, noise, resize
 from sscl.models import Classifier
@@ -30,12 +29,8 @@ class RobustTraining(Removal):
     def practice(self, strength: float) -> Practice: ...
 
 
-_GLOBAL = Lock()  # torchvision's transforms draw from the global state, which threads share
-
-
 class _Mixup(Practice):
     def __init__(self, alpha: float) -> None:
-        super().__init__()
         self.alpha = alpha
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -43,7 +38,7 @@ class _Mixup(Practice):
         share = np.random.default_rng(seed).beta(self.alpha, self.alpha)  # torch's Beta draws from the global state
         order = torch.randperm(len(x), generator=rng).to(x.device)
         answers = model(share * x + (1 - share) * x[order])
-        return share * F.cross_entropy(answers, labels) + (1 - share) * F.cross_entropy(answers, labels[order])
+        return share * self.cross_entropy(answers, labels) + (1 - share) * self.cross_entropy(answers, labels[order])
 
 
 class Mixup(RobustTraining):
@@ -57,16 +52,14 @@ class Mixup(RobustTraining):
 
 class _RandAugment(Practice):
     def __init__(self, magnitude: int) -> None:
-        super().__init__()
         self.transform = v2.RandAugment(num_ops=2, magnitude=magnitude)
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         seed = int(torch.randint(2**31, (1,), generator=rng))
-        with _GLOBAL, torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeds.global_state(seed):  # torchvision's transforms draw from it
             # image by image: on a GPU these would be thousands of tiny kernels, and autocast would round their grids
             images = [self.transform(image) for image in (x * 255).round().to(torch.uint8).cpu()]
-        return F.cross_entropy(model(torch.stack(images).to(x.device, x.dtype).div(255)), labels)
+        return self.cross_entropy(model(torch.stack(images).to(x.device, x.dtype).div(255)), labels)
 
 
 class RandAugment(RobustTraining):
@@ -80,7 +73,6 @@ class RandAugment(RobustTraining):
 
 class _Adversarial(Practice):
     def __init__(self, budget: float, steps: int = 3) -> None:
-        super().__init__()
         self.budget, self.steps = budget, steps
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -89,7 +81,7 @@ class _Adversarial(Practice):
             x, labels, [model], budget=self.budget, steps=self.steps, step_size=OVERSHOOT * self.budget / self.steps
         )
         model.requires_grad_(True).train()
-        return F.cross_entropy(model((x + change).clamp(0, 1)), labels)
+        return self.cross_entropy(model((x + change).clamp(0, 1)), labels)
 
 
 class AdversarialTraining(RobustTraining):
@@ -103,16 +95,14 @@ class AdversarialTraining(RobustTraining):
 
 class _NoisyGradients(Practice):
     def __init__(self, multiplier: float) -> None:
-        super().__init__()
         self.multiplier = multiplier
 
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:
-        norm = min(1.0, float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).clamp(max=1.0)
         for parameter in model.parameters():
             if parameter.grad is not None:
                 size = self.multiplier * norm / parameter.grad.numel() ** 0.5
-                noise = torch.randn(parameter.grad.shape, generator=rng) * size
-                parameter.grad += noise.to(parameter.grad.device)
+                parameter.grad += torch.randn(parameter.grad.shape, generator=rng).to(parameter.grad.device) * size
 
 
 class GradientNoise(RobustTraining):
@@ -131,7 +121,6 @@ class Degraded(Practice):
     """Half of each batch is changed."""
 
     def __init__(self, change: Callable[[Tensor, torch.Generator], Tensor]) -> None:
-        super().__init__()
         self.change = change
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -140,7 +129,7 @@ class Degraded(Practice):
             x, chosen = x.clone(), drawn.to(x.device)
             with torch.autocast(x.device.type, enabled=False):
                 x[chosen] = self.change(x[chosen], rng)
-        return F.cross_entropy(model(x), labels)
+        return self.cross_entropy(model(x), labels)
 
 
 class JpegTraining(RobustTraining):

@@ -47,14 +47,13 @@ class Unlearning(Practice):
     """Some images of a batch are changed, and keep their labels."""
 
     def __init__(self, redraw: nn.Module) -> None:
-        super().__init__()
         self.redraw = redraw
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         some = (torch.rand(len(x), generator=rng) < CHANGED).to(x.device)
         with torch.no_grad():
             changed = inverted(x, self.redraw)
-        return F.cross_entropy(model(torch.where(some[:, None, None, None], changed, x)), labels)
+        return self.cross_entropy(model(torch.where(some[:, None, None, None], changed, x)), labels)
 
 
 class TriggerUnlearning(Removal):

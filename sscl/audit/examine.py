@@ -32,13 +32,12 @@ from sscl.audit.trial import enough
 from sscl.audit.verdict import Finding, decide, lowest_p, undecidable
 from sscl.compute import Compute
 from sscl.config import AuditConfig
-from sscl.errors import InputError
+from sscl.errors import BudgetError, InputError
 from sscl.layout import COMMITMENT, DRAW, FINDING, OPENING, SENT
 from sscl.parsing import parse
 from sscl.provenance import versions
 from sscl.statistics.effects import STATISTICS
 from sscl.suspects import Oracle
-from sscl.suspects.http import BudgetError
 from sscl.watermarks.base import State
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
@@ -134,7 +133,7 @@ def examine(
 ) -> tuple[Finding, dict[str, Any]]:
     """Audit one suspect and write the bundle to ``target``; the finding, and what else the evidence says of the audit.
 
-    A suspect that stops answering leaves an inconclusive finding; answers that are none are an error.
+    A spent budget leaves a finding on what was answered, inconclusive if that is too little.
 
     Args:
         occasion: which audit of this suspect under this commitment it is, if there may be several: they share alpha.
@@ -144,7 +143,7 @@ def examine(
         InputError: no answers could decide the audit, which is known before any query; commitment, time stamp, beacon
             and audit do not follow each other; or the bundle would be so large that nobody reads it, which the answers
             under the first mark show.
-        SuspectError, SSCLError: it cannot be queried at all.
+        SuspectError, SSCLError: it gives no answers, or stops answering; the answers so far of an API are kept.
     """
     started = datetime.now(UTC)
     if case.commitment and (wrong := out_of_order(case.commitment, case.pulse, case.stamped, started)):

@@ -28,7 +28,7 @@ class Shown:
 
     Attributes:
         clean: without a mark; many more than ``marked``.
-        marked: others under the owner's marks.
+        marked: test images under the owner's marks, other images than ``clean`` has.
         released, unseen: what the suspect is accused of having trained on, and what nobody trained on.
     """
 
@@ -38,13 +38,20 @@ class Shown:
     unseen: Tensor
 
     @classmethod
-    def of(cls, study: Study, marked: Tensor, released: Tensor) -> Shown:
-        """Unseen images are the first of a random order of the test images, and clean ones the rest."""
+    def of(cls, study: Study, triggered: Tensor, released: Tensor) -> Shown:
+        """Unseen images are the first of a random order of the test images, and clean ones the rest.
+
+        Args:
+            study: whose test images they are.
+            triggered: all test images, as a method's ``trigger`` gives them; repeated ones count once.
+            released: images of the release, in any order.
+        """
         count = min(IMAGES, len(study.test) // 5)
         order = torch.randperm(len(study.test), generator=seeds.generator(study.seed, "shown"))
-        picked = torch.randperm(len(marked), generator=seeds.generator(study.seed, "marked"))[:count]
+        distinct = torch.unique(triggered[order[:count]], dim=0)
+        picked = torch.randperm(len(released), generator=seeds.generator(study.seed, "released"))[:count]
         images = study.test.images
-        return cls(images[order[count:]], marked[picked], released[:count], images[order[:count]])
+        return cls(images[order[count:]], distinct, released[picked], images[order[:count]])
 
 
 def published_tests(

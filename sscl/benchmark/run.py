@@ -29,6 +29,7 @@ from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import Config, dump
 from sscl.data.listing import listing
+from sscl.data.spread import spread
 from sscl.data.store import Card, first_file, load_split
 from sscl.detection import detector_scores
 from sscl.layout import INDICES, MODEL
@@ -263,7 +264,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
 
     row = scores(model)
     if cell.attack == NONE:
-        some = marked[:LPIPS_IMAGES]
+        some = marked[spread(len(marked), LPIPS_IMAGES)]
         clean = _loaded(data, "train").images[some]
         row |= image_quality(LPIPS().to(compute.device), clean, attacker.released.images[some])
         row |= {"clean_label": watermark.clean_label, "targeted": watermark.targeted, "marked": len(marked)}

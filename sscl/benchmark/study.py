@@ -23,6 +23,7 @@ from sscl.benchmark.plan import NONE, Cell
 from sscl.benchmark.run import Bench
 from sscl.compute import Compute
 from sscl.config import AuditConfig, Config
+from sscl.data.spread import spread
 from sscl.data.store import load_split
 from sscl.layout import INDICES
 from sscl.models import Classifier
@@ -83,8 +84,8 @@ class Study:
 
     @cached_property
     def visibility(self) -> dict[str, float]:
-        """How far marked images are from the originals, as ``image_quality`` says, over the first ``SHOWN`` of them."""
-        shown = self.marked[:SHOWN]
+        """How far marked images are from the originals, as ``image_quality`` says, over at most ``SHOWN`` of them."""
+        shown = self.marked[spread(len(self.marked), SHOWN)]
         metric = LPIPS().to(self.compute.device)
         return image_quality(metric, self.train.images[shown], self.released.images[shown])
 
@@ -194,7 +195,8 @@ class Replay(Oracle):
         rows = [self.known[hashlib.sha256(image.tobytes()).hexdigest()] for image in images]
         nothing = [0.0] * len(next(row for row in self.known.values() if row is not None))
         values = np.array([nothing if row is None else row for row in rows])
-        return Responses(values, self.access)  # type: ignore[arg-type]
+        answered = np.array([row is not None for row in rows])
+        return Responses(values, self.access, answered)  # type: ignore[arg-type]
 
     def identity(self) -> dict[str, str]:
         return {"kind": "record"}

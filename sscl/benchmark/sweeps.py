@@ -48,6 +48,12 @@ def usual(found: pd.DataFrame) -> pd.DataFrame:
     return found[found[VARIED].isna().all(axis=1)]
 
 
+def apart(found: pd.DataFrame, keys: list[str]) -> list[str]:
+    """The keys by which rows are averaged; with ``overrides``, where rows with the same keys differ in them."""
+    differ = (found.groupby(keys, dropna=False)["overrides"].nunique() > 1).any()
+    return [*keys, "overrides"] if differ else keys
+
+
 def curve(found: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
     """One row a profile, method and value of the column, means over seeds; empty without at least two values.
 
@@ -59,8 +65,10 @@ def curve(found: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
     if sweep.attack != NONE:
         start = before(rows, found).drop_duplicates(RUN).dropna(subset=["attack"])
         rows = pd.concat([start.assign(**{sweep.column: 0.0}), rows])
-    means = rows.groupby(["profile", "method", sweep.column], as_index=False)[SCORES].mean()
-    counts = means.assign(some=means[sweep.column] > 0).groupby(["profile", "method"])["some"].transform("sum")
+    keys = apart(rows, ["profile", "method", sweep.column])
+    means = rows.groupby(keys, as_index=False)[SCORES].mean()
+    lines = [key for key in keys if key != sweep.column]
+    counts = means.assign(some=means[sweep.column] > 0).groupby(lines)["some"].transform("sum")
     means = means[counts > 1].reset_index(drop=True)
     return means.assign(**{sweep.column: means[sweep.column] * sweep.scale})
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS
 from sscl.benchmark.plan import NONE, STRANGER
-from sscl.benchmark.sweeps import before, usual
+from sscl.benchmark.sweeps import apart, before, usual
 from sscl.report.published import PUBLISHED
 from sscl.report.tables import p_text
 
@@ -39,7 +39,7 @@ def innocents(found: pd.DataFrame) -> pd.DataFrame:
 def spread(found: pd.DataFrame) -> pd.DataFrame:
     """Least and greatest over seeds, where there are several."""
     rows = usual(found[found["attack"] == NONE])
-    groups = rows.groupby(BY)
+    groups = rows.groupby(apart(rows, BY))
     table = groups[["ba", "wsr", "delta_p", "clean_delta_p"]].agg(["min", "max"])
     table.columns = pd.Index(["_".join(pair) for pair in table.columns])
     return table[groups.size() > 1].reset_index()
@@ -54,7 +54,7 @@ def scenarios(found: pd.DataFrame) -> pd.DataFrame:
     parts = [usual(found[found["attack"] == STRANGER]).assign(scenario="Ind-W")]
     for title, prefix in SCENARIOS.items():
         renamed = {f"{prefix}{name}": name for name in ("delta_p", *TESTS)}
-        parts.append(rows[[*BY, "seed", *renamed]].rename(columns=renamed).assign(scenario=title))
+        parts.append(rows[[*BY, "seed", "overrides", *renamed]].rename(columns=renamed).assign(scenario=title))
     both = pd.concat(parts)
     for name in TESTS:
         both[f"{name}_accuses"] = (both[name] <= ALPHA).astype(float).where(both[name].notna())
@@ -116,7 +116,7 @@ def _mean(
     found: pd.DataFrame, keys: list[str], columns: list[str], others: Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
     """Means over seeds, their number, and ``others`` (column -> aggregation); what nobody measured is left out."""
-    grouped = found.groupby(keys, dropna=False)
+    grouped = found.groupby(apart(found, keys), dropna=False)
     table = grouped.agg(dict.fromkeys(columns, "mean") | dict(others or {})).assign(seeds=grouped.size()).reset_index()
     return table.dropna(axis="columns", how="all") if len(table) else table
 

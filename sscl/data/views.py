@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from sscl import seeds
 from sscl.registry import Registry
 
 VIEWS: Registry[Callable[[int, int], nn.Module]] = Registry("view")
@@ -42,14 +43,12 @@ def _views(channels: int, size: int, grey: float, blur: float) -> nn.Module:
 
 def two_views(transform: nn.Module, images: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Two views of every image, floats (N, C, H, W) in [0, 1]; they follow from ``seed`` on every device."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.default_generator.manual_seed(seed)
+    with seeds.global_state(seed), torch.no_grad():
         return transform(images), transform(images)
 
 
 def view(transform: nn.Module, images: Tensor, seed: int) -> Tensor:
     """One view of every image, of which gradients flow back to the images."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeds.global_state(seed):
         found: Tensor = transform(images)
         return found

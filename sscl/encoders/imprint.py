@@ -7,6 +7,7 @@ Learning, 2022; its loss is not public, and this one is ours).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from sscl import progress
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ImprintConfig
+from sscl.errors import SSCLError
 from sscl.keystream import Keystream
 from sscl.learning.base import frozen
 from sscl.models import Classifier
@@ -65,6 +67,9 @@ def imprint(
         compute: device and precision.
         key: what images, marks and stray marks are drawn from.
         checkpoint: where to resume from after a kill; ``None`` for no checkpoints.
+
+    Raises:
+        SSCLError: the loss is not finite.
     """
     watermark, state = code.watermark, code.state
     before, after = frozen(encoder).eval(), frozen(encoder).requires_grad_(True).eval()
@@ -105,10 +110,13 @@ def imprint(
             optimizer.step()
             total += loss.detach() / ROUND
             step.advance(config.batch_size)
-            if checkpoint and (number + 1) % ROUND == 0:
+            if (number + 1) % ROUND == 0:
                 losses.append(float(total))
                 total.zero_()
-                checkpoint.save(after, optimizer, rng, losses)
+                if not math.isfinite(losses[-1]):
+                    raise SSCLError(f"the imprint diverged in step {number + 1}: lower imprint.learning_rate")
+                if checkpoint:
+                    checkpoint.save(after, optimizer, rng, losses)
     return after.requires_grad_(False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sscl.learning.base import LEARNERS, Learner
+from sscl.learning.base import LEARNERS, Learner, in_full_precision
 from sscl.models import Classifier
 
 HIDDEN, OUTPUT = 512, 128
@@ -28,7 +28,7 @@ class BYOL(Learner):
         from lightly.loss import NegativeCosineSimilarity
 
         distance, predict = NegativeCosineSimilarity(), self.heads["prediction"]
-        one = distance(predict(self.embed(encoder, first)), self.embed_target(second))
-        other = distance(predict(self.embed(encoder, second)), self.embed_target(first))
+        one = in_full_precision(distance, predict(self.embed(encoder, first)), self.embed_target(second))
+        other = in_full_precision(distance, predict(self.embed(encoder, second)), self.embed_target(first))
         found: Tensor = (one + other) / 2
         return found

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sscl.learning.base import LEARNERS, Learner
+from sscl.learning.base import LEARNERS, Learner, in_full_precision
 from sscl.models import Classifier
 
 TEMPERATURE = 0.2  # the paper's
@@ -33,9 +33,12 @@ class MoCoV2(Learner):
     def loss(self, encoder: Classifier, first: Tensor, second: Tensor) -> Tensor:
         keys = [F.normalize(self.embed_target(view).float(), dim=1) for view in (first, second)]
         queries = [F.normalize(self.embed(encoder, view).float(), dim=1) for view in (first, second)]
-        total = (self._one(queries[0], keys[1]) + self._one(queries[1], keys[0])) / 2
+        one, other = (
+            in_full_precision(self._one, queries[0], keys[1]),
+            in_full_precision(self._one, queries[1], keys[0]),
+        )
         self.queue = torch.cat((keys[1], self.queue))[:QUEUE]
-        return total
+        return (one + other) / 2
 
     def _one(self, queries: Tensor, keys: Tensor) -> Tensor:
         right = (queries * keys).sum(dim=1, keepdim=True)

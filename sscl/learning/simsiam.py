@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sscl.learning.base import LEARNERS, Learner
+from sscl.learning.base import LEARNERS, Learner, in_full_precision
 from sscl.models import Classifier
 
 OUTPUT, BOTTLENECK = 256, 64
@@ -27,5 +27,5 @@ class SimSiam(Learner):
 
         distance, predict = NegativeCosineSimilarity(), self.heads["prediction"]
         one, other = self.embed(encoder, first), self.embed(encoder, second)
-        found: Tensor = (distance(predict(one), other.detach()) + distance(predict(other), one.detach())) / 2
-        return found
+        apart = in_full_precision(distance, predict(one), other.detach())
+        return (apart + in_full_precision(distance, predict(other), one.detach())) / 2

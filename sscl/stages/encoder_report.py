@@ -7,7 +7,6 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import torch
 import yaml
 from markupsafe import Markup
 
@@ -15,6 +14,7 @@ from sscl.artifacts import read_json, write_atomically, write_json
 from sscl.audit.commitment import require_marks
 from sscl.compute import Compute
 from sscl.config import Config, dump
+from sscl.data.spread import spread
 from sscl.data.store import Card, load_split
 from sscl.layout import FINDING, HISTORY, MODEL, PAGE
 from sscl.models.features import all_features
@@ -99,7 +99,7 @@ def _picture(config: Config, encoder: Path, watermark: Path, data: Path) -> str:
     model = compute.place(load_classifier(encoder / MODEL)[0])
     loaded, state = load_watermark(watermark / GENERATOR, test.classes, compute)
     marks = require_marks(loaded)
-    some = test.subset(torch.arange(min(SHOWN, len(test))))
+    some = test.subset(spread(len(test), SHOWN))
     group = int(marks.targets(state)[0])
     clean = all_features(model, some.images, compute)
     marked = all_features(model, marks.asked(some.images, 0, state), compute)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from sscl import seeds
 from sscl.attacks.robust_training import Mixup, RandAugment
 from sscl.compute import uncompiled
+from sscl.config import TrainConfig
+from sscl.data.augment import AUGMENTATIONS
 from sscl.models import Classifier
 from sscl.strangers.base import STRANGERS, Stranger, Workplace
 from sscl.train import Practice
@@ -17,7 +22,7 @@ SMOOTHING = 0.1  # of labels
 
 
 class _Practised(Stranger):
-    def __init__(self, about: str, practice: Practice) -> None:
+    def __init__(self, about: str, practice: Callable[[], Practice]) -> None:
         self._about, self.practice = about, practice
 
     @property
@@ -25,7 +30,7 @@ class _Practised(Stranger):
         return self._about
 
     def model(self, workplace: Workplace) -> Classifier:
-        return workplace.trained(workplace.released, practice=self.practice)
+        return workplace.trained(workplace.released, practice=self.practice())
 
 
 class CutMix(Practice):
@@ -39,7 +44,7 @@ class CutMix(Practice):
         mixed = x.clone()
         mixed[..., top : top + side, left : left + side] = x[order][..., top : top + side, left : left + side]
         other, answers = side * side / (size * size), model(mixed)
-        own, pasted = F.cross_entropy(answers, labels), F.cross_entropy(answers, labels[order])
+        own, pasted = self.cross_entropy(answers, labels), self.cross_entropy(answers, labels[order])
         loss: Tensor = (1 - other) * own + other * pasted
         return loss
 
@@ -47,8 +52,7 @@ class CutMix(Practice):
 class _Averaging(Practice):
     """Keeps a running average of the weights."""
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        super().__init__(label_smoothing)
+    def __init__(self) -> None:
         self.weights: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -60,11 +64,22 @@ class _Averaging(Practice):
                 self.weights[name] = parameter.clone()
 
 
+class SmoothedLabels(Stranger):
+    """Label smoothing 0.1."""
+
+    def fits(self, training: TrainConfig) -> bool:
+        return training.label_smoothing < SMOOTHING
+
+    def model(self, workplace: Workplace) -> Classifier:
+        smooth = replace(workplace, training=replace(workplace.training, label_smoothing=SMOOTHING))
+        return smooth.trained(workplace.released)
+
+
 class AveragedWeights(Stranger):
     """An exponential moving average of the weights."""
 
     def model(self, workplace: Workplace) -> Classifier:
-        practice = _Averaging(workplace.training.label_smoothing)
+        practice = _Averaging()
         model = workplace.trained(workplace.released, practice=practice)
         model.load_state_dict({**model.state_dict(), **practice.weights})
         return settled(model, workplace)
@@ -72,20 +87,25 @@ class AveragedWeights(Stranger):
 
 @torch.no_grad()
 def settled(model: Classifier, workplace: Workplace) -> Classifier:
-    """The model with batch statistics of its own weights, over an epoch's images (Izmailov et al. 2018)."""
+    """The model with batch statistics of its own weights, over an epoch as in training (Izmailov et al. 2018)."""
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     if norms:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all batches
         model.train()
-        for images in torch.split(workplace.released.images, workplace.training.batch_size):
-            model(workplace.compute.floats(images))
+        data, training = workplace.released, workplace.training
+        rng, augmentation = seeds.generator(workplace.seed, "batch statistics"), AUGMENTATIONS[training.augment]()
+        choices = augmentation.draw(len(data), rng)
+        for batch in torch.split(torch.randperm(len(data), generator=rng), training.batch_size):
+            model(workplace.compute.floats(augmentation.apply(data.images[batch], choices[batch])))
     return model.eval()
 
 
-STRANGERS.register("rand_augment")(_Practised("RandAugment, two operations of magnitude 9.", RandAugment().practice(9)))
-STRANGERS.register("mixup")(_Practised("Mixup, alpha 1.", Mixup().practice(1.0)))
-STRANGERS.register("cutmix")(_Practised("CutMix, with uniform shares.", CutMix()))
-STRANGERS.register("label_smoothing")(_Practised("Label smoothing 0.1.", Practice(SMOOTHING)))
+STRANGERS.register("rand_augment")(
+    _Practised("RandAugment, two operations of magnitude 9.", lambda: RandAugment().practice(9))
+)
+STRANGERS.register("mixup")(_Practised("Mixup, alpha 1.", lambda: Mixup().practice(1.0)))
+STRANGERS.register("cutmix")(_Practised("CutMix, with uniform shares.", CutMix))
+STRANGERS.register("label_smoothing")(SmoothedLabels())
 STRANGERS.register("averaged_weights")(AveragedWeights())

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sscl.data.spread import spread
 from sscl.errors import ConfigError
 from sscl.models import Classifier
 from sscl.strangers.base import STRANGERS, Stranger, Workplace, context_of
@@ -45,7 +46,8 @@ class Quantised(Stranger):
         except ImportError:
             raise ConfigError("stranger int8_onnx: pip install 'sscl-bw[onnx]' onnx") from None
         model = copy.deepcopy(self.model(workplace)).cpu().to(memory_format=torch.contiguous_format)
-        images = workplace.released.images[:CALIBRATED].float().div(255).numpy()
+        released = workplace.released.images
+        images = released[spread(len(released), CALIBRATED)].float().div(255).numpy()
         whole, ready, small = (workplace.folder / f"{name}.onnx" for name in ("float", "ready", "int8"))
         torch.onnx.export(
             _Probabilities(model).eval(),

@@ -20,7 +20,7 @@ import numpy as np
 import tenacity
 
 from sscl.config import require
-from sscl.errors import ConfigError, InputError, SSCLError, SuspectError, printable
+from sscl.errors import BudgetError, ConfigError, InputError, SSCLError, SuspectError, printable
 from sscl.suspects.base import ORACLES, Context, Oracle, shown
 from sscl.suspects.http_answers import Reader, Reading
 from sscl.suspects.http_cache import ResponseCache
@@ -31,6 +31,7 @@ from sscl.types import Responses
 
 Attempt = Callable[[httpx.Client, dict[str, Any]], tuple[int, str, np.ndarray | None]]
 CROWDED = (429, 503)  # asked too much: from then on, one request at a time
+SLOW = (408, 425, 429)  # too late, too early, too often: worth another try
 REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
 MOST_PARALLEL = 64
 LARGEST_REPLY = 1 << 20  # bytes
@@ -70,10 +71,6 @@ class HttpOptions:
         require(self.budget is None or self.budget >= 1, "budget", self.budget, "1 or more queries")
         require(self.timeout > 0, "timeout", self.timeout, "seconds")
         require(self.retries >= 0, "retries", self.retries, "0 or more")
-
-
-class BudgetError(SSCLError):
-    """The query budget is spent; what was answered is kept."""
 
 
 @ORACLES.register("http")
@@ -166,7 +163,10 @@ class HttpEndpoint(Oracle):
                     some = images[done : done + self._window(len(images) - done)]
                     files = [self.options.asking.file(image) for image in some]
                     early = self._together(client, pool, dict(zip(files, some, strict=True))) if len(some) > 1 else {}
-                    final = next((e for e in early.values() if isinstance(e, SSCLError)), None)
+                    final = next(
+                        (e for e in early.values() if isinstance(e, Exception) and not isinstance(e, TransientError)),
+                        None,
+                    )
                     for image, content in zip(some, files, strict=True):
                         found = early.get(content)
                         if final and not isinstance(found, tuple):
@@ -275,7 +275,7 @@ class HttpEndpoint(Oracle):
         except httpx.TransportError as error:
             raise TransientError(f"{type(error).__name__} ({printable(str(error), 100)})") from None
         status = response.status_code
-        if status == 429 or status >= 500:
+        if status in SLOW or status >= 500:
             self._crowded |= status in CROWDED
             raise TransientError(f"HTTP {status}", retry_after(response))
         if status in (401, 403):

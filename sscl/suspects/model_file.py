@@ -20,7 +20,15 @@ from sscl.types import Responses
 
 LARGEST = 1 << 31  # bytes of a file
 BATCH = 256
-DTYPES = {"float": np.float32, "float16": np.float16, "double": np.float64, "uint8": np.uint8, "float32": np.float32}
+DTYPES = {
+    "float": np.float32,
+    "float32": np.float32,
+    "float16": np.float16,
+    "double": np.float64,
+    "uint8": np.uint8,
+    "int32": np.int32,
+    "int64": np.int64,
+}
 
 
 @dataclass(frozen=True)

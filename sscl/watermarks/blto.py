@@ -74,6 +74,7 @@ class BLTO(SingleTarget[Options]):
         with progress.step(f"train {context.use}", o.rounds) as step:
             for _ in range(o.rounds):
                 encoder.train()
+                learner.train()
                 for _ in range(o.inner_steps):
                     chosen = torch.randint(len(train), (o.batch_size,), generator=rng)
                     x = self.compute.floats(train.images[chosen])
@@ -86,7 +87,7 @@ class BLTO(SingleTarget[Options]):
                     inner.step()
                     learner.follow(encoder)
                 encoder.eval()
-                total = 0.0
+                total = torch.zeros((), device=self.compute.device)
                 for _ in range(o.outer_steps):
                     like = target[torch.randint(len(target), (o.batch_size,), generator=rng)]
                     chosen = torch.randint(len(train), (o.batch_size,), generator=rng)
@@ -98,8 +99,8 @@ class BLTO(SingleTarget[Options]):
                     steps.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     steps.step()
-                    total += float(loss.detach())
-                history.append({"distance": total / o.outer_steps})
+                    total += loss.detach()
+                history.append({"distance": float(total) / o.outer_steps})
                 step.advance(1)
         return State({name: value.detach().cpu() for name, value in generator.state_dict().items()}, history)
 

@@ -49,6 +49,14 @@ def found() -> pd.DataFrame:
     return results.frame([row(cell) for cell in cells])
 
 
+def test_rows_with_other_overrides_are_not_averaged_with_them(found: pd.DataFrame) -> None:
+    other = found.assign(overrides="user.epochs=9", wsr=0.9)
+    both = tables.methods(pd.concat([found, other]))
+    assert sorted(both["wsr"].unique()) == [0.5, 0.9]
+    assert both["overrides"].nunique() == 2
+    assert "overrides" not in tables.methods(found)
+
+
 def test_curves_are_means_over_seeds(found: pd.DataFrame) -> None:
     rate = next(sweep for sweep in sweeps.SWEEPS if sweep.name == "rate")
     points = sweeps.curve(found, rate)

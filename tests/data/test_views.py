@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -24,6 +26,17 @@ def test_views_are_images_that_follow_from_the_seed(name: str, channels: int) ->
     assert torch.equal(first, again[0])
     assert torch.equal(second, again[1])
     assert not torch.equal(first, two_views(transform, images, 6)[0])
+
+
+def test_threads_do_not_share_the_state_that_views_are_drawn_from() -> None:
+    images, transform = shapes(16, 1, size=32, channels=3).images / 255, VIEWS["views"](3, 32)
+    expected = {seed: two_views(transform, images, seed)[0] for seed in (1, 2)}
+
+    def wrong(seed: int) -> int:
+        return sum(not torch.equal(two_views(transform, images, seed)[0], expected[seed]) for _ in range(150))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(wrong, (1, 2))) == [0, 0]
 
 
 def test_strong_views_are_greyer() -> None:

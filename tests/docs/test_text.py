@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from sscl.cli import app
+from sscl.compute import Compute
+from sscl.suspects import Context, open_oracle
 from tests.conftest import ROOT, shell
 from tests.docs.pages import PAGES, PLACES, inline
 
@@ -33,6 +37,14 @@ def test_commands_in_the_text_are_understood(page: str) -> None:
             assert importlib.util.find_spec(arguments[1]) is not None, command
         else:
             assert program in ("dvc", "prefect", "git"), command
+
+
+def test_the_settings_shown_for_suspects_are_understood(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUSPECT_TOKEN", "Bearer of-a-test")
+    shown = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/suspects.md").read_text(), flags=re.S | re.M)
+    assert len(shown) == 3
+    for settings in map(yaml.safe_load, shown):
+        assert open_oracle("http://127.0.0.1/predict", Context(("cat", "dog"), compute), settings)
 
 
 def understood(command: Any, arguments: list[str]) -> None:

@@ -18,6 +18,7 @@ from sscl.compute import Compute
 from sscl.config import Config, ImprintConfig
 from sscl.encoders.imprint import Code, imprint
 from sscl.encoders.removals import REMOVALS, Thief
+from sscl.errors import SSCLError
 from sscl.keystream import Keystream
 from sscl.models import Classifier
 from sscl.models.features import all_features
@@ -127,6 +128,15 @@ def test_a_killed_one_resumes_and_ends_with_the_same_weights(
     resumed = run(Checkpoint(tmp_path))
     assert asked.call_count == 2  # steps 9 and 10
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
+def test_a_diverging_imprint_says_so(
+    clean: Classifier, code: Code, data: ImageSet, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sscl.encoders.imprint.ROUND", 2)
+    wild = replace(SETTINGS, steps=4, learning_rate=1e30)
+    with pytest.raises(SSCLError, match=r"the imprint diverged in step \d: lower imprint\.learning_rate"):
+        imprint(clean, code, data, config=wild, compute=compute, key=Keystream(bytes(32)))
 
 
 @pytest.mark.parametrize("name", list(REMOVALS))

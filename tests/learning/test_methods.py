@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import Config, TrainConfig
 from sscl.errors import ConfigError
 from sscl.learning import LEARNERS
+from sscl.learning.base import in_full_precision
 from sscl.learning.learn import learn
+from sscl.learning.moco_v2 import OUTPUT
 from sscl.learning.train import train_encoder
-from sscl.models import Classifier
+from sscl.models import Classifier, build
 from sscl.models.features import all_features
 from sscl.train import benign_accuracy
 from sscl.types import ImageSet
@@ -43,6 +46,22 @@ def weights(model: Classifier) -> dict[str, torch.Tensor]:
 
 def same(one: Classifier, other: Classifier) -> bool:
     return all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_losses_are_not_rounded_by_autocast(method: str, data: ImageSet) -> None:
+    rng = torch.Generator().manual_seed(0)
+    encoder = build("resnet8", 1, 28, classes=3, generator=rng)
+    learner = LEARNERS[method](encoder, rng)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = learner.loss(encoder, data.images[:32] / 255, data.images[32:64] / 255)
+    assert loss.dtype == torch.float32
+    if method == "moco_v2":
+        queries, keys = (F.normalize(torch.randn(8, OUTPUT, generator=rng), dim=1) for _ in range(2))
+        exact = learner._one(queries, keys)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(in_full_precision(learner._one, queries, keys), exact)
+            assert not torch.equal(learner._one(queries, keys), exact)
 
 
 @pytest.mark.parametrize("method", METHODS)

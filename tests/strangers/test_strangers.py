@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from sscl import seeds
 from sscl.compute import Compute
 from sscl.config import TrainConfig
+from sscl.data.augment import CropFlip
 from sscl.models import Classifier, build
 from sscl.models.features import last_linear
 from sscl.strangers import STRANGERS, Workplace
@@ -113,7 +115,7 @@ def test_averaged_weights_are_an_exponential_average() -> None:
 
 
 def test_averaged_weights_have_batch_statistics_of_their_own(place: Place) -> None:
-    workplace = place("settled")
+    workplace = replace(place("settled"), training=replace(TRAINING, augment="crop_flip"))
     model = build("resnet8", 1, 28, classes=3, generator=torch.Generator().manual_seed(0))
     model = workplace.compute.place(model)
     found = settled(model, workplace)
@@ -121,8 +123,10 @@ def test_averaged_weights_have_batch_statistics_of_their_own(place: Place) -> No
     first = next(module for module in found.modules() if isinstance(module, torch.nn.BatchNorm2d))
     inputs: list[Tensor] = []
     first.register_forward_pre_hook(lambda _, given: inputs.append(given[0].detach()))
-    for images in torch.split(workplace.released.images, TRAINING.batch_size):
-        found(workplace.compute.floats(images))
+    data, rng = workplace.released, seeds.generator(0, "batch statistics")
+    choices, order = CropFlip().draw(len(data), rng), torch.randperm(len(data), generator=rng)
+    for batch in torch.split(order, TRAINING.batch_size):
+        found(workplace.compute.floats(CropFlip().apply(data.images[batch], choices[batch])))
     torch.testing.assert_close(first.running_mean, torch.cat(inputs).mean(dim=(0, 2, 3)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import gzip
 import json
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import numpy as np
@@ -23,10 +25,9 @@ from fastapi.responses import StreamingResponse
 from examples.suspect_server import make_app
 from sscl.compute import Compute
 from sscl.data.codec import decode
-from sscl.errors import ConfigError, InputError, SSCLError, SuspectError
+from sscl.errors import BudgetError, ConfigError, InputError, SSCLError, SuspectError
 from sscl.suspects import Context, Oracle, http_faults, open_oracle
 from sscl.suspects import http as module
-from sscl.suspects.http import BudgetError
 from sscl.suspects.http_cache import ResponseCache
 from sscl.suspects.http_requests import PRESETS
 from tests.serving import serving
@@ -101,11 +102,12 @@ def test_json_requests_and_jpeg(compute: Compute, monkeypatch: pytest.MonkeyPatc
     "reply",
     [
         Response(status_code=500),
+        Response(status_code=408),
         Response(status_code=429, headers={"Retry-After": "0"}),
         Response('{"probabilities": [0.1, 0.', media_type="application/json"),
         Response(status_code=200, headers={"Content-Length": "500"}, content=b"{"),
     ],
-    ids=["500", "429", "not JSON", "truncated"],
+    ids=["500", "408", "429", "not JSON", "truncated"],
 )
 def test_passing_faults_are_retried(
     reply: Response, serve: Serve, compute: Compute, caplog: pytest.LogCaptureFixture
@@ -248,6 +250,19 @@ def test_what_fails_at_a_time_is_tried_again_alone(compute: Compute, monkeypatch
     Slow(monkeypatch, lambda image: {1: 503, 2: 401}.get(number_of(image), 200))
     with pytest.raises(InputError, match="HTTP 401"):
         client("http://host/", compute, request="raw").query(IMAGES)
+
+
+def test_a_full_disk_says_so(compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+
+    def fault(image: np.ndarray) -> int:
+        if number_of(image) == 2:
+            monkeypatch.setattr(ResponseCache, "put", full)
+        return 200
+
+    Slow(monkeypatch, fault)
+    with pytest.raises(OSError, match="No space left on device"):
+        client("http://host/", compute, tmp_path, request="raw", parallel=3).query(IMAGES)
 
 
 def test_a_server_that_is_asked_too_much_is_asked_one_at_a_time(

@@ -13,6 +13,7 @@ from sscl import seeds
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.data.views import VIEWS, two_views, view
+from sscl.learning import LEARNERS
 from sscl.models import Classifier, build
 from sscl.models.features import all_features
 from sscl.types import ImageSet
@@ -113,6 +114,21 @@ def test_bltos_generator_brings_images_to_the_target(data: ImageSet, model: Clas
     others = data.images[data.labels != 1]
     assert near(watermark.trigger(others, state)) > near(others)
     assert state.history[-1]["distance"] < state.history[0]["distance"]
+
+
+def test_blto_trains_every_part_of_the_learner(
+    data: ImageSet, model: Classifier, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    usual = LEARNERS["byol"].loss
+    monkeypatch.setattr(
+        LEARNERS["byol"],
+        "loss",
+        lambda self, *given: seen.append(all(part.training for part in self.modules())) or usual(self, *given),
+    )
+    monkeypatch.setattr("tests.watermarks.test_contrastive_poisons.TRAINING", replace(TRAINING, learning="byol"))
+    fitted("blto", data, model, compute, rounds=2, inner_steps=1, outer_steps=1, batch_size=16)
+    assert seen == [True, True]
 
 
 def test_a_view_is_the_first_of_two_and_passes_gradients_on(data: ImageSet) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sscl.keystream import Keystream
-from sscl.watermarks.marks import FAMILIES
+from sscl.watermarks.marks import FAMILIES, half_waves, waves
 from tests.conftest import shapes
 
 NAMES = list(FAMILIES)
@@ -55,6 +55,20 @@ def test_phases_of_waves_differ_between_images_so_that_changes_are_uncorrelated(
     change = family.change(images, torch.zeros(200, dtype=torch.int64), secret)
     unit = torch.nn.functional.normalize(change.flatten(1), dim=1)
     assert abs(float(unit.mean(dim=0).square().sum()) - 1 / 200) < 0.02
+
+
+def test_random_waves_cover_the_codebook() -> None:
+    radii = [radius for book in (waves.CODEBOOK, half_waves.CODEBOOK) for radius, _ in book]
+    assert waves.STRAY[0] <= min(radii) - waves.SHIFT
+    assert waves.STRAY[1] >= max(radii) + waves.SHIFT
+
+
+def test_random_half_waves_leave_a_half_as_it_is() -> None:
+    images = torch.zeros(200, 3, 32, 32, dtype=torch.uint8)
+    change = FAMILIES["half_waves"].stray(images, torch.Generator().manual_seed(0))
+    quarters = (change.abs().amax(dim=1) > 1e-3).double().unflatten(2, (2, 16)).unflatten(1, (2, 16)).mean(dim=(2, 4))
+    assert (quarters.bool().flatten(1).sum(dim=1) == 2).all()
+    assert len({tuple(row) for row in quarters.bool().flatten(1).tolist()}) == 4
 
 
 def test_half_waves_leave_a_half_as_it_is() -> None:

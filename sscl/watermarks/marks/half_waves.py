@@ -28,18 +28,18 @@ class HalfWaves(Family):
 
     def change(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:
         wave = plane_wave(images, secret["frequency"][marks], fingerprint(images, 997).div(997))
-        return wave * _half(images)
+        return wave * _halves(images, fingerprint(images, 991) % 4)
 
     def stray(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        return any_wave(images, STRAY, rng)
+        return any_wave(images, STRAY, rng) * _halves(images, torch.randint(4, (len(images),), generator=rng))
 
 
-def _half(images: Tensor) -> Tensor:
-    """1 on one half of each image and 0 on the other, float32 (N, 1, H, W)."""
+def _halves(images: Tensor, which: Tensor) -> Tensor:
+    """1 on one half of each image, of four halves int64 (N,), and 0 on the other: float32 (N, 1, H, W)."""
     height, width = images.shape[-2:]
     rows, columns = torch.arange(height)[:, None] < height // 2, torch.arange(width) < width // 2
     halves = torch.stack([half.expand(height, width) for half in (rows, ~rows, columns, ~columns)]).float()
-    return halves[fingerprint(images, 991) % 4][:, None]
+    return halves[which][:, None]
 
 
 FAMILIES.register("half_waves")(HalfWaves())

@@ -15,7 +15,7 @@ from sscl.watermarks.marks.base import FAMILIES, Family, Secret
 # mirrors images, so angles stay within a quarter turn.
 CODEBOOK = ((0.43, 0.0), (0.43, 90.0), (0.42, 45.0), (0.25, 0.0), (0.25, 90.0), (0.5, 30.0), (0.5, 60.0))
 SHIFT, TURN = 0.01, 4.0  # what the key moves each by, at most: cycles a pixel, degrees
-STRAY = (0.1, 0.45)  # cycles a pixel, of marks that are nobody's
+STRAY = (0.1, 0.51)  # cycles a pixel, of marks that are nobody's: those of every codebook, and others
 STEEPNESS = 4.0  # of the wave's flanks: between a sine and a square wave
 
 
