@@ -246,8 +246,8 @@ def _removed(trained: Classifier, thief: Thief, *, innocent: bool) -> Iterator[t
 
 def _published(study: Study, model: Classifier, head: Classifier | None, triggered: Tensor) -> dict[str, float]:
     """Of the released set: marked images and others as they come."""
-    shown = Shown.of(study, triggered, study.released.images)
-    return published_tests(model, head, study.opened(study.surrogate), shown=shown, compute=study.compute)
+    asked = Shown.of(study, triggered, study.released.images)
+    return published_tests(model, head, study.opened(study.surrogate), shown=asked, compute=study.compute)
 
 
 @app.command()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
 
 from sscl import seeds
 from sscl.attacks import REMOVALS, Attacker, labelled_training
+from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import AttacksConfig, ComputeConfig, TrainConfig
 from sscl.data.store import first_file, load_split
@@ -26,8 +28,9 @@ def run(
     release: Path,
     model: Path,
     out: Path,
+    checkpoint: Checkpoint,
 ) -> None:
-    """Write each attacked model to a folder of its own in ``out``."""
+    """Write each attacked model to a folder of its own in ``out``. Until the last is made, the others are kept."""
     resolved = Compute.resolve(compute)
     train, test = load_split(data, "train"), load_split(data, "test")
     order = torch.randperm(len(train), generator=seeds.generator(seed, "attacker"))
@@ -37,8 +40,11 @@ def run(
         train.subset(known), load_split(release, "train"), labelled_training(user), resolved, seed, file
     )
     stolen, _ = load_classifier(model / MODEL, test.classes)
+    out.mkdir(parents=True)
     for attack in attacks.removals:
-        attacked = REMOVALS[attack.name](resolved.place(stolen), attacker, attack.strength)
-        (out / attack.name).mkdir(parents=True)
-        save_classifier(out / attack.name / MODEL, attacked, benign_accuracy=benign_accuracy(attacked, test, resolved))
-    out.mkdir(parents=True, exist_ok=True)
+        kept = checkpoint.part(attack.name).folder
+        if not (kept / MODEL).is_file():
+            attacked = REMOVALS[attack.name](resolved.place(stolen), attacker, attack.strength)
+            kept.mkdir(parents=True, exist_ok=True)
+            save_classifier(kept / MODEL, attacked, benign_accuracy=benign_accuracy(attacked, test, resolved))
+        shutil.copytree(kept, out / attack.name)

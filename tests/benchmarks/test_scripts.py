@@ -106,6 +106,7 @@ def seeds(tiny: Tiny) -> list[str]:
     return [*kept, *tiny.sets]
 
 
+PEERS = ("--peer", "ownership_code", "--peer", "dyepack")  # the others craft images for minutes; tests/peers has them
 TASK = ("--task", "pairs")  # `digits` would need MNIST
 CONTRASTIVE = ("learning=simclr", "augment=views", "model=resnet8", "batch_size=32", "epochs=1", "optimizer=sgd")
 
@@ -176,7 +177,7 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         True,
     ),
     "ownership_tables": ([lambda tiny: ["--results", str(rows_of(tiny))]], False),
-    "peers": ([lambda tiny: ["demo", "--innocents", "1", *seeds(tiny)]], True),
+    "peers": ([lambda tiny: ["demo", "--innocents", "1", *PEERS, *seeds(tiny)]], True),
     "picture": (
         [lambda tiny: ["demo", "--out", str(tiny.folder / "p.svg"), *seeds(tiny)[:2], *tiny.sets]],
         False,

@@ -183,6 +183,7 @@ def test_the_domain_is_hard_for_the_surrogate(
 ) -> None:
     """Which knows the plain images."""
     monkeypatch.setattr("sscl.peers.domain_watermark.STEPS", 80)
+    monkeypatch.setattr("sscl.peers.domain_watermark.BATCH", 16)
     own, images = owner(surrogate, compute), DATA.subset(torch.nonzero(DATA.labels == 1).flatten())
     hard = ImageSet(moved(generator(images, own), images.images, own), images.labels, images.class_names)
     assert benign_accuracy(surrogate, images, compute) > 0.9
