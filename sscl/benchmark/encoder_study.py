@@ -198,6 +198,7 @@ class EncoderStudy:
         study, (watermark, state) = self.study, self.study.secret
         code = Code(watermark, with_word(state, word))
         parts = {"word": word.tolist(), "imprint": vars(study.config.imprint), "generator": vars(watermark.options)}
+        parts |= {"key": key.part("name").take(16).hex(), **self._precision()}
         slot = study.bench.workshop.slot(
             "imprinted", "sscl.encoders.imprint", surrogate=study.surrogate, seed=study.seed, **parts
         )
@@ -209,6 +210,10 @@ class EncoderStudy:
             save_classifier(out / "model.safetensors", found)
 
         return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")
+
+    def _precision(self) -> dict[str, Any]:
+        """What else the numbers in a kept model depend on."""
+        return {"compute": vars(self.study.config.compute), "device": self.study.compute.device.type}
 
     def rival(self, key: Keystream) -> State:
         """Another owner's marks, by the same method, with a word of their own."""
@@ -225,7 +230,12 @@ class EncoderStudy:
         """An encoder trained on ``stranger_images``; kept."""
         study = self.study
         slot = study.bench.workshop.slot(
-            "strangers", "sscl.learning.train", data=study.data, training=vars(config), number=number
+            "strangers",
+            "sscl.learning.train",
+            data=study.data,
+            training=vars(config),
+            number=number,
+            **self._precision(),
         )
 
         def build(out: Path, _: object) -> None:
