@@ -42,7 +42,9 @@ CROPS: dict[str, dict[str, Any]] = {
     "none": {},
     "crop_flip": {"padding": 4},
     "shift_flip": {"padding": 2, "padding_mode": "reflect"},
+    "shift_flip_cutout": {"padding": 4, "padding_mode": "reflect"},
 }
+CUTOUT = transforms.RandomErasing(p=1.0, scale=(1 / 16, 1 / 16), ratio=(1.0, 1.0), value=0.5)
 ROUNDS = 3
 
 
@@ -87,7 +89,8 @@ class PerImage(Dataset[tuple[torch.Tensor, int]]):
         self.arrays, self.labels = data.images.permute(0, 2, 3, 1).squeeze(-1).numpy(), data.labels.tolist()
         how = CROPS[augment]
         crop = [transforms.RandomCrop(data.size, **how), transforms.RandomHorizontalFlip()] if how else []
-        steps = [transforms.ToPILImage(), *crop, transforms.ToTensor(), transforms.Normalize(0.5, 0.25)]
+        covered = [CUTOUT] if augment.endswith("_cutout") else []
+        steps = [transforms.ToPILImage(), *crop, transforms.ToTensor(), *covered, transforms.Normalize(0.5, 0.25)]
         self.transform = transforms.Compose(steps)
 
     def __len__(self) -> int:
@@ -108,7 +111,9 @@ def data_loader(data: ImageSet, config: TrainConfig, compute: Compute) -> float:
     def epoch() -> None:
         for x, y in loader:
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(model(x.to(compute.device)), y.to(compute.device)).backward()  # type: ignore[no-untyped-call]
+            with compute.autocast():
+                loss = F.cross_entropy(model(x.to(compute.device)), y.to(compute.device))
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
     return rate(epoch, len(data))

@@ -27,7 +27,7 @@ def audit(
 
     Args:
         suspect: model file, ``pkg.mod:function`` or URL without credentials (they come from the environment).
-        oracle: YAML file that says how its API is spoken to.
+        oracle: YAML file that describes how to query its API.
         bundle: where the evidence goes; by default with the other audits' under ``root``.
         sign: file of the Ed25519 key that signs it.
         exploratory: without the published commitment; such a result proves nothing.

@@ -40,7 +40,7 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     commitment = read_json(out.commitment)["sha256"]
     found, failed = [], []
     for entry in entries:
-        name = key_of(commitment=commitment, suspect=entry["suspect"])[:12]  # however it is spoken to
+        name = key_of(commitment=commitment, suspect=entry["suspect"])[:12]  # however it is queried
         bundle = out.audits / f"{today}-{name}.zip"
         occasion = occasion_of(out, name, today)
         oracle, sign = (str(folder / entry[key]) if key in entry else None for key in ("oracle", "sign"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -76,7 +77,7 @@ def native_bf16(device: torch.device) -> bool:
     """Whether the device multiplies in bf16; a CPU without such instructions emulates it, far slower than fp32."""
     if device.type != "cpu":
         return device.type == "cuda"
-    can = torch.cpu.get_capabilities()
+    can: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch do not tell
     return any(can.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 

@@ -70,7 +70,7 @@ def machine() -> dict[str, str | int]:
         "device": device,
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
-        "bf16": native_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        "native_bf16": native_bf16(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "system": platform.system(),
     }
 

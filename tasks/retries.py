@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.task_engine import TaskRunTimeoutError
 from prefect.tasks import exponential_backoff
 
 from sscl.errors import BudgetError, InputError, SuspectError, may_pass
@@ -22,8 +23,10 @@ def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> 
 
 
 def busy_or_io(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """A busy lock or an I/O error may pass; bad input and a failed training would fail again."""
+    """A busy lock or an I/O error may pass; bad input, a failed training and a time limit would fail again."""
     error = state.result(raise_on_failure=False)
+    if isinstance(error, TaskRunTimeoutError):  # an OSError
+        return False
     return isinstance(error, BusyError) or (isinstance(error, BaseException) and may_pass(error))
 
 

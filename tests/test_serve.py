@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -19,15 +20,19 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
 import yaml
 from prefect import flow, task
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.events.schemas.automations import AutomationCore
 from prefect.futures import wait as wait_for
 from prefect.settings import PREFECT_API_URL, PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS, temporary_settings
+from prefect.states import Failed
+from prefect.task_engine import TaskRunTimeoutError
 
 from flows.serve import FLOWS, deployments, limit_gpu, main
 from sscl.errors import BudgetError, ConfigError, InputError, SSCLError
@@ -35,7 +40,7 @@ from sscl.release.errors import GateError, TakenError
 from tasks.audit import announce_verdict, read_suspects, run_audit
 from tasks.benchmark import measure
 from tasks.release import publish_release
-from tasks.retries import PATIENT
+from tasks.retries import PATIENT, busy_or_io
 from tests.conftest import BARE, ROOT, environment, free_port
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -296,6 +301,13 @@ def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not(server: None) 
     found = every()
     assert found[0] == "busy"
     assert {kind: tries.count(kind) for kind in set(tries)} == {"busy": 3, **dict.fromkeys(stay, 1)}
+
+
+def test_a_time_limit_is_not_tried_again() -> None:
+    limited: State[Any] = Failed(data=TaskRunTimeoutError("too long"))
+    assert isinstance(limited.data, OSError)
+    assert not busy_or_io(Mock(), Mock(), limited)
+    assert busy_or_io(Mock(), Mock(), Failed(data=OSError(errno.EIO, "an I/O error")))
 
 
 def test_serving_needs_a_server() -> None:

@@ -185,7 +185,7 @@ def rests_on(parts: dict[str, bytes], expected: Expected | None = None) -> list[
         )
     if audit["interface"] or audit["reader"]:
         found.append(
-            "How the suspect was spoken to was set after the assignment was known. If m settings were tried, "
+            "How the suspect was queried was set after the assignment was known. If m settings were tried, "
             "multiply p by m; only the owner knows m."
         )
     repeat = "repeat some: the bundle has the images" if IMAGES in parts else "ask for the images, and repeat some"

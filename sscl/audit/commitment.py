@@ -97,8 +97,8 @@ def check_floor(marks: int, groups: int, config: AuditConfig) -> None:
         wanted = words.marks_needed(groups, config.alpha / MARGIN)
         raise ConfigError(
             f"generator.ownership_code.marks: {marks} marks and {groups} classes give no p below {lowest:.3g}, which "
-            f"is not {MARGIN} times below audit.alpha {config.alpha:g}; use {wanted} marks or more, more classes, or a "
-            f"larger audit.alpha"
+            f"is not {MARGIN} times below audit.alpha {config.alpha:g}; use a larger audit.alpha, {wanted} marks or "
+            "more if the family has so many, or more classes"
         )
 
 

@@ -244,7 +244,7 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
     if outcome.misread:
         return "inconclusive", (
             f"The model answers the {trial.images} images without a mark no better than by guessing, or better if its "
-            "classes are put into another order. It is probably spoken to wrongly: check the range of pixel values, "
+            "classes are put into another order. It is probably queried wrongly: check the range of pixel values, "
             "their normalisation, the channels, and the order of the classes, or audit with attraction if its classes "
             "are others."
         )

@@ -19,6 +19,7 @@ from sscl.audit.questions import Questions
 from sscl.audit.trial import References
 from sscl.audit.verdict import decide
 from sscl.benchmark.study import Study
+from sscl.checkpoint import Checkpoint
 from sscl.config import DataConfig, TrainConfig
 from sscl.data.store import load_split
 from sscl.encoders.imprint import Code, imprint
@@ -203,17 +204,20 @@ class EncoderStudy:
             "imprinted", "sscl.encoders.imprint", surrogate=study.surrogate, seed=study.seed, **parts
         )
 
-        def build(out: Path, _: object) -> None:
-            start = study.opened(study.surrogate)
+        def build(out: Path, checkpoint: Checkpoint) -> None:
+            start, config = study.opened(study.surrogate), study.config.imprint
+            found = imprint(
+                start, code, study.train, config=config, compute=study.compute, key=key, checkpoint=checkpoint
+            )
             out.mkdir(parents=True)
-            found = imprint(start, code, study.train, config=study.config.imprint, compute=study.compute, key=key)
             save_classifier(out / "model.safetensors", found)
 
         return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")
 
     def _precision(self) -> dict[str, Any]:
         """What else the numbers in a kept model depend on."""
-        return {"compute": vars(self.study.config.compute), "device": self.study.compute.device.type}
+        compute = self.study.compute
+        return {"compute": vars(self.study.config.compute), "device": compute.device.type, "bf16": compute.bf16}
 
     def rival(self, key: Keystream) -> State:
         """Another owner's marks, by the same method, with a word of their own."""
@@ -238,10 +242,11 @@ class EncoderStudy:
             **self._precision(),
         )
 
-        def build(out: Path, _: object) -> None:
+        def build(out: Path, checkpoint: Checkpoint) -> None:
             data = study.train.subset(stranger_images(len(study.train), number)[0])
+            trained = train_encoder(data, config, study.compute, seed=number, use="stranger", checkpoint=checkpoint)
+            model = trained.model
             out.mkdir(parents=True)
-            model = train_encoder(data, config, study.compute, seed=number, use="stranger").model
             save_classifier(out / "model.safetensors", model)
 
         return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")

@@ -70,11 +70,11 @@ def _methods(rows: pd.DataFrame) -> str:
 def _curves(points: pd.DataFrame, sweep: sweeps.Sweep) -> str:
     figure = new_figure()
     panels = figure.subplots(1, len(TITLES))
-    groups: list[tuple[Any, pd.DataFrame]] = list(points.groupby(["profile", "method"]))
+    groups: list[tuple[Any, pd.DataFrame]] = list(points.groupby(sweeps.lines(points)))
     for axes, (score, title) in zip(panels, TITLES.items(), strict=True):
-        for number, ((profile, method), group) in enumerate(groups):
+        for number, (names, group) in enumerate(groups):
             style = {"color": COLOURS[number % len(COLOURS)], "marker": "o", "markersize": 3}
-            axes.plot(group[sweep.column], group[score], label=f"{profile}, {method}", **style)
+            axes.plot(group[sweep.column], group[score], label=", ".join(names), **style)
         axes.set(title=title, xlabel=sweep.label, ylim=(-0.05, 1.05))
     figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
     return as_svg(figure)

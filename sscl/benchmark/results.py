@@ -62,7 +62,9 @@ def save(rows: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
     for sweep in sweeps.SWEEPS:
         for (profile, method), points in sweeps.curve(found, sweep).groupby(["profile", "method"]):
             path = folder / PLOTS / f"{sweep.name}-{profile}-{method}.csv"
-            points[[sweep.column, *sweeps.SCORES]].to_csv(path, index=False, float_format="%.6g")
+            points[[*sweeps.lines(points)[2:], sweep.column, *sweeps.SCORES]].to_csv(
+                path, index=False, float_format="%.6g"
+            )
     return found
 
 

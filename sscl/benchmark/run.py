@@ -125,6 +125,7 @@ class Bench:
             training=asdict(training),
             compute=asdict(config.compute),
             device=compute.device.type,
+            bf16=compute.bf16,
             seed=config.seed,
             data=data,
         )

@@ -67,10 +67,14 @@ def curve(found: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
         rows = pd.concat([start.assign(**{sweep.column: 0.0}), rows])
     keys = apart(rows, ["profile", "method", sweep.column])
     means = rows.groupby(keys, as_index=False)[SCORES].mean()
-    lines = [key for key in keys if key != sweep.column]
-    counts = means.assign(some=means[sweep.column] > 0).groupby(lines)["some"].transform("sum")
+    counts = means.assign(some=means[sweep.column] > 0).groupby(lines(means))["some"].transform("sum")
     means = means[counts > 1].reset_index(drop=True)
     return means.assign(**{sweep.column: means[sweep.column] * sweep.scale})
+
+
+def lines(points: pd.DataFrame) -> list[str]:
+    """What tells the lines of a curve apart."""
+    return [name for name in ("profile", "method", "overrides") if name in points]
 
 
 def architectures(found: pd.DataFrame, score: str = "delta_p") -> dict[tuple[str, str], pd.DataFrame]:

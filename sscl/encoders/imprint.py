@@ -114,9 +114,11 @@ def imprint(
                 losses.append(float(total))
                 total.zero_()
                 if not math.isfinite(losses[-1]):
-                    raise SSCLError(f"the imprint diverged in step {number + 1}: lower imprint.learning_rate")
+                    break
                 if checkpoint:
                     checkpoint.save(after, optimizer, rng, losses)
+    if not math.isfinite(sum(losses, float(total))):
+        raise SSCLError("the imprint diverged: lower imprint.learning_rate")
     return after.requires_grad_(False)
 
 

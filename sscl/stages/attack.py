@@ -47,4 +47,5 @@ def run(
             attacked = REMOVALS[attack.name](resolved.place(stolen), attacker, attack.strength)
             kept.mkdir(parents=True, exist_ok=True)
             save_classifier(kept / MODEL, attacked, benign_accuracy=benign_accuracy(attacked, test, resolved))
-        shutil.copytree(kept, out / attack.name)
+        (out / attack.name).mkdir()
+        shutil.copyfile(kept / MODEL, out / attack.name / MODEL)

@@ -80,7 +80,7 @@ class Oracle(ABC):
 
     @property
     def interface(self) -> dict[str, str]:
-        """How the suspect was spoken to, for the record; empty where there is only one way."""
+        """How the suspect was queried, for the record; empty where there is only one way."""
         return {}
 
     @classmethod

@@ -44,7 +44,7 @@ FIRST_DECLINED = 3  # images without a mark that are declined before anything is
 
 @dataclass(frozen=True)
 class HttpOptions:
-    """How the API is spoken to, and how fast; ``asking`` and ``reading`` have their keys beside these in the file.
+    """How the API is queried, and how fast; ``asking`` and ``reading`` have their keys beside these in the file.
 
     Attributes:
         auth_env, auth_header: environment variable with the header's whole value, and the header.
@@ -75,7 +75,7 @@ class HttpOptions:
 
 @ORACLES.register("http")
 class HttpEndpoint(Oracle):
-    """``http(s)://``. Retries 429, 5xx, timeouts, broken connections and truncated bodies with exponential back-off.
+    """``http(s)://``. Retries 408, 425, 429, 5xx, timeouts, broken connections and truncated bodies, backing off.
 
     Raises:
         ConfigError: the settings do not say where the answer is.

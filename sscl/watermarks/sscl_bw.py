@@ -197,6 +197,7 @@ class _Objective:
         count = len(y_min)
         l_t = F.cross_entropy(logits[:count], y_min)
         l_nt = F.cross_entropy(logits[count:], torch.full_like(y_min, self.target_class)[: len(logits) - count])
-        l_p = self.lpips(x, marked).float().mean()
+        with torch.autocast(x.device.type, enabled=False):  # it compares numbers that differ little
+            l_p = self.lpips(x.float(), marked.float()).mean()
         total = self.options.a * l_t + self.options.b * l_nt + self.options.c * l_p
         return torch.stack((total, l_t, l_nt, l_p))

@@ -105,7 +105,7 @@ def test_a_model_that_declines_marked_images_is_inconclusive(compute: Compute) -
     assert "answered only 0 %" in found.reason
 
 
-def test_a_suspect_that_is_spoken_to_wrongly_is_inconclusive(compute: Compute) -> None:
+def test_a_suspect_that_is_queried_wrongly_is_inconclusive(compute: Compute) -> None:
     """The defect: a guilty model whose classes are in another order was said to be innocent."""
     word = drawn(1)
     moved = Suspect(lambda m, i, s: np.roll(knows(word)(m, i, s), 1), compute)

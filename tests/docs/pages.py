@@ -18,9 +18,10 @@ def blocks(page: str) -> list[str]:
 
 
 def inline(page: str) -> list[str]:
-    """Commands within the text of a page."""
+    """Commands within the text of a page, and indented ones, which are not run."""
     text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.S | re.M)
-    found = (" ".join(code.split()).removeprefix("time ") for code in re.findall(r"`([^`]+)`", text))
+    codes = [*re.findall(r"`([^`]+)`", text), *re.findall(r"^    (\S.*?)(?: #.*)?$", text, flags=re.M)]
+    found = (" ".join(code.split()).removeprefix("time ") for code in codes)
     return [code for code in found if re.match(rf"({'|'.join(PROGRAMS)}) ", code)]
 
 
