@@ -28,6 +28,7 @@ def test_views_are_images_that_follow_from_the_seed(name: str, channels: int) ->
     assert not torch.equal(first, two_views(transform, images, 6)[0])
 
 
+@pytest.mark.slow
 def test_threads_do_not_share_the_state_that_views_are_drawn_from() -> None:
     images, transform = shapes(16, 1, size=32, channels=3).images / 255, VIEWS["views"](3, 32)
     expected = {seed: two_views(transform, images, seed)[0] for seed in (1, 2)}
