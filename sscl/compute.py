@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -79,6 +79,12 @@ def native_bf16(device: torch.device) -> bool:
         return device.type == "cuda"
     can: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch do not tell
     return any(can.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def in_full_precision(work: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """``work(*inputs)`` as autocast would not round it, of a loss that compares numbers that differ little."""
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        return work(*(each.float() for each in inputs))
 
 
 def uncompiled(model: M) -> M:

@@ -19,6 +19,7 @@ from sscl.audit.questions import Questions
 from sscl.audit.trial import References
 from sscl.audit.verdict import decide
 from sscl.benchmark.study import Study
+from sscl.benchmark.workshop import precision
 from sscl.checkpoint import Checkpoint
 from sscl.config import DataConfig, TrainConfig
 from sscl.data.store import load_split
@@ -199,7 +200,7 @@ class EncoderStudy:
         study, (watermark, state) = self.study, self.study.secret
         code = Code(watermark, with_word(state, word))
         parts = {"word": word.tolist(), "imprint": vars(study.config.imprint), "generator": vars(watermark.options)}
-        parts |= {"key": key.part("name").take(16).hex(), **self._precision()}
+        parts |= {"key": key.part("name").take(16).hex(), **precision(study.config.compute, study.compute)}
         slot = study.bench.workshop.slot(
             "imprinted", "sscl.encoders.imprint", surrogate=study.surrogate, seed=study.seed, **parts
         )
@@ -213,11 +214,6 @@ class EncoderStudy:
             save_classifier(out / "model.safetensors", found)
 
         return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")
-
-    def _precision(self) -> dict[str, Any]:
-        """What else the numbers in a kept model depend on."""
-        compute = self.study.compute
-        return {"compute": vars(self.study.config.compute), "device": compute.device.type, "bf16": compute.bf16}
 
     def rival(self, key: Keystream) -> State:
         """Another owner's marks, by the same method, with a word of their own."""
@@ -239,7 +235,7 @@ class EncoderStudy:
             data=study.data,
             training=vars(config),
             number=number,
-            **self._precision(),
+            **precision(study.config.compute, study.compute),
         )
 
         def build(out: Path, checkpoint: Checkpoint) -> None:

@@ -24,7 +24,7 @@ from sscl.audit.trial import References
 from sscl.audit.whole import exact_finding
 from sscl.benchmark.measure import craft_seconds, inversion_scores, suspect_scores
 from sscl.benchmark.plan import NONE, STRANGER, Cell, described
-from sscl.benchmark.workshop import Workshop
+from sscl.benchmark.workshop import Workshop, precision
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import Config, dump
@@ -123,9 +123,7 @@ class Bench:
             "sscl.stages.surrogate",
             which=which,
             training=asdict(training),
-            compute=asdict(config.compute),
-            device=compute.device.type,
-            bf16=compute.bf16,
+            **precision(config.compute, compute),
             seed=config.seed,
             data=data,
         )

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sscl.artifacts import Slot, building, digest, key_of
 from sscl.checkpoint import Checkpoint
+from sscl.compute import Compute
+from sscl.config import ComputeConfig
 from sscl.provenance import code_digest
+
+
+def precision(config: ComputeConfig, compute: Compute) -> dict[str, Any]:
+    """Parts of the key of a piece whose numbers depend on where and how they are computed."""
+    return {"compute": asdict(config), "device": compute.device.type, "bf16": compute.bf16}
 
 
 @dataclass(frozen=True)

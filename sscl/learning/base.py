@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import ClassVar, TypeVar, final
 
 import torch
@@ -72,13 +71,6 @@ class Learner(nn.Module, ABC):
 
 
 LEARNERS: Registry[type[Learner]] = Registry("learning method", "sscl.learning")
-
-
-def in_full_precision(loss: Callable[..., Tensor], *projections: Tensor) -> Tensor:
-    """A loss of projections, (N, D) each, that autocast would round: it compares numbers that differ little."""
-    with torch.autocast(projections[0].device.type, enabled=False):
-        found: Tensor = loss(*(each.float() for each in projections))
-        return found
 
 
 def frozen(module: M) -> M:

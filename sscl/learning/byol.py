@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sscl.learning.base import LEARNERS, Learner, in_full_precision
+from sscl.compute import in_full_precision
+from sscl.learning.base import LEARNERS, Learner
 from sscl.models import Classifier
 
 HIDDEN, OUTPUT = 512, 128

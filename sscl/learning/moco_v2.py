@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sscl.learning.base import LEARNERS, Learner, in_full_precision
+from sscl.compute import in_full_precision
+from sscl.learning.base import LEARNERS, Learner
 from sscl.models import Classifier
 
 TEMPERATURE = 0.2  # the paper's

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sscl import progress
+from sscl.compute import in_full_precision
 from sscl.config import require
 from sscl.errors import InputError, SSCLError
 from sscl.models import Classifier
@@ -197,7 +198,6 @@ class _Objective:
         count = len(y_min)
         l_t = F.cross_entropy(logits[:count], y_min)
         l_nt = F.cross_entropy(logits[count:], torch.full_like(y_min, self.target_class)[: len(logits) - count])
-        with torch.autocast(x.device.type, enabled=False):  # it compares numbers that differ little
-            l_p = self.lpips(x.float(), marked.float()).mean()
+        l_p = in_full_precision(self.lpips, x, marked).mean()
         total = self.options.a * l_t + self.options.b * l_nt + self.options.c * l_p
         return torch.stack((total, l_t, l_nt, l_p))

@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from sscl.checkpoint import Checkpoint
-from sscl.compute import Compute
+from sscl.compute import Compute, in_full_precision
 from sscl.config import Config, TrainConfig
 from sscl.errors import ConfigError
 from sscl.learning import LEARNERS
-from sscl.learning.base import in_full_precision
 from sscl.learning.learn import learn
 from sscl.learning.moco_v2 import OUTPUT
 from sscl.learning.train import train_encoder
