@@ -36,7 +36,7 @@ from sscl.benchmark.encoder_study import (
 from sscl.benchmark.published import Shown, published_tests
 from sscl.benchmark.study import Study
 from sscl.encoders.removals import REMOVALS, Thief
-from sscl.errors import InputError, SSCLError
+from sscl.errors import SSCLError
 from sscl.keystream import Keystream
 from sscl.learning import LEARNERS
 from sscl.learning.neighbours import knn_accuracy
@@ -126,7 +126,8 @@ def dataset(
     rate: list[float] | None = None,
     learning: list[str] | None = None,
     attack: Annotated[list[str] | None, typer.Option(help="On the encoder.  [default: all; none: no attack]")] = None,
-    reference: Annotated[str | None, typer.Option(help="Learning method of a reference trained as long.")] = None,
+    paired: Annotated[bool, typer.Option(help="Train an encoder on clean images, too.")] = True,
+    crossed: Annotated[bool, typer.Option(help="Ask the encoders of the other seeds, too: they are innocent.")] = False,
     task: Tasks = None,
     labelled: Annotated[int, typer.Option(help="Images that a downstream classifier is trained on.")] = LABELLED,
     root: Root = Path("runs/code"),
@@ -137,11 +138,9 @@ def dataset(
 
     The classifiers of the tasks ``released`` and ``released pairs`` are trained on some of the released images with
     their labels, the others on images without marks. Marked encoders are also asked after every removal, and for
-    features under every change of answers. The reference is the surrogate, or a clean encoder that another method
-    trained for as many epochs as the user's.
+    features under every change of answers.
     """
     others = [f"labelled={labelled}"] if labelled != LABELLED else []
-    others += [f"reference={reference}"] if reference else []
     command = " ".join(("dataset", profile, *(overrides or ()), *others))
     attacks = [name for name in (attack or REMOVALS) if name != "none"]
     for name in attacks:
@@ -155,14 +154,13 @@ def dataset(
                 study = study_of(profile, seed, root, overrides=sets, rate=share)
                 bench = EncoderStudy(study, tasks, labelled)
                 _ = bench.others  # a dataset that is missing, too
-                if reference:
-                    if reference == study.config.user.learning:
-                        raise InputError(f"--reference {reference}: the innocent encoder itself; name another method")
-                    long = study_of(profile, seed, root, overrides=[*(overrides or ()), f"user.learning={reference}"])
-                    model = long.opened(long.bench.trained(long.config, "user", long.data))
-                    bench = EncoderStudy(study, tasks, labelled, reference=model)
                 word = bench.study.secret[0].targets(bench.study.secret[1])
-                for base, model in users(bench.study, command):
+                strangers = [
+                    study_of(profile, other, root, overrides=sets, rate=share)
+                    for other in range(first, first + count)
+                    if crossed and other != seed
+                ]
+                for base, model in (*users(study, command, paired=paired), *elsewhere(study, strangers, command)):
                     for row in attacked(bench, model, word, () if base["innocent"] else attacks):
                         rows.append(base | row | saw_released(row["downstream"]))
                         columns = ("attack", "downstream", "access", "p", "p_plain", "knn", "lpips")
@@ -190,18 +188,30 @@ def saw_released(downstream: str) -> dict[str, Any]:
     return {"innocent": False} if downstream.partition(", ")[0] in RELEASED_TASKS else {}
 
 
-def users(study: Study, command: str) -> Iterator[tuple[dict[str, Any], Classifier]]:
+def users(study: Study, command: str, *, paired: bool = True) -> Iterator[tuple[dict[str, Any], Classifier]]:
     """A stranger's encoder on the released set, and one with the same random numbers on the clean set; row begun."""
-    for innocent, data in ((False, study.release / "public"), (True, study.data)):
+    for innocent, data in ((False, study.release / "public"), *(((True, study.data),) if paired else ())):
         model = study.opened(study.bench.trained(study.config, "user", data))
-        base = common(command, study, "dataset", innocent=innocent)
-        base |= {"learning": study.config.user.learning, "architecture": study.config.user.model}
-        base |= {
-            "rate": len(study.marked) / len(study.train),
-            "lpips": study.visibility["lpips"],
-            "encoder": "clean" if innocent else "released",
-        }
-        yield base | {"knn": knn_accuracy(model, study.train, study.compute, study.test)}, model
+        yield begun(study, command, model, "clean" if innocent else "released"), model
+
+
+def elsewhere(study: Study, strangers: Sequence[Study], command: str) -> Iterator[tuple[dict[str, Any], Classifier]]:
+    """Encoders that never saw the release: strangers' on another owner's release, and those owners' clean ones."""
+    for other in strangers:
+        trained = other.bench.trained(other.config, "user", other.release / "public")
+        for kind, path in (("another release", trained), ("another owner's clean", other.surrogate)):
+            model = study.opened(path)
+            yield begun(study, command, model, f"{kind}, seed {other.seed}"), model
+
+
+def begun(study: Study, command: str, model: Classifier, encoder: str) -> dict[str, Any]:
+    """The row of an encoder: how good it is, and how good one is that was trained on clean images, the surrogate."""
+    user, owner = study.config.user, study.opened(study.surrogate)
+    found = common(command, study, "dataset", innocent=encoder != "released")
+    found |= {"learning": user.learning, "architecture": user.model, "encoder": encoder}
+    found |= {"rate": len(study.marked) / len(study.train), "lpips": study.visibility["lpips"]}
+    clean, knn = (knn_accuracy(each, study.train, study.compute, study.test) for each in (owner, model))
+    return found | {"knn": knn, "knn_surrogate": clean}
 
 
 @app.command()

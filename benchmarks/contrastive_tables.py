@@ -61,6 +61,7 @@ def print_datasets(rows: pd.DataFrame) -> None:
     heads = [*named[:-1], "classifier", "features", *ASKED, *(f"{task}, accuracy" for task in ACCURACY), "kNN", "LPIPS"]
     print(f"| {' | '.join(heads)} |")
     print("|---" * len(heads) + "|")
+    rows = rows.assign(encoder=rows["encoder"].str.partition(", seed")[0])  # of another seed, whichever it is
     for names, group in with_tasks(rows).groupby(named, sort=False):
         features = group[group["task"].eq("none") & group["attack"].eq("none")].sort_values("seed")
         labels = group[group["access"].eq("labels")].sort_values("seed")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sscl import progress, seeds
 from sscl.checkpoint import Checkpoint
@@ -171,6 +171,50 @@ def _epoch(
         total += loss.detach().float() * len(batch)
         step.advance(len(batch))
     return float(total) / len(data)
+
+
+def minimise(
+    network: nn.Module,
+    count: int,
+    loss: Callable[[Tensor], Tensor],
+    *,
+    use: str,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    rng: torch.Generator,
+    shape: str = "constant",
+) -> None:
+    """Train a network that is no classifier, in place, by Adam and in full precision.
+
+    Args:
+        network: in the mode that it is to be trained in.
+        count: of examples.
+        loss: int64 (B,), the numbers of a batch's examples -> scalar to minimise.
+        use: names the training to whoever watches.
+        epochs, batch_size, learning_rate: of the training.
+        rng: draws the order; ``loss`` may draw from it, too.
+        shape: of the learning rate's ``schedule``.
+
+    Raises:
+        SSCLError: the loss is no longer finite after an epoch.
+    """
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    batches = math.ceil(count / batch_size)
+    with progress.step(f"train {use}", epochs * count) as step:
+        for epoch in range(epochs):
+            total: Tensor | float = 0.0
+            for number, batch in enumerate(torch.split(torch.randperm(count, generator=rng), batch_size)):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate * schedule(shape, (epoch * batches + number) / (epochs * batches))
+                found = loss(batch)
+                optimizer.zero_grad(set_to_none=True)
+                found.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                total = total + found.detach()
+                step.advance(len(batch))
+            if not math.isfinite(float(total)):
+                raise SSCLError(f"training of {use} diverged in epoch {epoch + 1}; it leaves no network")
 
 
 def schedule(name: str, progressed: float) -> float:

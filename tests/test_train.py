@@ -12,7 +12,8 @@ from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, TrainConfig
 from sscl.errors import ConfigError, SSCLError
-from sscl.train import benign_accuracy, predict, schedule, train_classifier
+from sscl.models.base import made
+from sscl.train import benign_accuracy, minimise, predict, schedule, train_classifier
 from sscl.types import ImageSet
 
 CONFIG = TrainConfig("baseline_cnn", 3, 32, "adam", 2e-3, 0.0, "onecycle", "shift")
@@ -74,6 +75,37 @@ def test_divergence_is_an_error(train_set: ImageSet, compute: Compute) -> None:
     config = replace(CONFIG, optimizer="sgd", learning_rate=1e9, schedule="constant")
     with pytest.raises(SSCLError, match="training of user diverged in epoch 1: lower its learning_rate"):
         train_classifier(train_set, config, compute, seed=0, use="user")
+
+
+def line(slope: float) -> tuple[torch.nn.Linear, torch.Tensor, torch.Tensor]:
+    """A line through the origin to fit, and points on another one."""
+    fitted = made(lambda: torch.nn.Linear(1, 1, bias=False), torch.Generator().manual_seed(0))
+    x = torch.linspace(-1, 1, 40)[:, None]
+    torch.nn.init.constant_(fitted.weight, slope)
+    return fitted, x, 3 * x
+
+
+@pytest.mark.parametrize("shape", ["constant", "onecycle"])
+def test_minimise_finds_the_least_squares(shape: str) -> None:
+    fitted, x, y = line(0.0)
+    rng = torch.Generator().manual_seed(0)
+
+    def loss(batch: torch.Tensor) -> torch.Tensor:
+        return (fitted(x[batch]) - y[batch]).square().mean()
+
+    minimise(fitted, len(x), loss, use="a line", epochs=60, batch_size=16, learning_rate=0.1, rng=rng, shape=shape)
+    assert fitted.weight.item() == pytest.approx(3, abs=0.05)
+
+
+def test_minimise_notices_divergence() -> None:
+    fitted, x, y = line(1.0)
+
+    def loss(batch: torch.Tensor) -> torch.Tensor:
+        return (1e30 * (fitted(x[batch]) - y[batch])).square().mean()
+
+    rng = torch.Generator().manual_seed(0)
+    with pytest.raises(SSCLError, match="training of a line diverged in epoch 1"):
+        minimise(fitted, len(x), loss, use="a line", epochs=2, batch_size=16, learning_rate=0.1, rng=rng)
 
 
 def test_probabilities_are_probabilities(train_set: ImageSet, compute: Compute) -> None:

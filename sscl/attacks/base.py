@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sscl import progress
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.learning.base import SUPERVISED
 from sscl.learning.downstream import with_labels
 from sscl.models import Classifier
 from sscl.registry import Registry
-from sscl.train import Practice, train_classifier
+from sscl.train import Practice, minimise, train_classifier
 from sscl.types import ImageSet
 
 FINE_TUNING_RATE = 0.1  # of the training's learning rate
@@ -76,15 +75,16 @@ class Attacker:
             rng: draws the order of the images.
             loss: scalar to minimise, of a batch of float images (N, C, H, W) in [0, 1].
         """
-        optimizer = torch.optim.Adam(network.parameters(), lr=OWN_RATE)
-        with progress.step(f"train {use}", epochs * len(self.clean)) as step:
-            for _ in range(epochs):
-                for batch in torch.split(torch.randperm(len(self.clean), generator=rng), OWN_BATCH):
-                    found = loss(self.compute.floats(self.clean.images[batch]))
-                    optimizer.zero_grad(set_to_none=True)
-                    found.backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                    step.advance(len(batch))
+        minimise(
+            network,
+            len(self.clean),
+            lambda batch: loss(self.compute.floats(self.clean.images[batch])),
+            use=use,
+            epochs=epochs,
+            batch_size=OWN_BATCH,
+            learning_rate=OWN_RATE,
+            rng=rng,
+        )
 
     @torch.no_grad()
     def rereleased(self, change: Callable[[Tensor], Tensor]) -> ImageSet:

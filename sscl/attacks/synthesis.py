@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sscl import progress, seeds
+from sscl import seeds
 from sscl.attacks.base import OWN_BATCH, OWN_RATE, REMOVALS, Attacker, Removal
 from sscl.models import Classifier
 from sscl.models.base import made
+from sscl.train import minimise
 from sscl.types import ImageSet
 
 WIDTH, LATENT, SIDE = 32, 32, 7  # channels, latents, and the side from which images are drawn
@@ -71,16 +72,18 @@ class Synthesis(Removal):
         released, compute = attacker.released, attacker.compute
         rng = seeds.generator(attacker.seed, "synthesis")
         network = conditional(released.channels, released.size, released.classes, rng).to(compute.device)
-        optimizer = torch.optim.Adam(network.parameters(), lr=OWN_RATE)
-        with progress.step("learn to draw", int(strength) * len(released)) as step:
-            for _ in range(int(strength)):
-                for batch in torch.split(torch.randperm(len(released), generator=rng), OWN_BATCH):
-                    x, labels = compute.floats(released.images[batch]), released.labels[batch].to(compute.device)
-                    found = network.loss(x, labels, rng)
-                    optimizer.zero_grad(set_to_none=True)
-                    found.backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                    step.advance(len(batch))
+        minimise(
+            network,
+            len(released),
+            lambda batch: network.loss(
+                compute.floats(released.images[batch]), released.labels[batch].to(compute.device), rng
+            ),
+            use="synthesis",
+            epochs=int(strength),
+            batch_size=OWN_BATCH,
+            learning_rate=OWN_RATE,
+            rng=rng,
+        )
         done = []
         with torch.no_grad():
             for labels in torch.split(released.labels, 1000):

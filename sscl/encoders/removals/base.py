@@ -15,7 +15,7 @@ from sscl.config import TrainConfig
 from sscl.models import Classifier
 from sscl.models.features import all_features, features
 from sscl.registry import Registry
-from sscl.train import schedule
+from sscl.train import minimise
 from sscl.types import ImageSet
 
 
@@ -71,18 +71,23 @@ def imitate(
     images, compute = thief.images.images, thief.compute
     wanted = all_features(encoder, images, compute).to(compute.device)
     mean = wanted.mean(dim=0)
-    optimizer = torch.optim.Adam(student.parameters(), lr=learning_rate)
-    steps, done = epochs * -(-len(images) // batch_size), 0
-    for _ in range(epochs):
-        for batch in torch.split(torch.randperm(len(images), generator=rng), batch_size):
-            optimizer.param_groups[0]["lr"] = learning_rate * schedule("onecycle", done / steps)
-            given = features(student, compute.floats(shown(images[batch])))
-            target = wanted[batch.to(wanted.device)].repeat(len(given) // len(batch), 1)
-            loss = 1 - F.cosine_similarity(given - mean, target - mean, dim=1).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            done += 1
+
+    def loss(batch: Tensor) -> Tensor:
+        given = features(student, compute.floats(shown(images[batch])))
+        target = wanted[batch.to(wanted.device)].repeat(len(given) // len(batch), 1)
+        return 1 - F.cosine_similarity(given - mean, target - mean, dim=1).mean()
+
+    minimise(
+        student,
+        len(images),
+        loss,
+        use="a student of the encoder",
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        rng=rng,
+        shape="onecycle",
+    )
 
 
 REMOVALS: Registry[EncoderRemoval] = Registry("removal from encoders", "sscl.encoders.removals")
