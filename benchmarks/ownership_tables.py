@@ -97,9 +97,9 @@ def settings(command: str) -> str:
 
 
 def removal(rows: pd.DataFrame) -> list[str]:
-    """One table a dataset: attacks down, profiles and their settings across; p is the largest over seeds."""
+    """One table a dataset: attacks down, profiles and their settings across; each p is the largest over seeds."""
     lines: list[str] = []
-    for _, some in rows[rows["access"].eq("probabilities")].groupby("dataset"):
+    for _, some in rows.groupby("dataset"):
         across = {str(name): found["seed"].nunique() for name, found in some.groupby("command")}
         heads = (f"{settings(command)} ({count_of(seeds)})" for command, seeds in across.items())
         lines += [line("attack", "strength", *heads), "|---" * (2 + len(across)) + "|"]
@@ -112,11 +112,13 @@ def removal(rows: pd.DataFrame) -> list[str]:
 
 
 def removed(found: pd.DataFrame, seeds: int) -> str:
-    """p at most, delta_P and benign accuracy on average; how many models were attacked, unless all were."""
+    """p at most from each access, delta_P from probabilities and benign accuracy; of how many models, unless all."""
     if found.empty:
         return ""
-    some = f" ({count_of(len(found))})" if len(found) < seeds else ""
-    return f"{found['p'].max():.2g}, {found['delta_p'].mean():.2f}, {100 * found['ba'].mean():.1f} %{some}"
+    told, labels = (found[found["access"].eq(access)] for access in ("probabilities", "labels"))
+    some = f" ({count_of(len(told))})" if len(told) < seeds else ""
+    both = f"{told['p'].max():.2g} / {labels['p'].max():.2g}"
+    return f"{both}, {told['delta_p'].mean():.2f}, {100 * told['ba'].mean():.1f} %{some}"
 
 
 def count_of(models: int) -> str:

@@ -97,7 +97,7 @@ def everything(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "Methods (the paper's Table I)": methods(found),
         "The same queries to a clean model": innocents(found),
         "Spread over seeds": spread(found),
-        "Scenarios (the paper's Table II)": scenarios(found),
+        f"Scenarios (the paper's Table II; accused at {ALPHA:g})": scenarios(found),
         "Cost in seconds": costs(found),
         "Removal": removals(found),
         "Detection": detectors(found),
