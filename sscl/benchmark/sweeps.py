@@ -54,6 +54,13 @@ def apart(found: pd.DataFrame, keys: list[str]) -> list[str]:
     return [*keys, "overrides"] if differ else keys
 
 
+def named(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The same rows; in the column also the overrides, where a profile has several for a method: no cell mixes them."""
+    several = rows.groupby(["profile", "method"])["overrides"].transform("nunique") > 1
+    plain = ~several | (rows["overrides"] == "")
+    return rows.assign(**{column: rows[column].where(plain, rows[column] + ", " + rows["overrides"])})
+
+
 def curve(found: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
     """One row a profile, method and value of the column, means over seeds; empty without at least two values.
 
@@ -80,6 +87,7 @@ def lines(points: pd.DataFrame) -> list[str]:
 def architectures(found: pd.DataFrame, score: str = "delta_p") -> dict[tuple[str, str], pd.DataFrame]:
     """Surrogates (rows) against suspects (columns) for each profile and method: the paper's Figure 6."""
     rows = found[(found["attack"] == NONE) & found["surrogate"].notna() & found["suspect"].notna()]
+    rows = named(rows, "surrogate")
     return {
         (str(profile), str(method)): group.pivot_table(score, "surrogate", "suspect")
         for (profile, method), group in rows.groupby(["profile", "method"])
@@ -102,7 +110,7 @@ def attacked(found: pd.DataFrame, score: str = "delta_p") -> dict[str, pd.DataFr
     """Removal attacks at their usual strength (columns; first none) against methods (rows), for each profile."""
     rows = usually_attacked(found)
     plain = before(rows, found)
-    both = pd.concat([plain.drop_duplicates(RUN).dropna(subset=["attack"]), rows])
+    both = named(pd.concat([plain.drop_duplicates(RUN).dropna(subset=["attack"]), rows]), "method")
     return {
         str(profile): table[sorted(table.columns, key=lambda attack: (attack != NONE, attack))]
         for profile, group in both.groupby("profile")
@@ -116,5 +124,5 @@ def detected(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Among the images of one class where the marks point to one: finding the class is not finding the images.
     """
     rows = usual(found[found["attack"].isin(list(DETECTORS))])
-    rows = rows.assign(seen=rows["auroc_class"].fillna(rows["auroc"]))
+    rows = named(rows.assign(seen=rows["auroc_class"].fillna(rows["auroc"])), "method")
     return {str(profile): group.pivot_table("seen", "method", "attack") for profile, group in rows.groupby("profile")}

@@ -57,6 +57,19 @@ def test_rows_with_other_overrides_are_not_averaged_with_them(found: pd.DataFram
     assert "overrides" not in tables.methods(found)
 
 
+def test_no_cell_of_a_matrix_mixes_overrides(found: pd.DataFrame) -> None:
+    longer = found.assign(overrides="user.epochs=9", delta_p=0.9, auroc=0.2)
+    both = pd.concat([found, longer])
+    removed, seen, pairs = sweeps.attacked(both)["demo"], sweeps.detected(both)["demo"], sweeps.architectures(both)
+    assert removed["mixup"].to_dict() == pytest.approx(
+        dict.fromkeys(("badnets", "sscl_bw"), 0.2)
+        | dict.fromkeys(("badnets, user.epochs=9", "sscl_bw, user.epochs=9"), 0.9)
+    )
+    assert seen.loc["badnets", "strip"] == pytest.approx(0.7)
+    assert seen.loc["badnets, user.epochs=9", "strip"] == pytest.approx(0.2)
+    assert pairs["demo", "sscl_bw"].loc["mlp, user.epochs=9"].tolist() == pytest.approx([0.9] * 3)
+
+
 def test_curves_are_means_over_seeds(found: pd.DataFrame) -> None:
     rate = next(sweep for sweep in sweeps.SWEEPS if sweep.name == "rate")
     points = sweeps.curve(found, rate)
