@@ -205,7 +205,9 @@ class Slot:
         if manifest is None:
             raise InputError(f"{taken}: already there and not made by sscl; choose another --out or move it away")
         if manifest.get("key") != self.key and not overwrite:
-            raise InputError(f"{taken}: made by another config; choose another --out, or replace it with --overwrite")
+            raise InputError(
+                f"{taken}: made by another config or code; choose another --out, or replace it with --overwrite"
+            )
 
 
 @contextmanager

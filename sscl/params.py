@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
-from sscl.config import Config, GeneratorConfig
+from sscl.config import Config, GeneratorConfig, TrainConfig
 from sscl.errors import ConfigError
 from sscl.parsing import parse
+from sscl.registry import Registry
 
 Raw = dict[str, Any]
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C: 20 times faster
@@ -98,9 +99,38 @@ def build(raw: Raw) -> Config:
     if isinstance(sections.get("generator"), Mapping):
         sections["generator"] = _generator(sections["generator"])
     config = parse(Config, sections, "")
+    for key, registry, name in _named(config):
+        try:
+            registry.require(name)
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {error}") from None
     for attack in config.attacks.removals:
         _check_attack(attack.name)
     return config
+
+
+def _named(config: Config) -> Iterator[tuple[str, Registry[Any], str]]:
+    """Keys whose values name members, each with its registry: looked up before hours of training, not after them."""
+    from sscl.data.augment import AUGMENTATIONS
+    from sscl.data.sources import SOURCES
+    from sscl.learning.base import LEARNERS, SUPERVISED
+    from sscl.models import CLASSIFIERS
+    from sscl.statistics.effects import STATISTICS
+    from sscl.statistics.paired import TESTS
+
+    yield "data.source", SOURCES, config.data.source
+    yield "verify.test", TESTS, config.verify.test
+    yield "audit.statistic", STATISTICS, config.audit.statistic
+    for section in ("surrogate", "user"):
+        training: TrainConfig = getattr(config, section)
+        yield f"{section}.model", CLASSIFIERS, training.model
+        if training.learning == SUPERVISED:
+            yield f"{section}.augment", AUGMENTATIONS, training.augment
+        else:
+            from sscl.data.views import VIEWS
+
+            yield f"{section}.learning", LEARNERS, training.learning
+            yield f"{section}.augment", VIEWS, training.augment
 
 
 def _check_attack(name: str) -> None:

@@ -110,7 +110,7 @@ def test_another_config_in_the_directory(copy: Path, tiny: tuple[str, ...]) -> N
     before = digest(copy / "clean")
     code, _, err = sscl("run", "--out", str(copy), *PARAMS, tiny=(*tiny, "data.train_images=60"))
     assert code == 2
-    assert "clean: made by another config; choose another --out, or replace it with --overwrite" in one_line(err)
+    assert "clean: made by another config or code; choose another --out, or replace it" in one_line(err)
     assert digest(copy / "clean") == before
 
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
-from sscl.errors import ConfigError
+from sscl.errors import ConfigError, SSCLError
 from sscl.registry import Registry
 
 
@@ -21,6 +23,64 @@ def test_register_look_up_and_refuse() -> None:
         registry.register("one")(2)
     with pytest.raises(ConfigError, match="unknown number 'two': choose one of one"):
         registry["two"]
+
+
+class Member(ABC):
+    unit: ClassVar[str]
+    usual: ClassVar[float] = 1.0
+
+    @abstractmethod
+    def run(self) -> None: ...
+
+
+class Whole(Member):
+    unit = "epochs"
+
+    def run(self) -> None: ...
+
+
+class Unit(Member):
+    def run(self) -> None: ...
+
+
+class Abstract(Member):
+    unit = "epochs"
+
+
+def test_a_member_that_is_not_what_its_base_describes_is_refused() -> None:
+    instances: Registry[Any] = Registry("member", base=Member)
+    classes: Registry[Any] = Registry("member", base=Member, classes=True)
+    instances.register("good")(Whole())
+    classes.register("good")(Whole)
+    mistakes: list[tuple[Registry[Any], Any, str]] = [
+        (instances, Whole, "register an instance of a Member"),
+        (classes, Whole(), "register the class itself"),
+        (instances, 1, "must be a Member"),
+        (instances, Unit(), "set unit; Member says what for"),
+        (classes, Abstract, "has no run"),
+    ]
+    for registry, member, reason in mistakes:
+        with pytest.raises(ValueError, match=f"^member 'bad': {reason}$"):
+            registry.register("bad")(member)
+
+
+def test_a_file_that_cannot_be_imported_hides_no_other_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long-lived processes ask again: half of the members must not count as all of them."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "found_badly"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from sscl.registry import Registry\nMEMBERS = Registry('member', 'found_badly')"
+    )
+    (package / "bad.py").write_text("x = = 1")
+    (package / "good.py").write_text("from found_badly import MEMBERS\nMEMBERS.register('good')(1)\n")
+    members: Registry[int] = importlib.import_module("found_badly").MEMBERS
+    for _ in range(2):
+        with pytest.raises(SSCLError, match=r"^found_badly/bad\.py cannot be imported \(SyntaxError: .* or remove it$"):
+            list(members)
+    (package / "bad.py").unlink()
+    importlib.invalidate_caches()
+    assert list(members) == ["good"]
 
 
 SLOW = """

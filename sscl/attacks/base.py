@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from sscl.registry import Registry
 from sscl.train import Practice, minimise, train_classifier
 from sscl.types import ImageSet
 
+Looks = Literal["dataset", "queries"]  # what a detector looks at
 FINE_TUNING_RATE = 0.1  # of the training's learning rate
 CLASSIFIERS_RATE = 1e-3  # of Adam, for a classifier on an encoder
 OWN_BATCH, OWN_RATE = 64, 2e-3  # of the attacker's own networks
@@ -153,7 +154,11 @@ class Detector(ABC):
         looks_at: ``dataset`` (released images with labels) or ``queries`` (images that a model is asked about).
     """
 
-    looks_at: ClassVar[str]
+    looks_at: ClassVar[Looks]
+
+    def __init_subclass__(cls) -> None:
+        if getattr(cls, "looks_at", "dataset") not in get_args(Looks):
+            raise TypeError(f"{cls.__name__}.looks_at: {cls.looks_at!r}; expected 'dataset' or 'queries'")
 
     @final
     def __call__(self, images: ImageSet, model: Classifier, attacker: Attacker) -> np.ndarray:
@@ -186,9 +191,9 @@ class TriggerInversion(ABC):
         """One number a class, (K,); higher is more suspicious."""
 
 
-REMOVALS: Registry[Removal] = Registry("removal attack", "sscl.attacks")
-DETECTORS: Registry[Detector] = Registry("detector", "sscl.attacks")
-INVERSIONS: Registry[TriggerInversion] = Registry("trigger inversion", "sscl.attacks")
+REMOVALS: Registry[Removal] = Registry("removal attack", "sscl.attacks", base=Removal)
+DETECTORS: Registry[Detector] = Registry("detector", "sscl.attacks", base=Detector)
+INVERSIONS: Registry[TriggerInversion] = Registry("trigger inversion", "sscl.attacks", base=TriggerInversion)
 
 
 class Wrapped(Classifier):

@@ -18,8 +18,9 @@ from typing import Any
 import drand_verify
 import httpx
 
-from sscl.errors import InputError, SSCLError
+from sscl.errors import InputError, SSCLError, printable
 
+SOURCES = ("drand", "nist")
 # drand's network `quicknet` (League of Entropy); its public key is built into drand_verify.
 QUICKNET = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971"
 GENESIS, PERIOD = 1692803367, 3  # of quicknet: seconds of round 1, and between rounds
@@ -106,8 +107,10 @@ def read(raw: Any, source: str) -> Pulse:
     """A pulse from what the beacon answers, or what a bundle keeps, with drand's signature verified.
 
     Raises:
-        InputError: not a pulse, or a forged one.
+        InputError: not a pulse, a forged one, or of a source that is not known.
     """
+    if source not in SOURCES:
+        raise InputError(f"beacon.source: {printable(str(source))!r} is unknown, expected {' or '.join(SOURCES)}")
     try:
         if source == "drand":
             number, signature = int(raw["round"] if "round" in raw else raw["number"]), str(raw["signature"])

@@ -32,7 +32,7 @@ from sscl.audit.trial import enough
 from sscl.audit.verdict import Finding, decide, lowest_p, undecidable
 from sscl.compute import Compute
 from sscl.config import AuditConfig
-from sscl.errors import BudgetError, InputError
+from sscl.errors import BudgetError, ConfigError, InputError
 from sscl.layout import COMMITMENT, DRAW, FINDING, OPENING, SENT
 from sscl.parsing import parse
 from sscl.provenance import versions
@@ -102,6 +102,10 @@ def prepare(secret: Path, compute: Compute, opening: Path, commitment: Path | No
         ConfigError: a method without an exact test. InputError: files that are not the committed ones.
     """
     opened = read_json(opening)
+    if "groups" not in opened:
+        raise ConfigError(
+            f"{opening}: its release was made by a method without an exact test; release with ownership_code to audit"
+        )
     loaded, state = load_watermark(secret / GENERATOR, opened.get("groups"), compute)
     watermark = require_marks(loaded)
     config = parse(AuditConfig, opened.get("protocol", {}), f"{opening}: protocol")

@@ -14,7 +14,15 @@ from rich.console import Console
 from sscl import progress
 from sscl.errors import InputError, SSCLError, may_pass, printable
 
-EXTRAS = {"s3": ("boto3", "botocore"), "ssl": ("kornia", "lightly"), "onnx": ("onnxruntime",)}
+EXTRAS = {
+    "s3": ("boto3", "botocore"),
+    "ssl": ("kornia", "lightly"),
+    "onnx": ("onnxruntime",),
+    "pipeline": (
+        *("cleanlab", "dvc", "efficientnet_lite_pytorch", "fastapi", "jinja2", "lpips", "markupsafe"),
+        *("matplotlib", "mlcroissant", "pandas", "prefect", "sklearn", "sqlalchemy"),
+    ),
+}
 out_console = Console(emoji=False)
 err_console = Console(stderr=True, soft_wrap=True, emoji=False)
 
@@ -67,7 +75,8 @@ def reporting(debug: bool) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if debug:
             traceback.print_exc()
-        said = f"{error.name} is not installed; pip install 'sscl-bw[{extra_of(error.name or '')}]'"
+        extra = extra_of(error.name or "")
+        said = f"{error.name} is not installed; pip install " + (f"'sscl-bw[{extra}]'" if extra else "it")
         err_console.print(f"[bold red]error:[/] {escape(said)}", highlight=False)
         progress.failed(said, bad_input=True)
         raise typer.Exit(2) from None
@@ -81,12 +90,12 @@ def reporting(debug: bool) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def extra_of(module: str) -> str:
-    """The smallest extra of this package that brings a module."""
+def extra_of(module: str) -> str | None:
+    """The smallest extra of this package that brings a module; ``None`` where none does."""
     for extra, modules in EXTRAS.items():
         if module.partition(".")[0] in modules:
             return extra
-    return "pipeline"
+    return None
 
 
 def escape(text: str) -> str:

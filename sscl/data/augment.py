@@ -23,7 +23,7 @@ class Augmentation(ABC):
         """Transform uint8 (N, C, H, W) by its ``choices`` (N, k); same shape and type."""
 
 
-AUGMENTATIONS: Registry[type[Augmentation]] = Registry("augmentation")
+AUGMENTATIONS: Registry[type[Augmentation]] = Registry("augmentation", base=Augmentation, classes=True)
 
 
 @AUGMENTATIONS.register("none")

@@ -70,7 +70,7 @@ class Learner(nn.Module, ABC):
                 old.lerp_(new, 1 - self.momentum)
 
 
-LEARNERS: Registry[type[Learner]] = Registry("learning method", "sscl.learning")
+LEARNERS: Registry[type[Learner]] = Registry("learning method", "sscl.learning", base=Learner, classes=True)
 
 
 def frozen(module: M) -> M:

@@ -144,7 +144,11 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
 
     Convolutions and linear layers: Kaiming-uniform with a = sqrt(5), biases uniform in 1/sqrt(fan_in); norms: ones,
     zeros; attention: Xavier-uniform, zeros, but for its output, a linear layer.
+
+    Raises:
+        TypeError: a module has parameters or buffers of its own, and is neither one of these nor in a ``Drawn``.
     """
+    drawn = {part for module in model.modules() if isinstance(module, Drawn) for part in module.modules()}
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
@@ -160,5 +164,10 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(module, nn.MultiheadAttention):
             nn.init.xavier_uniform_(module.in_proj_weight, generator=generator)
             nn.init.zeros_(module.in_proj_bias)
+        elif module not in drawn and not isinstance(module, Classifier):
+            own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+            if own:
+                name = type(module).__name__
+                raise TypeError(f"{name}.{own[0][0]} has no first value: derive {name} from sscl.models.base.Drawn")
         if isinstance(module, Drawn):
             module.draw(generator)

@@ -80,4 +80,4 @@ class Peer(ABC, Generic[E]):
         """From at most so many queries of a suspect."""
 
 
-PEERS: Registry[Peer[Any]] = Registry("peer", "sscl.peers")
+PEERS: Registry[Peer[Any]] = Registry("peer", "sscl.peers", base=Peer)

@@ -28,7 +28,7 @@ class Statistic:
     views: int = 1
 
 
-STATISTICS: Registry[Statistic] = Registry("statistic", "sscl.statistics")
+STATISTICS: Registry[Statistic] = Registry("statistic", "sscl.statistics", base=Statistic)
 
 # Odds are taken of probabilities within this of 0 and 1: what an API that rounds to two decimals can tell.
 LEAST = 0.005

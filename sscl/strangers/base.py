@@ -87,4 +87,4 @@ def context_of(workplace: Workplace, stranger: Stranger) -> Context:
     return Context(names if same else None, workplace.compute)
 
 
-STRANGERS: Registry[Stranger] = Registry("stranger", "sscl.strangers")
+STRANGERS: Registry[Stranger] = Registry("stranger", "sscl.strangers", base=Stranger)

@@ -136,7 +136,7 @@ def distributions(rows: np.ndarray) -> bool:
     return bool((rows >= 0).all() and (np.abs(rows.sum(axis=1) - 1) < 1e-3).all())
 
 
-ORACLES: Registry[type[Oracle]] = Registry("oracle", "sscl.suspects")
+ORACLES: Registry[type[Oracle]] = Registry("oracle", "sscl.suspects", base=Oracle, classes=True)
 
 
 def open_oracle(address: str, context: Context, settings: Mapping[str, Any] | None = None) -> Oracle:

@@ -201,7 +201,7 @@ class WeightsTested(ABC):
 
 _ZERO = torch.zeros(1, dtype=torch.int64)
 AnyWatermark = Watermark[Any]
-WATERMARKS: Registry[type[AnyWatermark]] = Registry("watermark", "sscl.watermarks")
+WATERMARKS: Registry[type[AnyWatermark]] = Registry("watermark", "sscl.watermarks", base=Watermark, classes=True)
 
 
 def name_of(watermark: AnyWatermark) -> str:

@@ -52,6 +52,14 @@ def test_forged_rounds_are_refused(forged: Any) -> None:
         beacon.read(forged, "drand")
 
 
+@pytest.mark.parametrize("source", ["none", "foo", None, "drand\n"])
+def test_pulses_of_unknown_beacons_are_refused(source: Any) -> None:
+    """A bundle names its own source; none but these two has a meaning."""
+    made_up = {"source": source, "number": 1, "randomness": "00" * 64, "signature": ""}
+    with pytest.raises(InputError, match=r"^beacon\.source: .* is unknown, expected drand or nist$"):
+        beacon.read(made_up, source)
+
+
 def test_a_claimed_randomness_does_not_count() -> None:
     """Only the signature does: the value is derived from it."""
     pulse = beacon.read({"round": 1000, "signature": SIGNATURE, "randomness": "00" * 32}, "drand")

@@ -13,7 +13,9 @@ from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.audit import beacon
 from sscl.audit.check import check
 from sscl.audit.commitment import check_floor, copy_for, differences, draw_word, guarantees, out_of_order, seal
+from sscl.audit.examine import prepare
 from sscl.audit.session import audit_suspect
+from sscl.compute import Compute
 from sscl.config import BeaconConfig, Config
 from sscl.errors import ConfigError, InputError, SSCLError
 from sscl.layout import COMMITMENT, OPENING, Root
@@ -121,3 +123,10 @@ def test_a_pulse_that_is_not_published_yet_stops_the_release_before_the_word(cop
     run_stage(STAGES["commit"], waiting, copy, overwrite=True)
     with pytest.raises(SSCLError, match="is not published yet"):
         run_stage(STAGES["embed@release"], waiting, copy, overwrite=True)
+
+
+def test_a_method_without_an_exact_test_cannot_be_audited(tmp_path: Path, compute: Compute) -> None:
+    """Its opening, as the stage ``commit`` writes it, names no groups."""
+    write_json(tmp_path / OPENING, {"salt": "00" * 32, "secret": "00" * 32})
+    with pytest.raises(ConfigError, match=r"opening\.json: its release was made by a method without an exact test"):
+        prepare(tmp_path, compute, tmp_path / OPENING, None)

@@ -12,7 +12,7 @@ from sscl.compute import Compute
 from sscl.errors import ConfigError, InputError
 from sscl.learning.downstream import with_head
 from sscl.models import CLASSIFIERS, base, build
-from sscl.models.base import PRETRAINED
+from sscl.models.base import PRETRAINED, Drawn, made
 from sscl.models.fastnet import FASTER
 from sscl.models.features import all_features, last_linear
 from sscl.models.io import load_classifier, save_classifier
@@ -43,6 +43,27 @@ def test_initialisation_depends_on_its_generator_alone(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in pairs)
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
     assert all(p.abs().max() < 2 for p in first.parameters())
+
+
+class Scaled(torch.nn.Module):
+    """With a parameter that only its class knows how to begin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+        self.scale = torch.nn.Parameter(torch.full((2,), 0.5))
+
+
+class DrawnScaled(Scaled, Drawn):
+    def draw(self, generator: torch.Generator) -> None:
+        torch.nn.init.constant_(self.scale, 0.5)
+
+
+def test_a_parameter_that_nothing_sets_is_an_error() -> None:
+    rng = seeds.generator(0, "w")
+    assert made(DrawnScaled, rng).scale.tolist() == [0.5, 0.5]
+    with pytest.raises(TypeError, match=r"^Scaled\.scale has no first value: derive Scaled from .*\.Drawn$"):
+        made(Scaled, rng)
 
 
 def test_initialisation_is_pytorchs() -> None:

@@ -3,4 +3,4 @@
 from sscl.data.base import Format
 from sscl.registry import Registry
 
-FORMATS: Registry[Format] = Registry("dataset format", "sscl.data.formats")
+FORMATS: Registry[Format] = Registry("dataset format", "sscl.data.formats", base=Format)

@@ -90,4 +90,4 @@ def imitate(
     )
 
 
-REMOVALS: Registry[EncoderRemoval] = Registry("removal from encoders", "sscl.encoders.removals")
+REMOVALS: Registry[EncoderRemoval] = Registry("removal from encoders", "sscl.encoders.removals", base=EncoderRemoval)

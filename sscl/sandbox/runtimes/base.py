@@ -42,4 +42,4 @@ class Runtime:
     extra: str | None = None
 
 
-RUNTIMES: Registry[Runtime] = Registry("runtime", "sscl.sandbox.runtimes")
+RUNTIMES: Registry[Runtime] = Registry("runtime", "sscl.sandbox.runtimes", base=Runtime)

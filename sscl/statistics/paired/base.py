@@ -73,4 +73,6 @@ class VerificationTest(ABC):
         )
 
 
-TESTS: Registry[type[VerificationTest]] = Registry("verification test", "sscl.statistics.paired")
+TESTS: Registry[type[VerificationTest]] = Registry(
+    "verification test", "sscl.statistics.paired", base=VerificationTest, classes=True
+)

@@ -42,4 +42,4 @@ class Family(ABC):
         """The change by marks at random that are nobody's, as ``change``."""
 
 
-FAMILIES: Registry[Family] = Registry("family of marks", "sscl.watermarks.marks")
+FAMILIES: Registry[Family] = Registry("family of marks", "sscl.watermarks.marks", base=Family)
