@@ -60,9 +60,15 @@ E = TypeVar("E")
 
 
 class Peer(ABC, Generic[E]):
-    """Another method of ownership verification; ``E`` is the evidence that it keeps."""
+    """Another method of ownership verification; ``E`` is the evidence that it keeps.
 
-    exact: ClassVar[bool] = True  # its p-value bounds how often innocent models are accused
+    Attributes:
+        exact: whether its p-value bounds how often innocent models are accused.
+        clean_label: whether labels stay as they are.
+    """
+
+    exact: ClassVar[bool] = True
+    clean_label: ClassVar[bool] = True
 
     @abstractmethod
     def release(self, data: ImageSet, rate: float, eps: float, owner: Owner) -> tuple[ImageSet, E]:

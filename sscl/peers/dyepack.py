@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +42,8 @@ class DyePack(Peer[Backdoors]):
     may be wrong on purpose; here the triggers are waves or ripples, as the ownership code's marks. Whoever looks at
     labels sees it.
     """
+
+    clean_label: ClassVar[bool] = False
 
     def release(self, data: ImageSet, rate: float, eps: float, owner: Owner) -> tuple[ImageSet, Backdoors]:
         family = FAMILIES["waves" if data.channels == 3 else "ripples"]
