@@ -57,7 +57,7 @@ class Shown:
 def published_tests(
     encoder: Classifier, head: Classifier | None, own: Classifier, *, shown: Shown, compute: Compute
 ) -> dict[str, float]:
-    """p-values by name: on features and, with a classifier on the encoder, on its labels (``entropy`` on labels alone).
+    """p-values by name: of features and, with a classifier on the encoder, of its labels, as each test ``reads``.
 
     Args:
         encoder: the suspect.
@@ -88,16 +88,17 @@ def published_tests(
         views(own, shown.released, "released"),
         views(own, shown.unseen, "unseen"),
     )
-    found = {name: _p(name, features) for name in ENCODER_TESTS if name != "entropy"}
+    found = {name: _p(name, features) for name in ENCODER_TESTS if "features" in ENCODER_TESTS[name].reads}
     if head is not None:
         clean, marked = (_one_hot(head, images, compute) for images in (shown.clean, shown.marked))
         labels = replace(features, clean=clean, marked=marked)
-        found |= {f"{name}, labels": _p(name, labels) for name in ("density", "entropy")}
+        read = (name for name in ENCODER_TESTS if "labels" in ENCODER_TESTS[name].reads)
+        found |= {f"{name}, labels": _p(name, labels) for name in read}
     return found
 
 
 def _p(name: str, answers: EncoderAnswers) -> float:
-    return ENCODER_TESTS[name](answers, np.random.default_rng(seeds.derive(0, "published", name)))
+    return ENCODER_TESTS[name].p_value(answers, np.random.default_rng(seeds.derive(0, "published", name)))
 
 
 def _one_hot(model: Classifier, images: Tensor, compute: Compute) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -31,8 +32,21 @@ class EncoderAnswers:
     own_unseen: np.ndarray
 
 
-EncoderTest = Callable[[EncoderAnswers, np.random.Generator], float]  # to the p-value that the test claims
-ENCODER_TESTS: Registry[EncoderTest] = Registry("test of encoders", "sscl.statistics.encoders")
+@dataclass(frozen=True)
+class EncoderTest:
+    """A published test.
+
+    Attributes:
+        p_value: of the answers, with random numbers; what the test claims.
+        reads: whether it is given an encoder's ``features``, the ``labels`` of a classifier on it, or, one after the
+            other, both.
+    """
+
+    p_value: Callable[[EncoderAnswers, np.random.Generator], float]
+    reads: tuple[Literal["features", "labels"], ...] = ("features",)
+
+
+ENCODER_TESTS: Registry[EncoderTest] = Registry("test of encoders", "sscl.statistics.encoders", base=EncoderTest)
 
 
 def rank_among_subsets(

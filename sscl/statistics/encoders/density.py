@@ -10,10 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from sscl.statistics.effects import unit
-from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, rank_among_subsets
+from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, EncoderTest, rank_among_subsets
 
 
-@ENCODER_TESTS.register("density")
 def density(answers: EncoderAnswers, rng: np.random.Generator) -> float:
     """Rank of the marked answers' density among that of clean subsets."""
     centre = answers.clean.mean(axis=0)
@@ -29,3 +28,6 @@ def mean_cosine(rows: np.ndarray) -> float:
     count, units = len(rows), unit(rows)
     total = units.sum(axis=0)
     return float((total @ total - (units * units).sum()) / (count * (count - 1)))
+
+
+ENCODER_TESTS.register("density")(EncoderTest(density, ("features", "labels")))

@@ -9,13 +9,12 @@ import numpy as np
 from scipy import stats
 
 from sscl.statistics.effects import unit
-from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers
+from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, EncoderTest
 
 REDRAWS = 30  # of subsets of the images, in each of which the gap is taken
 SHARE = 0.5  # of the images that are in a subset
 
 
-@ENCODER_TESTS.register("dov4cl")
 def dov4cl(answers: EncoderAnswers, rng: np.random.Generator) -> float:
     """One-sided Welch test of the suspect's gaps against the clean encoder's."""
     suspect = gaps(relations(answers.released), relations(answers.unseen), rng)
@@ -44,3 +43,6 @@ def gaps(released: np.ndarray, unseen: np.ndarray, rng: np.random.Generator) -> 
         return float(rows[rng.permutation(len(rows))[: max(2, round(SHARE * len(rows)))]].mean())
 
     return np.array([part(released) - part(unseen) for _ in range(REDRAWS)])
+
+
+ENCODER_TESTS.register("dov4cl")(EncoderTest(dov4cl))

@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, rank_among_subsets
+from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, EncoderTest, rank_among_subsets
 
 
-@ENCODER_TESTS.register("entropy")
 def entropy(answers: EncoderAnswers, rng: np.random.Generator) -> float:
     """Rank of the marked labels' entropy among that of clean subsets; features count as labels by their largest."""
     return rank_among_subsets(answers, lambda rows: -label_entropy(rows), rng)
@@ -25,3 +24,6 @@ def label_entropy(rows: np.ndarray) -> float:
     0.693
     """
     return float(stats.entropy(np.bincount(rows.argmax(axis=1), minlength=rows.shape[1])))
+
+
+ENCODER_TESTS.register("entropy")(EncoderTest(entropy, ("labels",)))

@@ -10,13 +10,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers
+from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, EncoderTest
 
 COMPONENTS = 10  # of the mixture; the paper's 50 are for 50,000 images
 RIDGE = 1e-3  # added to variances of standardised features
 
 
-@ENCODER_TESTS.register("mixture")
 def mixture(answers: EncoderAnswers, rng: np.random.Generator) -> float:
     """One-sided Welch test of log-likelihoods; half of the released images fit the mixture, half are compared."""
     from sklearn.mixture import GaussianMixture
@@ -33,3 +32,6 @@ def mixture(answers: EncoderAnswers, rng: np.random.Generator) -> float:
     ).fit((fitted_on - mean) / scale)
     likely, other = (model.score_samples((rows - mean) / scale) for rows in (compared, unseen))
     return float(stats.ttest_ind(likely, other, equal_var=False, alternative="greater").pvalue)
+
+
+ENCODER_TESTS.register("mixture")(EncoderTest(mixture))
