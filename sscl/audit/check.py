@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,9 +27,9 @@ from sscl.audit.commitment import (
     references_for,
     sha256_of,
 )
-from sscl.audit.protocol import Query, Record
+from sscl.audit.protocol import BENIGN, Query, Record
 from sscl.audit.verdict import decide
-from sscl.config import AuditConfig
+from sscl.config import NAME, AuditConfig
 from sscl.errors import InputError, printable
 from sscl.layout import COMMITMENT, FINDING, OPENING
 from sscl.parsing import parse
@@ -43,9 +44,11 @@ IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeat
 MOST_MARKS, MOST_CELLS = 64, 20_000  # of an audit; cells: marks times classes
 LARGEST_ALPHA = 0.05
 LONGEST = 100_000  # characters of a setting: a map of class names can be long
+MOST_NUMBERS = 40_000_000  # of all answers together
 LARGEST_JSON, LARGEST_LINE = 1 << 24, 1 << 22  # bytes of a part, and of one answer: parsed, they are 30 times as large
 AGREEMENT = 1e-9  # exponentials and logarithms differ in their last digits between processors
 REQUIRED = (AUDIT, QUERIES, FINDING)
+KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+)*")  # of a suspect; one that only looks like ``FILES`` would be no file
 FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
 
 
@@ -213,9 +216,29 @@ def pack_record(record: Record) -> bytes:
 
 
 def unpack_record(content: bytes, audit: dict[str, Any]) -> Record:
-    """Inverse of ``pack_record``; ``audit`` is what the bundle says of the audit."""
-    queries = [Query(**json.loads(line)) for line in content.splitlines()]
-    return Record(len(audit["class_names"]), audit["groups"], audit["labels"], audit["access"], queries)
+    """Inverse of ``pack_record``; ``audit`` is what the bundle says of the audit.
+
+    Raises:
+        ValueError: a line that no audit writes. To Python ``2 == 2.0 == True + 1``, but as keys of what was committed
+            to these are different, so only whole numbers are marks and images.
+    """
+    width, labels, numbers = len(audit["class_names"]), audit["labels"], 0
+    occasion = audit["occasion"]
+    if not all(type(number) is int for number in (audit["groups"], occasion or 0, *labels, *audit["word"])):
+        raise ValueError("groups, labels, word and occasion must be whole numbers")
+    queries = []
+    for line in content.splitlines():
+        query = Query(**json.loads(line))
+        if not (type(query.mark) is type(query.image) is int and isinstance(query.sha256, str)):
+            raise ValueError("a query's mark and image must be whole numbers, and its SHA-256 a text")
+        if query.answer is not None:
+            numbers += width
+            if not (isinstance(query.answer, list) and len(query.answer) == width):
+                raise ValueError(f"an answer must have {width} numbers")
+            if numbers > MOST_NUMBERS or not all(type(value) in (int, float) for value in query.answer):
+                raise ValueError(f"answers must be numbers, at most {MOST_NUMBERS:,} of them")
+        queries.append(query)
+    return Record(width, audit["groups"], labels, audit["access"], queries)
 
 
 def _derive(parts: dict[str, bytes]) -> list[str]:
@@ -250,6 +273,8 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         wrong += _raw(parts[RAW], record, audit)
     elif audit["reader"] or audit["suspect"].get("kind") == "http":
         wrong.append(f"{RAW}: missing, and the suspect is an API")
+    if not KIND.fullmatch(str(audit["suspect"].get("kind"))):
+        wrong.append(f"{AUDIT}: the suspect's kind is not one in plain letters")
     if audit["suspect"].get("kind") in FILES and any(query.answer is None for query in record.queries):
         wrong.append(f"{QUERIES}: a file that answers when it is asked has left images unanswered")
     if audit["confirmatory"] or COMMITMENT in parts:
@@ -270,12 +295,19 @@ def _agree(said: Any, derived: Any) -> bool:
     return bool(said == derived)
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same to the byte: ``1``, ``1.0`` and ``true`` are three."""
+    return canonical(one) == canonical(other)
+
+
 def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
     """The API's own words against the answers that were read from them."""
     lines = [json.loads(line) for line in content.splitlines()]
     if len(lines) != len(record.queries):
         return [f"{RAW}: {len(lines)} answers to {len(record.queries)} queries"]
     reader = Reader(audit["class_names"], parse(Reading, audit["reader"], "reader"))
+    if reader.access != record.access:
+        return [f"{AUDIT}: says that answers are {record.access}, and its reader reads {reader.access}"]
     wrong = []
     for number, (line, query) in enumerate(zip(lines, record.queries, strict=True)):
         row = None if line["status"] in REFUSALS else reader.read(line["body"])
@@ -309,10 +341,13 @@ def _asked(opening: dict[str, Any], record: Record) -> list[str]:
     sent: dict[int, list[str]] = {}
     for query in record.queries:
         sent.setdefault(query.mark, []).append(query.sha256)
+    committed, marks = opening["queries"], opening["mark_count"]
+    if set(committed) != set(map(str, range(BENIGN, marks))):
+        return [f"{OPENING}: commits to images under other marks than its {marks}, so which were sent could be chosen"]
     return [
         f"{QUERIES}: other images were sent under mark {mark} than were committed to"
         for mark, digests in sent.items()
-        if digests != opening["queries"][str(mark)][: len(digests)]
+        if len(committed[str(mark)]) != len(record.labels) or digests != committed[str(mark)][: len(digests)]
     ]
 
 
@@ -321,13 +356,16 @@ def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -
         return [f"{COMMITMENT}: missing, and the audit is called confirmatory"]
     commitment, opening = json.loads(parts[COMMITMENT]), json.loads(parts[OPENING])
     wrong = differences(commitment, opening)
-    if opening.get("protocol") != audit["protocol"] or opening.get("labels") != record.labels:
+    names = [commitment.get("dataset"), commitment.get("version"), opening.get("recipient", "none")]
+    if not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
+        return [*wrong, f"{OPENING}: its dataset, version or recipient is not a name"]
+    if not _same([opening.get("protocol"), opening.get("labels")], [audit["protocol"], record.labels]):
         wrong.append(f"{OPENING}: another protocol or other images than the audit's")
     if config_names(opening) != [commitment.get("version"), commitment.get("attempt")]:
         wrong.append(f"{COMMITMENT}: another version or attempt than its opening's")
     if STATISTICS[audit["protocol"]["statistic"]].matched and audit["class_names"] != opening.get("group_names"):
         wrong.append(f"{AUDIT}: the suspect's classes are not the committed ones in their order")
-    if opening.get("groups") != record.groups or opening.get("mark_count") != len(audit["word"]):
+    if not _same([opening.get("groups"), opening.get("mark_count")], [record.groups, len(audit["word"])]):
         return [*wrong, f"{OPENING}: other marks or groups than the audit's"]
     by = bundle.signer(parts)
     if commitment.get("signer") and by not in (None, commitment["signer"]):
@@ -335,7 +373,7 @@ def _committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -
     wrong += _asked(opening, record)
     pulse = _pulse(parts)
     stamped = timestamp.read(parts[TOKEN], commitment) if TOKEN in parts else None
-    if draw_word(opening, pulse).tolist() != audit["word"]:
+    if not _same(draw_word(opening, pulse).tolist(), audit["word"]):
         wrong.append(f"{AUDIT}: its word does not follow from the committed secret and the beacon")
     wrong += out_of_order(commitment, pulse, stamped, datetime.fromisoformat(audit["started"]))
     if audit["guarantees"] != guarantees(commitment, opening, pulse, stamped):

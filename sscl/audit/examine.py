@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
 
 SAMPLE = 100  # answers that tell how large all will be
+LINE = 80  # bytes of a reply's line in evidence besides its text
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,11 @@ def examine(
     return finding, audit
 
 
+def _escaped(text: str) -> int:
+    """Bytes of a text in JSON."""
+    return len(text) + 2 if text.isascii() and text.isprintable() else len(json.dumps(text))
+
+
 def _bounded(
     target: Path, case: Case, oracle: Oracle, stop: Callable[[Record], bool] | None
 ) -> Callable[[Record], bool]:
@@ -212,12 +219,14 @@ def _bounded(
 
     def found(record: Record) -> bool:
         some = replace(record, queries=record.queries[:SAMPLE])
-        each = len(pack_record(some)) / len(some.queries) * (2 if oracle.transcript else 1)
+        each = len(pack_record(some)) / len(some.queries)
+        told = sum(_escaped(line["body"]) for line in oracle.transcript) / len(record.queries)
+        each += told and told + LINE
         size = int(each * len(record.labels) * len(case.sent)) + sum(images.nbytes for images in case.sent.values())
         if size > bundle.LARGEST:
             raise InputError(
-                f"{target}: would have about {size >> 20} MiB, more than {bundle.LARGEST >> 20}, because answers have "
-                f"{record.classes} numbers each; ask for probabilities or labels, or audit without a bundle"
+                f"{target}: would have about {size >> 20} MiB, more than {bundle.LARGEST >> 20}: answers have "
+                f"{record.classes} numbers, and replies {int(told):,} bytes; ask for less, or audit without a bundle"
             )
         return stop(record) if stop else False
 

@@ -54,7 +54,9 @@ def _run(debug: bool, work: Callable[[], Any]) -> Any:
 
 
 def _say(text: str) -> None:
-    err_console.print(text, highlight=False, markup=False)
+    from sscl.errors import printable
+
+    err_console.print(printable(text, 4000), highlight=False, markup=False)
 
 
 def _config(params: Path | None, overrides: list[str] | None, profile: str | None = None) -> "ReleaseConfig":

@@ -246,6 +246,7 @@ class Objects:
     def download(self, key: str, path: Path, sha256: str, size: int) -> None:
         """Write an object to ``path``, or nothing; raises as ``check`` does."""
         temporary = path.with_name(f".{path.name}.part")
+        temporary.unlink(missing_ok=True)  # it may be a link that somebody put there
         try:
             with self._speaking(key):
                 _persistent(self._copy)(key, sha256, size, temporary)

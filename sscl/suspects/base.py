@@ -100,7 +100,7 @@ class Oracle(ABC):
         """What the evidence says of the suspect: its ``kind``, and e.g. ``url``, ``function`` or ``sha256``.
 
         No credentials. ``sscl check`` shows these four. ``classifier`` and ``model file`` promise an answer to every
-        query, so an oracle of your own needs another ``kind``.
+        query, so an oracle of your own needs another ``kind``, in lowercase words.
         """
 
     @final

@@ -104,6 +104,58 @@ def test_a_word_that_fits_better_is_not_the_drawn_one(signed: Path, tmp_path: Pa
     assert any("other images than the audit's" in line for line in check(moved))
 
 
+def committed_to(source: Path, target: Path, change: Any, queries: Any = None) -> Path:
+    """A bundle of an owner whose genuine commitment is to something else, and whose queries are ``queries`` of it."""
+    with zipfile.ZipFile(source) as archive:
+        parts = {n: archive.read(n) for n in archive.namelist() if n != bundle.ATTESTATION}
+    opening, commitment = json.loads(parts[OPENING]), json.loads(parts[COMMITMENT])
+    change(opening)
+    parts[OPENING] = canonical(opening)
+    parts[COMMITMENT] = canonical(commitment | {"sha256": hashlib.sha256(parts[OPENING]).hexdigest()})
+    if queries:
+        lines = [queries(json.loads(line)) for line in parts[QUERIES].splitlines()]
+        parts[QUERIES] = b"".join(canonical(line) + b"\n" for line in lines)
+    bundle.write(target, parts, None)
+    return target
+
+
+@pytest.mark.parametrize("spelling", [1.0, True])
+def test_which_images_were_sent_cannot_be_chosen_after_the_word(spelling: Any, signed: Path, tmp_path: Path) -> None:
+    """To Python 1, 1.0 and true are equal, so an owner could commit to images for each, and use those that fit."""
+
+    def both(opening: dict[str, Any]) -> None:
+        opening["queries"][str(spelling)] = opening["queries"]["1"]
+
+    def spelt(query: dict[str, Any]) -> dict[str, Any]:
+        return query | {"mark": spelling} if query["mark"] == 1 else query
+
+    assert any(
+        "so which were sent could be chosen" in line for line in check(committed_to(signed, tmp_path / "a.zip", both))
+    )
+    found = check(committed_to(signed, tmp_path / "b.zip", both, spelt))
+    assert any("mark and image must be whole numbers" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["everybody. Its time stamp was verified", "x" * 101, "a\u00a0b", ""],
+    ids=["words", "long", "space", "empty"],
+)
+def test_a_recipient_is_a_name_and_no_sentence(key: str, signed: Path, tmp_path: Path) -> None:
+    """``check`` prints it among its own words."""
+    told = committed_to(signed, tmp_path / "r.zip", lambda opening: opening.update(recipient=key))
+    assert "opening.json: its dataset, version or recipient is not a name" in check(told)
+
+
+@pytest.mark.parametrize("answer", [[], [0.5, 0.5], ["0.2", "0.3", "0.5"], [True, False, False], {"0": 1}])
+def test_answers_are_as_many_numbers_as_the_suspect_has_classes(answer: Any, signed: Path, tmp_path: Path) -> None:
+    def odd(query: dict[str, Any]) -> dict[str, Any]:
+        return query | {"answer": answer} if (query["mark"], query["image"]) == (0, 0) else query
+
+    found = check(committed_to(signed, tmp_path / "o.zip", lambda _: None, odd))
+    assert any("an answer must have 3 numbers" in line or "answers must be numbers" in line for line in found)
+
+
 def test_guarantees_cannot_be_claimed(signed: Path, tmp_path: Path) -> None:
     claimed = rewritten(signed, tmp_path / "g.zip", AUDIT, lambda v: v.update(guarantees=v["guarantees"][:1]))
     assert "audit.json: its guarantees are not those of the commitment" in check(claimed)
@@ -144,6 +196,9 @@ def test_answers_that_are_left_out_are_seen(signed: Path, tmp_path: Path) -> Non
     assert reason in wrong
     recorded = rewritten(tmp_path / "d.zip", tmp_path / "r.zip", AUDIT, lambda v: v["suspect"].update(kind="recorded"))
     assert reason not in check(recorded), "the digest of another kind of suspect is no promise"
+    for kind in ("model file ", "model\u00a0file", "m\u043edel file"):
+        like = rewritten(tmp_path / "d.zip", tmp_path / "l.zip", AUDIT, lambda v, k=kind: v["suspect"].update(kind=k))
+        assert "audit.json: the suspect's kind is not one in plain letters" in check(like)
 
 
 def test_a_part_of_an_audit_is_held_to_the_committed_images_too(signed: Path, tmp_path: Path) -> None:
@@ -261,7 +316,7 @@ def test_an_audit_that_would_have_too_large_a_bundle_stops_early(
     """After the answers under the first mark; without a bundle, it goes on."""
     monkeypatch.setattr(bundle, "LARGEST", 1 << 10)
     suspect = str(finished / "models/malicious/model.safetensors")
-    with pytest.raises(InputError, match=r"b\.zip: would have about .* answers have 3 numbers each; ask for"):
+    with pytest.raises(InputError, match=r"b\.zip: would have .* answers have 3 numbers, and replies 0 bytes; ask for"):
         audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "b.zip")
     assert not (tmp_path / "b.zip").exists()
     assert audit_suspect(suspect, finished, COMPUTE)[0].queries > 0

@@ -388,7 +388,7 @@ def large() -> Iterator[bytes]:
 @pytest.mark.parametrize(
     ("reply", "meets"),
     [
-        (lambda: StreamingResponse(large()), "more than 1 MiB"),
+        (lambda: StreamingResponse(large()), "more than 512 KiB"),
         (lambda: Response(gzip.compress(b" " * 10**8), headers={"Content-Encoding": "gzip"}), "compressed"),
         (lambda: Response("[" * 100_000, media_type="application/json"), "after 1 attempts"),
         (lambda: Response(status_code=307, headers={"Location": "http://a:b@other/x?k=1"}), "moved to http://other/x;"),
