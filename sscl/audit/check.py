@@ -76,7 +76,16 @@ def check(path: Path, expected: Expected | None = None) -> list[str]:
     Raises:
         InputError: not a zip file.
     """
+    return examined(path, expected)[1]
+
+
+def examined(path: Path, expected: Expected | None = None) -> tuple[dict[str, bytes], list[str]]:
+    """The parts and what differs, of one reading of the file: it may change meanwhile."""
     parts, wrong = bundle.unpack(path)
+    return parts, _differing(parts, wrong, expected or Expected())
+
+
+def _differing(parts: dict[str, bytes], wrong: list[str], expected: Expected) -> list[str]:
     missing = [name for name in REQUIRED if name not in parts]
     known = {*REQUIRED, RAW, COMMITMENT, OPENING, PULSE, TOKEN, IMAGES, SEALED, bundle.ATTESTATION}
     wrong += [f"{name}: missing" for name in missing] + [
@@ -89,7 +98,7 @@ def check(path: Path, expected: Expected | None = None) -> list[str]:
     if unclear := [name for name in parts if not _plain(name, parts[name])]:
         return [*wrong, *(f"{name}: not canonical JSON, which has one reading only" for name in unclear)]
     try:
-        return wrong + _derive(parts) + _unexpected(parts, expected or Expected())
+        return wrong + _derive(parts) + _unexpected(parts, expected)
     except Exception as error:  # whatever a hostile bundle leads to, it is not valid
         return [*wrong, f"contents: cannot be derived again ({type(error).__name__}: {error})"]
 

@@ -131,9 +131,7 @@ def check(
     Example: sscl check evidence.zip --commitment commitment.json --signer 5f0e...
     """
     with reporting(debug):
-        from sscl.audit.bundle import unpack
-        from sscl.audit.check import Expected, particulars, rests_on, verdict
-        from sscl.audit.check import check as differences
+        from sscl.audit.check import Expected, examined, particulars, rests_on, verdict
         from sscl.foreign import content_of, digest_of
 
         def given(path: Path | None, what: str) -> bytes | None:
@@ -146,11 +144,10 @@ def check(
             given(authority, "a certificate"),
             digest_of(suspect, "a model file") if suspect else None,
         )
-        wrong = differences(bundle, expected)
-        parts = {} if wrong else unpack(bundle)[0]
+        parts, wrong = examined(bundle, expected)
         about, said = ({}, None) if wrong else (particulars(parts), verdict(parts))
         if json_:
-            resting = rests_on(parts, expected) if parts else []
+            resting = [] if wrong else rests_on(parts, expected)
             found = {"valid": not wrong, "differences": wrong, "verdict": said, **about, "rests_on": resting}
             typer.echo(json.dumps(found, indent=2))
         elif wrong:
