@@ -51,5 +51,6 @@ bench: setup    ## speed and memory
 	$(BIN)/python benchmarks/embedding.py
 
 clean:          ## remove outputs (not the environment)
-	@grep -q '^key_file: null' params.yaml || { echo "out/private has the secret of a release: move out away, or set key_file to null"; exit 1; }
-	rm -rf out runs .dvc/cache .dvc/tmp dvc_plots
+	@bound=$$(find out encoder/out runs -path '*/.sscl/stages/*.json' -exec grep -l '"irrevocable": true' {} + 2>/dev/null); \
+	  test -z "$$bound" || { echo "the secret of a release is under the root of $$bound: move that root away first"; exit 1; }
+	rm -rf out encoder/out runs .dvc/cache .dvc/tmp dvc_plots

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
+from sscl.artifacts import key_of
 from sscl.cli.common import Debug, reporting
 from sscl.layout import Root
 from tasks.audit import announce_verdict, check_address, run_audit
@@ -37,7 +38,7 @@ def audit(
         The verdict and its main figures.
     """
     check_address(suspect, "suspect")
-    target = bundle or str(Root(Path(root) / OUT).audits / "suspect.zip")
+    target = bundle or str(Root(Path(root) / OUT).audits / f"{key_of(suspect=suspect)[:12]}.zip")
     verdict = run_audit(suspect, root, oracle, target, sign, exploratory)
     announce_verdict(suspect, {**verdict, "adjusted": verdict["p_value"]})
     return verdict

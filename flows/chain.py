@@ -12,7 +12,7 @@ from sscl.stages.table import STAGES
 from tasks.console import LINES
 from tasks.stages import stage_task
 
-# Two trainings at once would share the cores; raise it on a machine with several GPUs.
+# Two trainings at once would share the cores, and the one device of `compute.device`.
 ONE_AT_A_TIME: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
 
 

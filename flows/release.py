@@ -10,6 +10,8 @@ from prefect import flow
 
 from flows.chain import ONE_AT_A_TIME, run_chain
 from sscl.cli.common import Debug, Differing, Set, reporting
+from sscl.params import load
+from sscl.release.config import load_release
 from sscl.stages.table import STAGES
 from tasks.parameters import set_parameters
 from tasks.release import publish_release
@@ -35,7 +37,11 @@ def release(
     Returns:
         Name, version, digest, and how many files were sent.
     """
-    set_parameters(Path(root) / "params.yaml", profile, overrides or ())
+    from sscl.release.create import require_publishable
+
+    params = Path(root) / "params.yaml"
+    set_parameters(params, profile, overrides or ())
+    require_publishable(load(params), load_release(params), version)  # before hours of training
     run_chain(list(STAGES), Path(root))
     return publish_release(version, root, differing)
 

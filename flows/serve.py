@@ -51,7 +51,7 @@ def deployments(path: Path = SCHEDULE) -> list[RunnerDeployment]:
 
 
 def limit_gpu() -> None:
-    """At most one training at a time over all flows, unless a limit is set already: for several GPUs."""
+    """At most one training at a time over all flows, unless a limit is set already."""
     with get_client(sync_client=True) as client:
         try:
             client.read_concurrency_limit_by_tag("gpu")

@@ -105,7 +105,7 @@ def build(raw: Raw) -> Config:
         except ConfigError as error:
             raise ConfigError(f"{key}: {error}") from None
     for attack in config.attacks.removals:
-        _check_attack(attack.name)
+        _check_attack(attack.name, attack.strength)
     return config
 
 
@@ -133,14 +133,17 @@ def _named(config: Config) -> Iterator[tuple[str, Registry[Any], str]]:
             yield f"{section}.augment", VIEWS, training.augment
 
 
-def _check_attack(name: str) -> None:
+def _check_attack(name: str, strength: float | None) -> None:
     """Before hours of training, and not after them."""
     from sscl.attacks import REMOVALS
 
     try:
         weights_only = REMOVALS[name].weights_only
+        REMOVALS[name].require(REMOVALS[name].usual if strength is None else strength)
     except ConfigError as error:
         raise ConfigError(f"attacks.removals: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"attacks.removals: {name} {error}") from None
     if not weights_only:
         known = ", ".join(attack for attack in REMOVALS if REMOVALS[attack].weights_only)
         reason = "changes more than weights, which only `sscl benchmark` can do"

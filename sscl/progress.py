@@ -42,7 +42,8 @@ class Step:
         if self._watch and (elapsed - self._written > 0.5 or self.done >= self.total):
             self._written = elapsed
             state = {"label": self.label, "done": self.done, "total": self.total, "rate": rate, "unit": self.unit}
-            _write(self._watch, state)
+            with suppress(OSError):  # a full disk of temporary files ends no training
+                _write(self._watch, state)
 
 
 def _write(watch: Path, state: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -61,6 +62,9 @@ def run_stage(name: str, root: str) -> dict[str, Any]:
     return pipeline.manifest(name)
 
 
+EVERY_SECONDS = 5.0  # between two updates of a progress artifact
+
+
 class _Progress:
     """The stage's running step as a Prefect progress artifact."""
 
@@ -68,16 +72,23 @@ class _Progress:
         self._name = name
         self._key = "progress-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
         self._artifact = cast(UUID, create_progress_artifact(0.0, key=self._key, description=name))
-        self._logged = 0
+        self._logged, self._next = 0, 0.0
 
     def update(self, state: dict[str, Any]) -> None:
         share = 100 * state["done"] / max(1, state["total"])
         text = f"{state['label']}: {share:.0f} %, {state['rate']:,.0f} {state['unit']}/s"
-        update_progress_artifact(self._artifact, share, description=text)
+        if time.monotonic() > self._next:
+            self._next = time.monotonic() + EVERY_SECONDS
+            self._show(share, text)
         LINES.running(self._name, text)
         if int(share) // 25 > self._logged:
             self._logged = int(share) // 25
             get_run_logger().info(text)
 
     def finish(self) -> None:
-        update_progress_artifact(self._artifact, 100.0)
+        self._show(100.0, None)
+
+    def _show(self, share: float, text: str | None) -> None:
+        """A server that is away for a moment ends no training."""
+        with suppress(Exception):
+            update_progress_artifact(self._artifact, share, description=text)

@@ -74,6 +74,10 @@ def test_config_round_trip(seed: int, tau: float, rate: float, eps: int, images:
         ("user.learning=rote", "user.learning: unknown learning method 'rote': choose one of barlow_twins,"),
         ("user.augment=views", "user.augment: unknown augmentation 'views': choose one of crop_flip,"),
         ("attacks.removals=[{name: scrubbing}]", "attacks.removals: unknown removal attack 'scrubbing': choose one of"),
+        (
+            "attacks.removals=[{name: fine_tuning, strength: 2.5}]",
+            "attacks.removals: fine_tuning strength must be a whole number of epochs of at least 0, got 2.5",
+        ),
         ("attacks.removals=[{name: query_jpeg}]", "attacks.removals: query_jpeg changes more than weights"),
         ("embed.rate=0", "embed.rate: 0.0 is not possible"),
         ("embed.rate_basis=class", "embed.rate_basis: 'class' is not one of"),

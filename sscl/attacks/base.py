@@ -136,11 +136,17 @@ class Removal(ABC):
             ValueError: a negative strength, or half a count.
         """
         strength = self.usual if strength is None else strength
-        if strength < 0 or (self.integral and strength != int(strength)):
-            raise ValueError(f"strength must be a number of {self.unit} of at least 0, got {strength}")
+        self.require(strength)
         copied = copy.deepcopy(model)
         attacked = copied if strength == 0 else self.run(copied, attacker, strength)
         return attacked.requires_grad_(False).eval()
+
+    @final
+    def require(self, strength: float) -> None:
+        """Raise ``ValueError`` for a strength that is none."""
+        if strength < 0 or (self.integral and strength != int(strength)):
+            whole = "a whole number" if self.integral else "a number"
+            raise ValueError(f"strength must be {whole} of {self.unit} of at least 0, got {strength}")
 
     @abstractmethod
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:

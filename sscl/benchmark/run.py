@@ -90,7 +90,10 @@ class Bench:
 
     def slot(self, cell: Cell) -> Slot:
         """Where the cell's row is."""
-        return self.workshop.slot("cells", __name__, cell=asdict(cell), config=dump(self.config(cell)))
+        config = self.config(cell)
+        where = precision(config.compute, Compute.resolve(config.compute))
+        files = listing(config.data)
+        return self.workshop.slot("cells", __name__, cell=asdict(cell), config=dump(config), files=files, **where)
 
     def row(self, cell: Cell) -> dict[str, Any]:
         """The cell's row, measured now unless it is there."""

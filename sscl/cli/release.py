@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +40,10 @@ def init_remote(
             raise InputError(f"--private {private}: is not apart from the public place; name another")
         for name, url in (("public", public), ("private", private)):
             done = subprocess.run(
-                ["dvc", "remote", "add", "--force", name, url], capture_output=True, text=True, check=False
+                [sys.executable, "-m", "dvc", "remote", "add", "--force", name, url],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
                 raise SSCLError(f"dvc: {done.stderr.strip()}; run this in the checkout")

@@ -111,15 +111,23 @@ def passed(
 ) -> Config:
     """The configuration of the pipeline under ``root``, if it may be published as ``version``; raises as ``create``."""
     run = build(read_json(root.metrics)["config"])
-    manifest_key(run.package.name, version)
-    if run.key_file is None and not study:
-        raise InputError("key_file: null, so anybody can derive the secret from the seed; `sscl keygen --release FILE`")
+    require_publishable(run, config, version, study=study)
     checks = gate.check(root, config.limits)
     for check in checks:
         announce(f"gate: {check} {'passed' if check.passed else 'FAILED'}")
     show(checks)
     gate.judge(checks)
     return run
+
+
+def require_publishable(run: Config, config: ReleaseConfig, version: str, *, study: bool = False) -> None:
+    """Raise ``InputError`` for what no pipeline run would mend: an impossible version, or keys that are missing."""
+    manifest_key(run.package.name, version)
+    if run.key_file is None and not study:
+        raise InputError("key_file: null, so anybody can derive the secret from the seed; `sscl keygen --release FILE`")
+    sealed.keys_of(config.seal_to)
+    if config.sign is not None:
+        load_key(Path(config.sign))
 
 
 def send(

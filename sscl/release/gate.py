@@ -59,6 +59,8 @@ def check(root: Root, limits: Limits) -> list[Check]:
     metrics = read_json(root.metrics)
     if metrics.get("release") != Card.read(root.released).name:
         raise InputError(f"{root.metrics}: is of another release than {root.released}; run the pipeline to its end")
+    if metrics.get("rehearsal") != digest(root.rehearsal):
+        raise InputError(f"{root.metrics}: is of another rehearsal than {root.rehearsal}; run the pipeline to its end")
     found = figures(root, metrics)
     auroc = {name: score for name, score in found.items() if name not in ("lpips", "p_value", "benign_accuracy")}
     values = {

@@ -37,13 +37,18 @@ def seal(root: Path, folders: Sequence[str], recipients: Sequence[str], out: Pat
     Raises:
         InputError: no recipients, or one that is not an age public key.
     """
+    keys = keys_of(recipients)
+    write_atomically(out, pyrage.encrypt(_packed(root, folders), keys))
+
+
+def keys_of(recipients: Sequence[str]) -> list[x25519.Recipient]:
+    """Raises ``InputError`` if there are no recipients, or one that is not an age public key."""
     if not recipients:
         raise InputError("release.seal_to: no public key; `sscl keygen --seal FILE` makes one, put its age1... there")
     try:
-        keys = [x25519.Recipient.from_str(recipient) for recipient in recipients]
+        return [x25519.Recipient.from_str(recipient) for recipient in recipients]
     except pyrage.RecipientError:
         raise InputError("release.seal_to: not an age public key; expected age1...") from None
-    write_atomically(out, pyrage.encrypt(_packed(root, folders), keys))
 
 
 def unseal(sealed: bytes, identity: str, out: Path) -> None:

@@ -10,7 +10,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from sscl.artifacts import load_tensors, read_json, write_atomically, write_json
+from sscl.artifacts import digest, load_tensors, read_json, write_atomically, write_json
 from sscl.config import Config, dump
 from sscl.data.store import Card
 from sscl.layout import EXAMPLES, FINDING, GRID, HISTORY, PAGE, RESPONSES, RESULTS
@@ -34,6 +34,7 @@ def run(
     audit_independent_watermark: Path,
     audit_attacked: Path,
     verification: Path,
+    rehearsal: Path,
     state: Path,
     out: Path,
     metrics: Path,
@@ -56,6 +57,7 @@ def run(
     findings = {scenario: read_json(folder / FINDING) for scenario, folder in audits.items()}
     attacked = {path.parent.name: read_json(path) for path in sorted(audit_attacked.rglob(FINDING))}
     found = _metrics(config, card, results, findings=findings, attacked=attacked, timings=_timings(state))
+    found |= {"rehearsal": digest(rehearsal)}
     losses = _curves({name: read_json(folder / HISTORY)["loss"] for name, folder in models.items()})
     steps = pd.DataFrame(read_json(generator / HISTORY))
     steps = steps.reindex(columns=["loss"]) if steps.empty else steps

@@ -130,7 +130,7 @@ def _stages() -> list[Stage]:
     inputs = {scenario: f"models/{scenario}" for scenario in SCENARIOS}
     inputs |= {f"audit_{suspect}": f"private/audits/{suspect}" for suspect in suspects}
     inputs |= {**clean, "surrogate": SURROGATE, "generator": MARKS}
-    inputs |= {"verification": "verification"}
+    inputs |= {"verification": "verification", "rehearsal": REHEARSAL}
     outputs = {"out": REPORT, "metrics": METRICS, "plots": "plots"}
     found.append(Stage("report", EVERYTHING, inputs, outputs, gpu=False))
     return found
