@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata as metadata
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from sscl.artifacts import write_json
 from sscl.cli.common import EXTRAS, extra_of
 from tests.conftest import ROOT
 
@@ -95,3 +97,17 @@ def test_an_auditor_needs_the_wheel_alone(alone: Path, copy: Path, tmp_path: Pat
     code, said = run(alone, tmp_path, "stage", "report", "--out", str(copy), "--overwrite")
     assert code == 2
     assert "pip install 'sscl-bw[pipeline]'" in said
+
+
+def test_make_clean_keeps_what_binds_an_owner(tmp_path: Path) -> None:
+    """Secret and word of a release cannot be made again, wherever under the outputs they are."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    note = tmp_path / "runs/mine/.sscl/stages/commit.json"
+    note.parent.mkdir(parents=True)
+    write_json(note, {"stage": "commit", "irrevocable": True})
+    done = subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "the secret of a release is under the root of runs/mine" in done.stdout
+    write_json(note, {"stage": "commit", "irrevocable": False})
+    subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, check=True)
+    assert not note.exists()

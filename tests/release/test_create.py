@@ -145,6 +145,13 @@ def test_a_method_without_an_exact_test_does_not_pass(
     assert "p_value nan (limit 1000)" in " ".join(made.output.split())
 
 
+def test_a_rehearsal_that_the_report_did_not_see_does_not_pass(copy: Path, sets: list[str]) -> None:
+    (Root(copy).rehearsal / "made later").write_text("under other settings")
+    made = sscl("create", "1.0.0", "--out", str(copy), *sets)
+    assert made.exit_code == 2
+    assert "is of another rehearsal than" in " ".join(made.output.split())
+
+
 def test_figures_of_another_release_do_not_pass(copy: Path, bucket: str, sets: list[str]) -> None:
     card = Card.read(Root(copy).released)
     replace(card, name=f"{card.name}-marked-again").write(Root(copy).released)
