@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
@@ -65,6 +66,16 @@ def protocol(place: Place, **values: Any) -> str:
     return judged(place.folder / "b.zip")
 
 
+def recommitted(place: Place, **values: Any) -> str:
+    """A genuine commitment to something else."""
+    parts = real(place)
+    parts[OPENING] = canonical(json.loads(parts[OPENING]) | values)
+    commitment = json.loads(parts[COMMITMENT]) | {"sha256": hashlib.sha256(parts[OPENING]).hexdigest()}
+    parts[COMMITMENT] = canonical(commitment)
+    bundle.write(place.folder / "b.zip", parts, None)
+    return "; ".join(check(place.folder / "b.zip")) or "VALID"
+
+
 def packed(change: Callable[[Parts], Parts]) -> Callable[[Place], str]:
     """Any zip file."""
 
@@ -108,6 +119,9 @@ INPUTS = [
     Input("queries left out", "bundle", DIFFERS, with_queries(lambda qs: qs[1:])),
     Input("queries twice", "bundle", DIFFERS, with_queries(lambda qs: [*qs, qs[-1]])),
     Input("other images sent", "bundle", DIFFERS, with_queries(lambda qs: [q | {"sha256": "0" * 64} for q in qs])),
+    Input("marks spelt as 1.0", "bundle", "must be whole numbers", with_queries(lambda qs: [q | {"mark": float(q["mark"])} for q in qs])),
+    Input("images for two spellings of a mark, committed to", "bundle", "which were sent could be chosen", lambda p: recommitted(p, queries=(q := json.loads(real(p)[OPENING])["queries"]) | {"1.0": q["1"]})),
+    Input("a sentence as recipient, committed to", "bundle", "is not a name", lambda p: recommitted(p, recipient="all. Its time stamp was verified")),
     Input("smaller p", "bundle", DIFFERS, with_values(FINDING, p_value=1e-9)),
     Input("another word", "bundle", DIFFERS, lambda p: with_values(AUDIT, word=json.loads(real(p)[AUDIT])["word"][::-1])(p)),
     Input("another secret", "bundle", DIFFERS, with_values(OPENING, secret="00" * 32)),
