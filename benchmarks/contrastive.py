@@ -162,7 +162,8 @@ def dataset(
                 ]
                 for base, model in (*users(study, command, paired=paired), *elsewhere(study, strangers, command)):
                     for row in attacked(bench, model, word, () if base["innocent"] else attacks):
-                        rows.append(base | row | saw_released(row["downstream"]))
+                        clean = {"knn_surrogate": bench.clean_knn}
+                        rows.append(base | clean | row | saw_released(row["downstream"]))
                         columns = ("attack", "downstream", "access", "p", "p_plain", "knn", "lpips")
                         shown(rows[-1], "seed", "learning", "innocent", *columns)
                     write(results, rows)
@@ -205,13 +206,12 @@ def elsewhere(study: Study, strangers: Sequence[Study], command: str) -> Iterato
 
 
 def begun(study: Study, command: str, model: Classifier, encoder: str) -> dict[str, Any]:
-    """The row of an encoder: how good it is, and how good one is that was trained on clean images, the surrogate."""
-    user, owner = study.config.user, study.opened(study.surrogate)
+    """The row of an encoder."""
+    user = study.config.user
     found = common(command, study, "dataset", innocent=encoder != "released")
     found |= {"learning": user.learning, "architecture": user.model, "encoder": encoder}
     found |= {"rate": len(study.marked) / len(study.train), "lpips": study.visibility["lpips"]}
-    clean, knn = (knn_accuracy(each, study.train, study.compute, study.test) for each in (owner, model))
-    return found | {"knn": knn, "knn_surrogate": clean}
+    return found | {"knn": knn_accuracy(model, study.train, study.compute, study.test)}
 
 
 @app.command()

@@ -139,7 +139,8 @@ def _check_attack(name: str, strength: float | None) -> None:
 
     try:
         weights_only = REMOVALS[name].weights_only
-        REMOVALS[name].require(REMOVALS[name].usual if strength is None else strength)
+        if strength is not None:
+            REMOVALS[name].require(strength)
     except ConfigError as error:
         raise ConfigError(f"attacks.removals: {error}") from None
     except ValueError as error:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,21 +65,33 @@ def test_a_member_that_is_not_what_its_base_describes_is_refused() -> None:
             registry.register("bad")(member)
 
 
-def test_a_file_that_cannot_be_imported_hides_no_other_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long-lived processes ask again: half of the members must not count as all of them."""
+Package = Callable[..., Registry[int]]
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
+    """Makes a package ``name`` whose registry is ``MEMBERS``, with these files."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    package = tmp_path / "found_badly"
-    package.mkdir()
-    (package / "__init__.py").write_text(
-        "from sscl.registry import Registry\nMEMBERS = Registry('member', 'found_badly')"
-    )
-    (package / "bad.py").write_text("x = = 1")
-    (package / "good.py").write_text("from found_badly import MEMBERS\nMEMBERS.register('good')(1)\n")
-    members: Registry[int] = importlib.import_module("found_badly").MEMBERS
+
+    def make(name: str, **files: str) -> Registry[int]:
+        (tmp_path / name).mkdir()
+        start = f"from sscl.registry import Registry\nMEMBERS = Registry('member', '{name}')"
+        for file, text in {"__init__": start, **files}.items():
+            (tmp_path / name / f"{file}.py").write_text(text)
+        members: Registry[int] = importlib.import_module(name).MEMBERS
+        return members
+
+    return make
+
+
+def test_a_file_that_cannot_be_imported_hides_no_other_member(package: Package, tmp_path: Path) -> None:
+    """Long-lived processes ask again: half of the members must not count as all of them."""
+    good = "from found_badly import MEMBERS\nMEMBERS.register('good')(1)\n"
+    members = package("found_badly", bad="x = = 1", good=good)
     for _ in range(2):
         with pytest.raises(SSCLError, match=r"^found_badly/bad\.py cannot be imported \(SyntaxError: .* or remove it$"):
             list(members)
-    (package / "bad.py").unlink()
+    (tmp_path / "found_badly/bad.py").unlink()
     importlib.invalidate_caches()
     assert list(members) == ["good"]
 
@@ -91,32 +104,17 @@ MEMBERS.register("one")(1)
 """
 
 
-def test_a_thread_waits_until_another_has_found_every_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_waits_until_another_has_found_every_member(package: Package) -> None:
     """Tasks on threads ask a registry at once; none may see it half filled."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    package = tmp_path / "found_slowly"
-    package.mkdir()
-    (package / "__init__.py").write_text(
-        "from sscl.registry import Registry\nMEMBERS = Registry('member', 'found_slowly')"
-    )
-    (package / "slow.py").write_text(SLOW)
-    members: Registry[int] = importlib.import_module("found_slowly").MEMBERS
+    members = package("found_slowly", slow=SLOW)
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(lambda _: members["one"], range(4))) == [1] * 4
 
 
-def test_a_member_in_the_file_of_its_name_needs_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    package = tmp_path / "found_alone"
-    package.mkdir()
-    (package / "__init__.py").write_text(
-        "from sscl.registry import Registry\nMEMBERS = Registry('member', 'found_alone')"
-    )
-    (package / "one.py").write_text("from found_alone import MEMBERS\nMEMBERS.register('one')(1)\n")
-    (package / "pair.py").write_text(
-        "from found_alone import MEMBERS\nMEMBERS.register('two')(2)\nMEMBERS.register('three')(3)\n"
-    )
-    members: Registry[int] = importlib.import_module("found_alone").MEMBERS
+def test_a_member_in_the_file_of_its_name_needs_no_other_file(package: Package) -> None:
+    start = "from found_alone import MEMBERS\n"
+    pair = f"{start}MEMBERS.register('two')(2)\nMEMBERS.register('three')(3)\n"
+    members = package("found_alone", one=f"{start}MEMBERS.register('one')(1)\n", pair=pair)
     assert members["one"] == 1
     assert "found_alone.pair" not in sys.modules
     assert members["three"] == 3

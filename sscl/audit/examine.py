@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -44,7 +43,6 @@ from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
 
 SAMPLE = 100  # answers that tell how large all will be
-LINE = 80  # bytes of a reply's line in evidence besides its text
 
 
 @dataclass(frozen=True)
@@ -207,11 +205,6 @@ def examine(
     return finding, audit
 
 
-def _escaped(text: str) -> int:
-    """Bytes of a text in JSON."""
-    return len(text) + 2 if text.isascii() and text.isprintable() else len(json.dumps(text))
-
-
 def _bounded(
     target: Path, case: Case, oracle: Oracle, stop: Callable[[Record], bool] | None
 ) -> Callable[[Record], bool]:
@@ -220,9 +213,10 @@ def _bounded(
     def found(record: Record) -> bool:
         some = replace(record, queries=record.queries[:SAMPLE])
         each = len(pack_record(some)) / len(some.queries)
-        told = sum(_escaped(line["body"]) for line in oracle.transcript) / len(record.queries)
-        each += told and told + LINE
-        size = int(each * len(record.labels) * len(case.sent)) + sum(images.nbytes for images in case.sent.values())
+        told = sum(len(canonical(line)) + 1 for line in oracle.transcript) / len(record.queries)
+        size = int((each + told) * len(record.labels) * len(case.sent)) + sum(
+            images.nbytes for images in case.sent.values()
+        )
         if size > bundle.LARGEST:
             raise InputError(
                 f"{target}: would have about {size >> 20} MiB, more than {bundle.LARGEST >> 20}: answers have "

@@ -29,6 +29,7 @@ from sscl.encoders.outputs.base import Change
 from sscl.errors import InputError
 from sscl.keystream import Keystream
 from sscl.learning.downstream import Downstream, downstream
+from sscl.learning.neighbours import knn_accuracy
 from sscl.learning.train import train_encoder
 from sscl.models import Classifier
 from sscl.models.features import all_features
@@ -189,6 +190,12 @@ class EncoderStudy:
     def clean_utility(self) -> float:
         """Accuracy of a linear classifier on the owner's clean encoder."""
         return self.accuracy(self.built(self.study.opened(self.study.surrogate), "own", "linear", 0.0))
+
+    @cached_property
+    def clean_knn(self) -> float:
+        """kNN accuracy of the owner's clean encoder."""
+        study = self.study
+        return knn_accuracy(study.opened(study.surrogate), study.train, study.compute, study.test)
 
     def word_of(self, key: Keystream) -> Tensor:
         """Any word of the owner's marks."""

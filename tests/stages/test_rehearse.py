@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sscl.artifacts import digest, load_tensors, read_json, write_json
+from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import Config, RehearsalConfig
@@ -60,7 +60,6 @@ def test_the_gate_compares_a_short_rehearsal_with_its_equal(
     limits = Limits(ba_drop=0.1, lpips=1, auroc=1, p_value=1)
 
     def lost() -> float:
-        write_json(Root(copy).metrics, metrics | {"rehearsal": digest(Root(copy).rehearsal)})  # as the report would
         return next(check.figure for check in gate.check(Root(copy), limits) if check.name == "ba_drop")
 
     rehearsed(config, copy, None)
