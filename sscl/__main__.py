@@ -12,6 +12,8 @@ def main() -> None:
     """Entry point; imports nothing slow before it is known who does the work."""
     if forkserver.wanted(os.environ):
         code = forkserver.run("sscl.cli:main", sys.argv, PRELOAD)
+        if code == forkserver.KILLED:
+            print("killed, most often for lack of memory; the same command resumes", file=sys.stderr)
         if code is not None:
             sys.exit(code)
     from sscl.cli import main as command_line

@@ -43,6 +43,7 @@ VOLATILE = {"DVC_ROOT", "DVC_STAGE", "SSCL_PROGRESS_FILE", "PWD", "OLDPWD", "SHL
 IGNORED = ("AWS_", "PREFECT_")  # so do all variables that begin like this
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LARGEST = 1 << 22  # bytes of a request
+KILLED = 128 + signal.SIGKILL  # the exit code that shells give a killed process
 
 
 def wanted(environment: Mapping[str, str]) -> bool:
@@ -106,7 +107,8 @@ def run(entry: str, arguments: Sequence[str], preload: str) -> int | None:
         preload: the module that the server imports first; it imports what commands need.
 
     Returns:
-        The exit code; ``None`` if no server could be reached: the caller does the work itself.
+        The exit code, ``KILLED`` if the child was; ``None`` if no server could be reached: the caller does the work
+        itself.
     """
     request = {"entry": entry, "argv": list(arguments), "cwd": os.getcwd(), "environment": dict(os.environ)}
     content = json.dumps(request).encode()
@@ -157,9 +159,11 @@ def _connected(place: Path, preload: str) -> socket.socket | None:
 
 def _wait(connection: socket.socket) -> int | None:
     """The child's exit code; signals go on to the child."""
-    accepted = False
+    accepted, ended = False, KILLED
 
     def forward(number: int, _: object) -> None:
+        nonlocal ended
+        ended = 128 + number
         with suppress(OSError):
             connection.send(bytes([number]))
 
@@ -174,7 +178,7 @@ def _wait(connection: socket.socket) -> int | None:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    return 1 if accepted else None  # killed in the middle: out of memory, or by somebody
+    return ended if accepted else None
 
 
 def serve(place: Path, preload: str) -> None:

@@ -246,5 +246,9 @@ def _failure(name: str, watch: Path, printed: str) -> SSCLError:
         return (InputError if said["bad_input"] else SSCLError)(f"{name}: {said['error']}")
     if re.search(r"is busy|Unable to acquire lock|is currently used", printed):
         return BusyError(f"{name}: DVC's lock is taken; is another run at work?")
+    if re.search(rf"exited with (-{signal.SIGKILL:d}|{forkserver.KILLED})\b", printed):
+        return SSCLError(
+            f"{name}: killed, most often for lack of memory: free some, or lower batch_size, and run the flow again"
+        )
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     return SSCLError(f"{name}: {lines[-1].removeprefix('ERROR: ') if lines else 'no output'}")

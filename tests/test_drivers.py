@@ -38,7 +38,7 @@ from sscl.release.sealed import new_identity
 from sscl.stages.table import STAGES
 from tasks.audit import UnansweredError
 from tasks.parameters import set_parameters
-from tasks.pipeline import BusyError, Pipeline
+from tasks.pipeline import BusyError, Pipeline, _failure
 from tasks.results import publish_results
 from tests.conftest import EASY, ROOT, shell
 from tests.kept import assert_not_kept, database_dump
@@ -208,6 +208,14 @@ def test_a_failing_stage_says_why(workspace: Path, server: None) -> None:
         protect(root=str(workspace), overrides=["target_class=9"])
     (workspace / "params.yaml").write_text(before)
     protect(root=str(workspace))
+
+
+@pytest.mark.parametrize("code", [-9, 137], ids=["itself", "as a fork"])
+def test_a_killed_stage_says_what_it_lacked(code: int, tmp_path: Path) -> None:
+    printed = (
+        f"> sscl stage train\nERROR: failed to reproduce 'train': failed to run: sscl stage train, exited with {code}\n"
+    )
+    assert "train: killed, most often for lack of memory" in str(_failure("train", tmp_path / "none", printed))
 
 
 def test_a_taken_lock_is_worth_another_try(workspace: Path) -> None:

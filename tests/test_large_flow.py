@@ -71,17 +71,6 @@ def test_a_killed_workers_shard_is_made_again_identically(checkout: Path, server
 
 
 @pytest.mark.slow
-def test_rays_workers_make_the_same_bytes(checkout: Path, server: None, same_environment: None) -> None:
-    config = shards.build(read_json(Root(checkout / "out").metrics)["config"])
-    out, planned = shards.plan(Root(checkout / "out"), config)
-    straight = [shards.mark(out, number) for number in range(len(planned))]
-    shutil.rmtree(out.path)
-    found = large.with_options(task_runner=runner("ray", 2))(root=str(checkout))
-    assert found == {"shards": len(planned), "folder": str(out.path)}
-    assert shards.assemble(out, straight).files == files_of(out.packed)
-
-
-@pytest.mark.slow
 def test_shards_are_published_by_tasks(checkout: Path, server: None, bucket: str, tmp_path: Path) -> None:
     """The gate's figures are the sample's; a stranger pulls and verifies what many uploads made."""
     from sscl.release import reader
