@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
+from flows.command import running
 from sscl.artifacts import key_of
-from sscl.cli.common import Debug, reporting
+from sscl.cli.common import Debug
 from sscl.layout import Root
 from tasks.audit import announce_verdict, check_address, run_audit
 from tasks.results import OUT
@@ -23,6 +24,7 @@ def audit(
     sign: str | None = None,
     exploratory: bool = False,
     root: str = ".",
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Audit a suspect with the committed exact test and write the evidence; a positive one is announced.
 
@@ -33,13 +35,14 @@ def audit(
         sign: file of the Ed25519 key that signs it.
         exploratory: without the published commitment; such a result proves nothing.
         root: the checkout's folder.
+        overwrite: whether evidence that is there may be replaced.
 
     Returns:
         The verdict and its main figures.
     """
     check_address(suspect, "suspect")
     target = bundle or str(Root(Path(root) / OUT).audits / f"{key_of(suspect=suspect)[:12]}.zip")
-    verdict = run_audit(suspect, root, oracle, target, sign, exploratory)
+    verdict = run_audit(suspect, root, oracle, target, sign, exploratory, overwrite=overwrite)
     announce_verdict(suspect, {**verdict, "adjusted": verdict["p_value"]})
     return verdict
 
@@ -52,10 +55,11 @@ def main(
     sign: Annotated[Path | None, typer.Option(help="Ed25519 key that signs it.")] = None,
     exploratory: Annotated[bool, typer.Option(help="Without the published commitment.")] = False,
     root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace evidence that is there.")] = False,
     debug: Debug = False,
 ) -> None:
     """Audit one suspect in a Prefect flow."""
-    with reporting(debug):
+    with running(debug):
         check_address(suspect, "suspect")  # before Prefect sees it
         found = audit(
             suspect,
@@ -64,6 +68,7 @@ def main(
             sign=str(sign) if sign else None,
             exploratory=exploratory,
             root=str(root),
+            overwrite=overwrite,
         )
         typer.echo(f"{found['decision']}: {found['reason']}")
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
+from flows.command import running
 from sscl.artifacts import key_of, read_json, write_atomically
-from sscl.cli.common import Debug, reporting
+from sscl.cli.common import Debug
 from sscl.layout import Root
 from sscl.statistics.correction import holm
 from tasks.audit import UnansweredError, announce_verdict, read_suspects, run_audit
@@ -90,7 +91,7 @@ def main(
     debug: Debug = False,
 ) -> None:
     """Audit a list of suspects in a Prefect flow."""
-    with reporting(debug):
+    with running(debug):
         for found in audits(suspects, str(root)):
             typer.echo(f"{found['suspect']}: {found['decision']}")
 

@@ -10,7 +10,8 @@ import typer
 from prefect import flow
 
 from flows.chain import ONE_AT_A_TIME
-from sscl.cli.common import Debug, reporting
+from flows.command import running
+from sscl.cli.common import Debug
 from tasks.benchmark import measure, publish
 from tasks.runners import Address, Runner, Workers, runner
 
@@ -65,7 +66,7 @@ def main(
     debug: Debug = False,
 ) -> None:
     """Run the comparison in a Prefect flow."""
-    with reporting(debug):
+    with running(debug):
         benchmark.with_options(task_runner=runner(on, workers, address))(profile, overrides, str(out))
 
 

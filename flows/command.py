@@ -1,32 +1,48 @@
 """``python -m flows.<name>``: run a flow from the terminal."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from prefect.settings import PREFECT_API_URL
 
-from sscl.cli.common import Debug, Profile, Set, reporting
+from sscl.cli.common import Debug, reporting
 from sscl.cli.pipeline import print_encoder_result, print_result
 from sscl.layout import Root
 from tasks.console import shown
 from tasks.encoder import OUT as ENCODER_OUT
 from tasks.pipeline import Pipeline
 from tasks.results import OUT
+from tasks.runners import require_answer
+
+WRITTEN = "Written to params.yaml; the flow `encoder` takes it for this run alone."
+WrittenProfile = Annotated[str | None, typer.Option("--profile", "-p", help=f"A profile to put in force. {WRITTEN}")]
+WrittenSet = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help=f"E.g. verify.tau=0.3 (repeatable). {WRITTEN}")
+]
+
+
+@contextmanager
+def running(debug: bool) -> Iterator[None]:
+    """Errors as one line, and nothing begun where the Prefect server that is named does not answer."""
+    with reporting(debug):
+        require_answer()
+        yield
 
 
 def main(flow: Callable[..., Any]) -> None:
     """Parse ``--profile``, ``--set`` and ``--root``, run the flow, and print the result table if there is one."""
 
     def command(
-        profile: Profile = None,
-        set_: Set = None,
+        profile: WrittenProfile = None,
+        set_: WrittenSet = None,
         root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
         debug: Debug = False,
     ) -> None:
-        with reporting(debug):
+        with running(debug):
             if not debug:
                 for name in ("prefect.flow_runs", "prefect.task_runs"):
                     logging.getLogger(name).addFilter(_without_traceback)

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from prefect import flow, get_run_logger, unmapped
 
-from sscl.cli.common import Debug, Differing, reporting
+from flows.command import running
+from sscl.cli.common import Debug, Differing
 from tasks.large import mark_shard, plan_shards, publish_shards
 from tasks.runners import Address, Runner, Workers, runner
 
@@ -48,7 +49,7 @@ def main(
     debug: Debug = False,
 ) -> None:
     """Mark a large dataset in a Prefect flow."""
-    with reporting(debug):
+    with running(debug):
         found = large.with_options(task_runner=runner(on, workers, address))(version, str(root), differing)
         typer.echo(", ".join(f"{key} {value}" for key, value in found.items()))
 

@@ -9,7 +9,8 @@ import typer
 from prefect import flow
 
 from flows.chain import ONE_AT_A_TIME, run_chain
-from sscl.cli.common import Debug, Differing, Set, reporting
+from flows.command import WrittenProfile, WrittenSet, running
+from sscl.cli.common import Debug, Differing
 from sscl.params import load
 from sscl.release.config import load_release
 from sscl.stages.table import STAGES
@@ -40,23 +41,24 @@ def release(
     from sscl.release.create import require_publishable
 
     params = Path(root) / "params.yaml"
-    set_parameters(params, profile, overrides or ())
-    require_publishable(load(params), load_release(params), version)  # before hours of training
+    changes = overrides or ()  # looked at before they are written, and before hours of training
+    require_publishable(load(params, profile, changes), load_release(params, changes), version)
+    set_parameters(params, profile, changes)
     run_chain(list(STAGES), Path(root))
     return publish_release(version, root, differing)
 
 
 def main(
     version: Annotated[str, typer.Argument(help="e.g. 1.0.0")],
-    profile: Annotated[str | None, typer.Option(help="A profile of params.yaml.")] = None,
-    set_: Set = None,
+    profile: WrittenProfile = None,
+    set_: WrittenSet = None,
     *,
     differing: Differing = False,
     root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
     debug: Debug = False,
 ) -> None:
     """Release in a Prefect flow."""
-    with reporting(debug):
+    with running(debug):
         found = release(version, profile, list(set_ or ()), str(root), differing)
         typer.echo(f"published: {found['name']} {found['version']}, {found['sent']} files sent")
 

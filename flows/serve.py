@@ -19,7 +19,7 @@ from flows.benchmark import benchmark
 from flows.release import release
 from sscl.cli.common import reporting
 from sscl.errors import ConfigError
-from tasks.runners import require_server
+from tasks.runners import require_answer, require_server
 
 FLOWS: dict[str, Any] = {"audits": audits, "benchmark": benchmark, "release": release}
 SCHEDULE = Path("prefect.yaml")
@@ -63,9 +63,10 @@ def main(start: Callable[..., None] = serve) -> None:
     """Serve until stopped.
 
     Raises:
-        ConfigError: no server is named; a temporary one would schedule nothing.
+        ConfigError: no server is named (a temporary one would schedule nothing), or it does not answer.
     """
     require_server("PREFECT_API_URL: not set, and a temporary server schedules nothing")
+    require_answer()
     limit_gpu()
     start(*deployments(), limit=1, pause_on_shutdown=False)  # a night that was missed is made up for
 

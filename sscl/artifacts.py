@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from sscl.errors import InputError, SSCLError
+from sscl.permissions import close, close_copies
 
 if TYPE_CHECKING:
     from torch import Tensor  # imported where it is used: commands that only move files start faster without
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 PRIVATE = "private"  # the folder under an output root that nobody else may read
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` so that a reader or a crash sees the old or the new file, never a part."""
+def write_atomically(path: Path, content: bytes, rights: int = 0o666) -> None:
+    """Replace ``path`` by ``content`` so that a reader or a crash sees the old or the new file, never a part.
+
+    The file gets ``rights`` less what the process's umask takes.
+    """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, rights)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -165,20 +169,17 @@ class Slot:
         return self.state / "checkpoints" / f"{self.stage}-{self.key[:16]}"
 
     @property
-    def _manifest(self) -> Path:
+    def note(self) -> Path:
+        """The file of the manifest."""
         return self.state / "stages" / f"{self.stage}.json"
 
     def manifest(self) -> dict[str, Any] | None:
         """What was noted when the outputs were made: key, digests, seconds; ``None`` if nothing is known."""
-        try:
-            found: dict[str, Any] = json.loads(self._manifest.read_text())
-        except (OSError, json.JSONDecodeError):
-            return None
-        return found
+        return read_note(self.note)
 
     def clear(self) -> None:
         """Remove what is left of a note by a builder that was killed while it wrote it."""
-        for leftover in self._manifest.parent.glob(f".{self._manifest.name}.tmp-*"):
+        for leftover in self.note.parent.glob(f".{self.note.name}.tmp-*"):
             leftover.unlink(missing_ok=True)
 
     def is_private(self, path: Path) -> bool:
@@ -202,6 +203,8 @@ class Slot:
             )
         if taken is None or vouched:
             return
+        if manifest is None and self.note.exists():
+            raise InputError(f"{self.note}: damaged; delete it and what it is about ({taken}), and run the stage again")
         if manifest is None:
             raise InputError(f"{taken}: already there and not made by sscl; choose another --out or move it away")
         if manifest.get("key") != self.key and not overwrite:
@@ -210,12 +213,22 @@ class Slot:
             )
 
 
+def read_note(path: Path) -> dict[str, Any] | None:
+    """What a stage noted about its outputs; ``None`` if the file is missing or damaged."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and {"stage", "key", "digests", "seconds"} <= set(found) else None
+
+
 @contextmanager
 def building(slot: Slot, overwrite: bool = False, vouched: bool = False) -> Iterator[tuple[Path, ...] | None]:
     """Yields temporary siblings to write into, which replace ``slot.outs`` at the end; ``None`` if all is there.
 
     One builder at a time (a file lock, released by the kernel even on SIGKILL). An exception or a kill leaves what was
-    there before; leftovers of a killed builder are removed by the next.
+    there before, but for a kill between the last renames, after which outputs are built again. Leftovers of a killed
+    builder are removed by the next.
 
     Raises:
         InputError: the outputs were made by another config and ``overwrite`` is not given, by somebody else, or are
@@ -255,7 +268,7 @@ def _build(slot: Slot) -> Iterator[tuple[Path, ...]]:
         for temporary, out in zip(temporaries, slot.outs, strict=True):
             if slot.is_private(out):
                 close(temporary)
-                _close_cache(out)
+                close_copies(out)
             _sync(temporary)
         manifest = {
             "stage": slot.stage,
@@ -264,12 +277,9 @@ def _build(slot: Slot) -> Iterator[tuple[Path, ...]]:
             "seconds": round(time.monotonic() - started, 2),
             "irrevocable": slot.irrevocable,
         }
-        for out in slot.outs:
-            _remove(out)
         # The manifest comes before the renames: with it, missing outputs mean "build again", never "not ours".
-        write_json(slot._manifest, manifest)
-        for temporary, out in zip(temporaries, slot.outs, strict=True):
-            os.replace(temporary, out)
+        write_json(slot.note, manifest)
+        _swap(temporaries, slot.outs)
     except OSError as error:
         raise disk_error(Path(error.filename or slot.outs[0]), error) from error
     finally:
@@ -277,20 +287,22 @@ def _build(slot: Slot) -> Iterator[tuple[Path, ...]]:
             _remove(temporary)
 
 
-def close(path: Path) -> None:
-    """Take everybody's rights but the owner's: 0700 for folders, 0600 for files."""
-    for item in [path, *path.rglob("*")] if path.is_dir() else [path]:
-        if not item.is_symlink():
-            item.chmod(0o700 if item.is_dir() else 0o600)
-
-
-def _close_cache(out: Path) -> None:
-    """DVC keeps copies of private outputs in its cache, with names by content: nobody else looks into it either."""
-    dvc = next((folder / ".dvc" for folder in out.absolute().parents if (folder / ".dvc").is_dir()), None)
-    if dvc is not None:
-        for folder in (dvc / "cache", dvc / "tmp"):
-            folder.mkdir(exist_ok=True)
-            folder.chmod(0o700)
+def _swap(temporaries: tuple[Path, ...], outs: tuple[Path, ...]) -> None:
+    """Put new outputs in the place of old ones by renames; if one fails, the old ones are back. Then remove these."""
+    aside = [temporary.with_name(f"{temporary.name}-old") for temporary in temporaries]
+    try:
+        for temporary, out, old in zip(temporaries, outs, aside, strict=True):
+            if out.exists() or out.is_symlink():
+                os.replace(out, old)
+            os.replace(temporary, out)
+    except BaseException:
+        for out, old in zip(outs, aside, strict=True):
+            if old.exists() or old.is_symlink():
+                _remove(out)
+                os.replace(old, out)
+        raise
+    for old in aside:
+        _remove(old)
 
 
 def _sync(path: Path) -> None:

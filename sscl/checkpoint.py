@@ -43,14 +43,15 @@ class Checkpoint:
             return []
         try:
             with safe_open(self.path, framework="pt") as file:
-                losses = json.loads(file.metadata()["losses"])
+                losses = [float(loss) for loss in json.loads((file.metadata() or {})["losses"])]
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-        except (SafetensorError, KeyError, OSError):
+            state = tensors.pop("order")
+        except (SafetensorError, KeyError, OSError, ValueError, TypeError):
             return []
-        order.set_state(tensors.pop("order"))
+        order.set_state(state)
         model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
         self._load_optimizer(optimizer, tensors)
-        return [float(loss) for loss in losses]
+        return losses
 
     def discard(self) -> None:
         """Remove it: the artifact that it led to is there."""

@@ -12,6 +12,7 @@ import torch
 
 from sscl.data.sources.known import local
 from sscl.perceptual import weights_path
+from sscl.permissions import copies
 from sscl.sandbox.process import Sandbox, SandboxError
 from sscl.sandbox.worker import NO_SANDBOX
 
@@ -103,7 +104,7 @@ def _prefect() -> Finding:
 
     try:
         ok = httpx.get(f"{url}/health", timeout=3).is_success
-    except httpx.HTTPError:
+    except (httpx.HTTPError, httpx.InvalidURL):
         ok = False
     return Finding(
         "Prefect API", ok, f"{url} {'answers' if ok else 'does not answer'}", "" if ok else "prefect server start"
@@ -117,7 +118,8 @@ def _dvc() -> Finding:
 
 def _private() -> Finding:
     """Whether others on this machine may read what is private here."""
-    places = [Path(name) for name in ("private", "out/private", ".dvc/cache")]
+    places = [*map(Path, ("private", "out/private", "encoder/private", "encoder/out/private"))]
+    places += [*Path("runs").glob("*/private"), *copies(Path(".dvc")), *copies(Path("encoder/.dvc"))]
     open_ = [str(path) for path in places if path.is_dir() and path.stat().st_mode & 0o077]
     state = f"{open_[0]} can be read by other users" if open_ else "closed to other users"
     return Finding("private files", not open_, state, f"chmod -R go= {' '.join(open_)}" if open_ else "")

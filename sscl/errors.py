@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 
+BLANK = "\u2800\u3164\u115f\u1160\uffa0"  # letters that show nothing
+
 
 def printable(text: str, longest: int = 200) -> str:
     """One line of a stranger's text, without the characters that would change a terminal."""
     line = " ".join(text.split())
-    shown = "".join(c if c.isprintable() else "?" for c in line[: longest + 1])
+    shown = "".join(c if c.isprintable() and c not in BLANK else "?" for c in line[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 3] + "..."
 
 
@@ -34,6 +36,12 @@ class SuspectError(SSCLError):
 
 class BudgetError(SSCLError):
     """The query budget is spent; what was answered is kept."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory ran out, by Python's, numpy's or PyTorch's account of it."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
 LASTING = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}

@@ -32,7 +32,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 PACKAGE = Path(__file__).parent
 SWITCH = "SSCL_FORKSERVER"  # "0": never; "1": also outside DVC
@@ -204,13 +204,13 @@ def serve(place: Path, preload: str) -> None:
             listener.bind(str(place))
             listener.listen(16)
             try:
-                _loop(listener)
+                _loop(listener, lock)
             finally:
                 place.unlink()
                 held.unlink()
 
 
-def _loop(listener: socket.socket) -> None:
+def _loop(listener: socket.socket, lock: IO[str]) -> None:
     children: set[int] = set()
     idle_since = time.monotonic()
     while children or time.monotonic() - idle_since < IDLE_SECONDS:
@@ -222,17 +222,18 @@ def _loop(listener: socket.socket) -> None:
         if ready:
             connection, _ = listener.accept()
             with connection:
-                children.add(_fork(connection, listener))
+                children.add(_fork(connection, listener, lock))
 
 
-def _fork(connection: socket.socket, listener: socket.socket) -> int:
-    """The child's process id; the child itself never returns."""
+def _fork(connection: socket.socket, listener: socket.socket, lock: IO[str]) -> int:
+    """The child's process id; the child itself never returns. The lock is the server's: it ends with it."""
     child = os.fork()
     if child:
         return child
     code = 1
     try:
         listener.close()
+        lock.close()
         code = _work(connection)
     finally:
         with suppress(Exception):

@@ -84,7 +84,18 @@ def _convert_union(value: Any, choices: tuple[Any, ...], where: str) -> Any:
                 return _convert(value, choice, where)
             except ConfigError as error:
                 errors.append(error)
+    if len(errors) > 1 and not isinstance(value, Mapping):
+        wanted = " or ".join(_told(choice) for choice in choices)
+        raise ConfigError(f"{where}: expected {wanted}, got {value!r}")
     raise errors[-1]
+
+
+def _told(hint: Any) -> str:
+    """A type in words, as they stand in a parameter file."""
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(repr, typing.get_args(hint)))
+    words = {type(None): "null", bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return words.get(hint, "a list")
 
 
 def _number(value: Any, where: str) -> float:

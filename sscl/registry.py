@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from sscl.errors import ConfigError, SSCLError
@@ -80,9 +82,17 @@ class Registry(Generic[T]):
             raise ConfigError(f"unknown {self.kind} {name!r}: choose one of {known}") from None
 
     def require(self, name: str) -> None:
-        """Raise ``ConfigError`` for what is no member; a file of that name is taken for one and not imported."""
-        if name not in self._members and name not in self._files():
+        """Raise ``ConfigError`` for what is no member; a file that says it registers the name is not imported."""
+        if name not in self._members and not self._says(name):
             self[name]
+
+    def _says(self, name: str) -> bool:
+        """Whether the file of that name registers a member of that name."""
+        if name not in self._files():
+            return False
+        found = importlib.util.find_spec(f"{self._package}.{name}")
+        text = Path(found.origin).read_text() if found and found.origin else ""
+        return f'.register("{name}")' in text
 
     def __iter__(self) -> Iterator[str]:
         self._discover()

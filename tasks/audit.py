@@ -43,7 +43,7 @@ def read_suspects(path: Path) -> list[dict[str, str]]:
     """The list of a nightly audit.
 
     Raises:
-        InputError: not a YAML list of ``{suspect, oracle, sign}``.
+        InputError: not a YAML list of ``{suspect, oracle, sign}``, or a suspect is there twice.
     """
     try:
         found = yaml.safe_load(path.read_text())
@@ -56,6 +56,9 @@ def read_suspects(path: Path) -> list[dict[str, str]]:
         raise InputError(f"{path}: expected a list such as `- {{suspect: https://host/predict, oracle: api.yaml}}`")
     for number, entry in enumerate(found, start=1):
         check_address(str(entry["suspect"]), f"{path}: suspect {number}")
+    named = [str(entry["suspect"]) for entry in found]
+    if twice := next((name for name in named if named.count(name) > 1), None):
+        raise InputError(f"{path}: {twice} is there twice, and evidence is kept by suspect and day; remove one entry")
     return [{name: str(value) for name, value in entry.items()} for entry in found]
 
 
@@ -79,6 +82,7 @@ def run_audit(
     sign: str | None,
     exploratory: bool,
     occasion: int | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Query the suspect, write the evidence, show the verdict; another occasion asks anew what was answered before."""
     from sscl.audit.session import audit_suspect
@@ -93,7 +97,7 @@ def run_audit(
         sign=Path(sign) if sign else None,
         confirmatory=not exploratory,
         occasion=occasion,
-        overwrite=occasion is not None or retried,  # a night's bundle has a name of its own
+        overwrite=overwrite or occasion is not None or retried,  # a night's bundle has a name of its own
     )
     kind = "confirmatory" if audit["confirmatory"] else "exploratory: proves nothing"
     text = f"# {finding.decision} ({kind})\n\n{finding.reason}\n\n"

@@ -1,4 +1,4 @@
-"""The only place that knows DVC: is a stage current, what is its key, and reproduce it.
+"""What DVC does for flows: is a stage current, what is its key, and reproduce it.
 
 A stage's key is the library's own content key, so Prefect's task cache, DVC's and the library's agree on what is done.
 Of DVC, what it documents is used: ``dvc.lock``, ``dvc status --json`` and ``dvc repro``.
@@ -187,7 +187,11 @@ class Pipeline:
                 finally:
                     if process.poll() is None:
                         os.killpg(process.pid, signal.SIGTERM)
-                        process.wait(timeout=30)
+                        with suppress(subprocess.TimeoutExpired):
+                            process.wait(timeout=30)
+                    if process.poll() is None:
+                        os.killpg(process.pid, signal.SIGKILL)
+                        process.wait()
             printed = log.read_text(errors="replace")
             if process.returncode != 0:
                 raise _failure(name, watch, printed)

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.task_engine import TaskRunTimeoutError
 from prefect.tasks import exponential_backoff
 
-from sscl.errors import BudgetError, InputError, SuspectError, may_pass
+from sscl.errors import BudgetError, InputError, SSCLError, SuspectError, may_pass
 from sscl.release.errors import GateError, TakenError
 from tasks.pipeline import BusyError
 
@@ -17,9 +17,13 @@ TIMEOUT_SECONDS = {True: 48 * 3600, False: 4 * 3600}  # by Stage.gpu: a hung sta
 
 
 def _passes_by_itself(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """A busy or silent server may answer later; bad input, a wrong answer, a spent budget and so on stay."""
-    stays = InputError | GateError | TakenError | SuspectError | BudgetError
-    return not isinstance(state.result(raise_on_failure=False), stays)
+    """A busy or silent server may answer later; bad input, a wrong answer, a spent budget, a fault of ours stay."""
+    error, stays = (
+        state.result(raise_on_failure=False),
+        InputError | GateError | TakenError | SuspectError | BudgetError,
+    )
+    passes = isinstance(error, SSCLError) or (isinstance(error, BaseException) and may_pass(error))
+    return passes and not isinstance(error, stays)
 
 
 def busy_or_io(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:

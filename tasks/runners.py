@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import TaskRunner
 
@@ -32,6 +33,20 @@ def require_server(why: str) -> None:
     """Raises ``ConfigError`` that begins with ``why`` if no server is named; a temporary one would not do."""
     if PREFECT_API_URL.value() is None:
         raise ConfigError(f"{why}; `prefect server start`, then export PREFECT_API_URL=http://127.0.0.1:4200/api")
+
+
+def require_answer() -> None:
+    """Raises ``ConfigError`` if a server is named and does not answer."""
+    if PREFECT_API_URL.value() is None:
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            error = client.api_healthcheck()
+    except Exception as wrong:  # an address that is none
+        error = wrong
+    if error is not None:
+        remedy = "`prefect server start`, or unset it: a flow then starts a temporary server"
+        raise ConfigError(f"PREFECT_API_URL: {PREFECT_API_URL.value()} does not answer ({error}); {remedy}") from None
 
 
 def runner(name: str, workers: int, address: str | None = None) -> TaskRunner[Any]:

@@ -135,6 +135,45 @@ def test_full_disk_is_one_line_and_loses_nothing(small_disk: Path) -> None:
     assert (small_disk / "a/out/file").read_text() == "one"
 
 
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_a_disk_that_fails_at_the_end_loses_nothing(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The defect: old outputs were removed before the manifest of the new ones was written."""
+    pair = replace(slot(tmp_path), outs=(tmp_path / "a/one", tmp_path / "a/two"))
+
+    def make(pair: Slot, text: str) -> None:
+        with building(pair, overwrite=True) as paths:
+            for path in paths or ():
+                path.write_text(text)
+
+    make(pair, "old")
+    calls, real = iter(range(100)), os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if next(calls) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", failing)
+        with pytest.raises(SSCLError, match="nothing that was there is lost"):
+            make(replace(pair, key="k2"), "new")
+    assert [path.read_text() for path in pair.outs] == ["old", "old"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["one", "two"]
+    make(replace(pair, key="k2"), "new")
+    assert [path.read_text() for path in pair.outs] == ["new", "new"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"key": "k1"}', b"\xff\xfe", b"{"])
+def test_a_damaged_note_says_what_to_delete(content: bytes, tmp_path: Path) -> None:
+    build(tmp_path, "one")
+    (tmp_path / ".sscl/stages/stage.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"stage\.json: damaged; delete it and what it is about \(.*a/out\)"):
+        build(tmp_path, "one")
+    assert (tmp_path / "a/out/file").read_text() == "one"
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.ENOSPC])
 def test_disk_errors_name_the_remedy(number: int, tmp_path: Path) -> None:
     message = str(artifacts.disk_error(tmp_path, OSError(number, os.strerror(number))))

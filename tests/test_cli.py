@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
 from sscl import seeds
 from sscl.artifacts import digest
 from sscl.audit.bundle import pack, unpack
 from sscl.cli import app
+from sscl.cli.common import reporting
 from sscl.models import build
 from sscl.models.io import save_classifier
 from sscl.stages.table import ALL
@@ -253,3 +255,13 @@ def test_a_release_of_its_own_secret(tmp_path: Path, finished: Path, tiny: tuple
         "stage", "generator", "release", "--overwrite", "--out", str(out), *PARAMS, tiny=(*tiny, "key_file=nothing")
     )
     assert "key_file: nothing: No such file" in one_line(err)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("Unable to allocate 8 GiB"), RuntimeError("alloc_cpu.cpp:127] . can't allocate memory: you tried to")],
+)
+def test_too_little_memory_says_what_to_lower(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), reporting(debug=False):
+        raise error
+    assert "not enough memory: free some, or lower batch_size" in capsys.readouterr().err

@@ -162,6 +162,19 @@ def test_a_killed_fork_is_a_failure(caller: Caller) -> None:
         assert process.wait(timeout=10) == forkserver.KILLED
 
 
+def test_a_killed_servers_child_is_no_obstacle(caller: Caller) -> None:
+    """The defect: it kept the server's lock, so the next command waited for half a minute and worked by itself."""
+    caller.run("a")
+    with caller.start("wait") as process:
+        os.kill(parent_of(caller.child()), signal.SIGKILL)
+        assert caller.run("a") == (0, f"ran in {caller.folder} ['a'] None True\n")
+        process.send_signal(signal.SIGTERM)
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_a_killed_servers_socket_is_no_obstacle(caller: Caller) -> None:
     caller.run("a")
     (place,) = caller.sockets()

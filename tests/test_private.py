@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from sscl.doctor import examine
-from tests.conftest import shell
+from sscl.permissions import close_copies, copies
+from tests.conftest import ROOT, shell
 
 
 def test_private_outputs_and_dvcs_cache_of_them_are_closed(reproduced: Path) -> None:
@@ -19,6 +21,27 @@ def test_private_outputs_and_dvcs_cache_of_them_are_closed(reproduced: Path) -> 
     wide = [path for path in found if not path.is_symlink() and path.stat().st_mode & 0o077]
     assert [path for path in wide if not path.is_relative_to(reproduced / ".dvc/cache")] == []
     assert (reproduced / "out/public").stat().st_mode & 0o055 == 0o055
+
+
+@pytest.mark.parametrize("beside", ["config", "config.local"])
+def test_dvcs_own_places_are_closed_wherever_they_are(beside: str, tmp_path: Path) -> None:
+    """The defect: `dvc push` to a folder made copies of the secret that everybody could read."""
+    (tmp_path / "checkout/.dvc").mkdir(parents=True)
+    shutil.copy(ROOT / ".dvc/config", tmp_path / "checkout/.dvc/config")
+    with (tmp_path / "checkout/.dvc" / beside).open("a") as file:
+        file.write("[cache]\n    dir = ../../cache\n")
+    close_copies(tmp_path / "checkout/out/private/secret")
+    for place in ("sscl-dvc/private", "cache", "checkout/.dvc/tmp"):
+        assert (tmp_path / place).stat().st_mode & 0o777 == 0o700
+    assert not (tmp_path / "sscl-dvc/public").exists()
+
+
+def test_remotes_elsewhere_are_not_ours_to_close(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("['remote \"private\"']\n    url = s3://owner-secrets/dvc\n")
+    assert copies(tmp_path / ".dvc") == [tmp_path / ".dvc/cache", tmp_path / ".dvc/tmp"]
+    (tmp_path / ".dvc/config").write_bytes(b"\xff[")
+    close_copies(tmp_path / "out/private/secret")
 
 
 @pytest.mark.slow

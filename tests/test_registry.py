@@ -111,6 +111,15 @@ def test_a_thread_waits_until_another_has_found_every_member(package: Package) -
         assert list(threads.map(lambda _: members["one"], range(4))) == [1] * 4
 
 
+def test_a_name_is_looked_up_without_an_import_where_its_file_says_it(package: Package) -> None:
+    start = "from found_said import MEMBERS\n"
+    members = package("found_said", one=f'{start}MEMBERS.register("one")(1)\n', helper="x = 1\n")
+    members.require("one")
+    assert "found_said.one" not in sys.modules
+    with pytest.raises(ConfigError, match="unknown member 'helper': choose one of one"):
+        members.require("helper")
+
+
 def test_a_member_in_the_file_of_its_name_needs_no_other_file(package: Package) -> None:
     start = "from found_alone import MEMBERS\n"
     pair = f"{start}MEMBERS.register('two')(2)\nMEMBERS.register('three')(3)\n"

@@ -24,6 +24,7 @@ from unittest.mock import Mock
 
 import httpx
 import pytest
+import typer
 import yaml
 from prefect import flow, task
 from prefect.client.orchestration import get_client
@@ -34,6 +35,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_TASK_RUN_TAG_CONCURRENCY_S
 from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
+from flows.command import running
 from flows.serve import FLOWS, deployments, limit_gpu, main
 from sscl.errors import BudgetError, ConfigError, InputError, SSCLError
 from sscl.release.errors import GateError, TakenError
@@ -88,6 +90,21 @@ def test_what_is_not_a_list_of_suspects(text: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(InputError, match="expected a list such as"):
         read_suspects(tmp_path / "s.yaml")
+
+
+def test_a_suspect_that_is_there_twice_would_replace_its_own_evidence(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("- suspect: http://host/x\n- {suspect: 'http://host/x', oracle: api.yaml}\n")
+    with pytest.raises(InputError, match=r"s\.yaml: http://host/x is there twice.*remove one entry"):
+        read_suspects(tmp_path / "s.yaml")
+
+
+def test_a_server_that_is_away_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    url = "http://127.0.0.1:9/api"
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(typer.Exit), running(debug=False):
+        pytest.fail("it went on without its server")
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"PREFECT_API_URL: {url} does not answer" in said
+    assert "`prefect server start`, or unset it" in said
 
 
 def test_the_example_is_a_list_of_suspects() -> None:
@@ -279,11 +296,12 @@ def test_a_verdict_is_announced_only_if_it_is_confirmatory_and_holds_for_the_lis
 
 def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not(server: None) -> None:
     tries: list[str] = []
-    stay: dict[str, type[SSCLError]] = {
+    stay: dict[str, type[Exception]] = {
         "gate": GateError,
         "input": InputError,
         "taken": TakenError,
         "budget": BudgetError,
+        "fault": TypeError,
     }
 
     def work(kind: str) -> str:

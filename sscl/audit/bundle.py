@@ -58,7 +58,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 
 
 def write(path: Path, parts: dict[str, bytes], key: Ed25519PrivateKey | None) -> None:
-    """Write the parts with an attestation of their SHA-256 digests, signed if there is a key.
+    """Write the parts with an attestation of their SHA-256 digests, signed if there is a key, for its owner's eyes.
 
     Raises:
         InputError: more than anybody would read.
@@ -66,7 +66,7 @@ def write(path: Path, parts: dict[str, bytes], key: Ed25519PrivateKey | None) ->
     size = sum(map(len, parts.values()))
     if size > LARGEST:
         raise InputError(f"{path}: would have {size >> 20} MiB, more than {LARGEST >> 20}; audit without a bundle")
-    write_atomically(path, pack({**parts, ATTESTATION: attest(parts, key)}))
+    write_atomically(path, pack({**parts, ATTESTATION: attest(parts, key)}), rights=0o600)
 
 
 def attest(parts: dict[str, bytes], key: Ed25519PrivateKey | None) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import load
 
 from sscl.audit import beacon, bundle, timestamp
@@ -19,6 +20,7 @@ from sscl.audit.canonical import canonical
 from sscl.audit.commitment import (
     MOST_COMPARED,
     MOST_IMAGES,
+    commitment_digest,
     differences,
     draw_word,
     guarantees,
@@ -43,12 +45,13 @@ PULSE, TOKEN = "pulse.json", "commitment.tsr"
 IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeated by who checks, or sealed for him
 MOST_MARKS, MOST_CELLS = 64, 20_000  # of an audit; cells: marks times classes
 LARGEST_ALPHA = 0.05
-LONGEST = 100_000  # characters of a setting: a map of class names can be long
+LONG, LONGEST = 2000, 100_000  # characters of a setting, and of a map of class names
 MOST_NUMBERS = 40_000_000  # of all answers together
 LARGEST_JSON, LARGEST_LINE = 1 << 24, 1 << 22  # bytes of a part, and of one answer: parsed, they are 30 times as large
 AGREEMENT = 1e-9  # exponentials and logarithms differ in their last digits between processors
 REQUIRED = (AUDIT, QUERIES, FINDING)
-KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+)*")  # of a suspect; one that only looks like ``FILES`` would be no file
+KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+){0,2}")  # of a suspect; one that only looks like ``FILES`` would be no file
+PARTICULAR = re.compile(r"[!-~]{1,2000}")
 FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
 
 
@@ -155,7 +158,7 @@ def particulars(parts: dict[str, bytes]) -> dict[str, str]:
     found = {"suspect": said, "asked": f"{audit['started']} to {audit['finished']}"}
     if COMMITMENT in parts:
         committed = json.loads(parts[COMMITMENT])
-        found["commitment"] = f"{committed['sha256']}, made {committed['created']}"
+        found["commitment"] = f"{commitment_digest(committed)}, made {committed['created']}"
         found["release"] = f"{committed['dataset']} {committed['version']}, attempt {committed['attempt']}"
         stamped = timestamp.read(parts[TOKEN], committed) if TOKEN in parts else None
         found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
@@ -166,7 +169,8 @@ def particulars(parts: dict[str, bytes]) -> dict[str, str]:
     if COMMITMENT in parts and bundle.signer(parts):
         known = json.loads(parts[COMMITMENT]).get("signer") == bundle.signer(parts)
         found["signer"] += ", the committed key" if known else ", a key that the commitment does not name"
-    return {printable(name): printable(value, LONGEST) for name, value in found.items()}
+    longest = {"setting names": LONGEST, "suspect": 2 * LONG}
+    return {printable(name): printable(value, longest.get(name, LONG)) for name, value in found.items()}
 
 
 def verdict(parts: dict[str, bytes]) -> str:
@@ -266,24 +270,36 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         return [f"{AUDIT}: alpha {config.alpha:g}; above {LARGEST_ALPHA:g} a verdict accuses too many innocents"]
     references = references_for(opening, record) if opening else None
     null = null_key(opening, _pulse(parts)) if opening else None
-    found = asdict(
-        decide(record, config, np.array(audit["word"]), references=references, occasion=audit["occasion"], null=null)
+    derived = json.loads(
+        canonical(
+            asdict(
+                decide(
+                    record,
+                    config,
+                    np.array(audit["word"]),
+                    references=references,
+                    occasion=audit["occasion"],
+                    null=null,
+                    mapped=is_mapped(audit["reader"]),
+                )
+            )
+        )
     )
-    derived = json.loads(canonical(found))
     wrong = [
         f"{FINDING}: {name} is {json.dumps(stated.get(name))[:60]}, derived {json.dumps(derived.get(name))[:60]}"
         for name in sorted(set(stated) | set(derived))
         if not _agree(stated.get(name), derived.get(name))
     ]
     wrong += _dated(parts, audit)
+    if is_mapped(audit["reader"]) and not STATISTICS[config.statistic].matched:
+        wrong.append(f"{AUDIT}: maps names to the dataset's classes, which {config.statistic} does not compare")
     if IMAGES in parts:
         wrong += _images(parts[IMAGES], record)
     if RAW in parts:
         wrong += _raw(parts[RAW], record, audit)
     elif audit["reader"] or audit["suspect"].get("kind") == "http":
         wrong.append(f"{RAW}: missing, and the suspect is an API")
-    if not KIND.fullmatch(str(audit["suspect"].get("kind"))):
-        wrong.append(f"{AUDIT}: the suspect's kind is not one in plain letters")
+    wrong += _unclear(audit["suspect"])
     if audit["suspect"].get("kind") in FILES and any(query.answer is None for query in record.queries):
         wrong.append(f"{QUERIES}: a file that answers when it is asked has left images unanswered")
     if audit["confirmatory"] or COMMITMENT in parts:
@@ -291,6 +307,21 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     elif audit["guarantees"] != guarantees(None, None, None, None):
         wrong.append(f"{AUDIT}: claims guarantees without a commitment")
     return wrong
+
+
+def is_mapped(reader: dict[str, Any] | None) -> bool:
+    """Whether a map says which classes an API's labels are."""
+    return bool(reader and reader.get("names"))
+
+
+def _unclear(suspect: dict[str, Any]) -> list[str]:
+    """Particulars of a suspect that could be taken for something else when they are printed."""
+    kind = str(suspect.get("kind"))
+    folded = re.sub("[_-]", " ", kind)
+    if not KIND.fullmatch(kind) or (folded in FILES and kind not in FILES):
+        return [f"{AUDIT}: the suspect's kind is not one in plain letters"]
+    wrong = (name for name in ("url", "function", "sha256") if not PARTICULAR.fullmatch(str(suspect.get(name, "-"))))
+    return [f"{AUDIT}: the suspect's {name} is not one word in ASCII of at most 2,000 characters" for name in wrong]
 
 
 def _agree(said: Any, derived: Any) -> bool:
@@ -340,6 +371,12 @@ def _dated(parts: dict[str, bytes], audit: dict[str, Any]) -> list[str]:
 def _images(content: bytes, record: Record) -> list[str]:
     """Whether the images to repeat the queries with are those that were sent."""
     tensors = load(content)
+    marks = {str(query.mark) for query in record.queries}
+    expected = (torch.uint8, len(record.labels))  # a shape may claim more than any content
+    if not marks <= set(tensors) or any(
+        (t.dtype, t.shape[0] if t.ndim == 4 else None) != expected or not t.numel() for t in tensors.values()
+    ):
+        return [f"{IMAGES}: not uint8 images, one for each query"]
     sent = {mark: sha256_of(images) for mark, images in ((int(name), tensors[name]) for name in tensors)}
     wrong = any(query.sha256 != sent[query.mark][query.image] for query in record.queries)
     return [f"{IMAGES}: not the images that were sent"] if wrong else []

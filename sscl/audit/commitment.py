@@ -196,6 +196,14 @@ def seal(opening: dict[str, Any], dataset: str, config: AuditConfig, source: Bea
     }
 
 
+def commitment_digest(commitment: dict[str, Any]) -> str:
+    """SHA-256 of a whole commitment, date and pulse included: what a time stamp is of, and what to publish.
+
+    ``sha256`` in it is the opening's alone, so two commitments to one opening, for two pulses, share that.
+    """
+    return hashlib.sha256(canonical(commitment)).hexdigest()
+
+
 def copy_for(opening: dict[str, Any], recipient: str, key: Keystream) -> dict[str, Any]:
     """What is committed to for one recipient's copy: the same marks and images, and a secret of its own.
 
@@ -238,8 +246,9 @@ def guarantees(
     if commitment is None or opening is None:
         return ["MISSING: a commitment. Everything may have been chosen after seeing answers; this proves nothing."]
     found = [
-        f"Commitment {commitment['sha256'][:16]}, attempt {commitment['attempt']} for version {commitment['version']} "
-        f"of {commitment['dataset']}, fixed the marks, the images and the test before the assignment was drawn."
+        f"Commitment {commitment_digest(commitment)[:16]}, attempt {commitment['attempt']} for version "
+        f"{commitment['version']} of {commitment['dataset']}, fixed the marks, the images and the test before the "
+        "assignment was drawn."
     ]
     if stamped:
         found.append(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.torch import save
@@ -15,7 +17,7 @@ from safetensors.torch import save
 from sscl.artifacts import read_json
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import canonical
-from sscl.audit.check import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, pack_record
+from sscl.audit.check import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, is_mapped, pack_record
 from sscl.audit.commitment import (
     differences,
     draw_word,
@@ -42,6 +44,7 @@ from sscl.watermarks.base import State
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
 
+SAID = f"{string.punctuation} "  # of a suspect's particulars, beside letters and digits; the rest is percent-encoded
 SAMPLE = 100  # answers that tell how large all will be
 
 
@@ -169,10 +172,11 @@ def examine(
             raise
     references = references_for(case.opening, record)
     null = null_key(case.opening, case.pulse)
-    finding = decide(record, case.config, word, references=references, occasion=occasion, null=null)
+    mapped = is_mapped(oracle.reading)
+    finding = decide(record, case.config, word, references=references, occasion=occasion, null=null, mapped=mapped)
     answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
     audit = {
-        "suspect": oracle.identity(),
+        "suspect": {name: quote(value, safe=SAID) for name, value in oracle.identity().items()},
         "class_names": list(oracle.class_names),
         "groups": len(case.class_names),
         "labels": record.labels,

@@ -22,6 +22,7 @@ from sscl.types import Responses
 Decision = Literal["trained-on-it", "no evidence", "inconclusive"]
 ANOTHER_ORDER = 0.1  # share of images by which another order of the classes may fit better by chance
 GUESSING = 0.05  # level of the test that a model does better than guesses
+SHOWN = 2  # images of a class that show which label is the class's
 TAU = 0.25  # the published test's margin; its outcome is shown and decides nothing
 
 
@@ -74,6 +75,7 @@ def decide(
     references: References | None = None,
     occasion: int | None = None,
     null: Keystream | None = None,
+    mapped: bool = False,
 ) -> Finding:
     """Derive every figure from the record.
 
@@ -84,6 +86,7 @@ def decide(
         references: effects on the owner's clean models, fixed with the commitment.
         occasion: which audit of this suspect it is, where they are repeated.
         null: draws the words of the null distribution where they are too many to list; independent of the references.
+        mapped: whether a map says which class the suspect's labels are; its author may have known the word.
 
     Raises:
         ValueError: the record does not have one mark's answers to its first images, asks out of order, or leaves images
@@ -111,6 +114,8 @@ def decide(
         effect=float(middle[np.arange(len(matrix)), word[: len(matrix)]].mean()),
         answered=trial.answered,
         misread=_misread(trial),
+        unshown=_unshown(trial, word) if mapped else [],
+        told=_told(trial, word),
     )
     decision, reason = _conclude(trial, outcome)
     return Finding(
@@ -153,7 +158,11 @@ def undecidable(lowest: float, alpha: float, marks: int, groups: int) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The figures that a verdict follows from; named as in ``Finding``. ``ended``: the test reached one of its ends."""
+    """The figures that a verdict follows from; named as in ``Finding``.
+
+    ``ended``: the test reached one of its ends. ``unshown``: classes of the word of which no images show that they are
+    read rightly. ``told``: the effect on labels alone.
+    """
 
     p_value: float
     ended: bool
@@ -164,6 +173,8 @@ class Outcome:
     effect: float
     answered: float
     misread: bool
+    unshown: list[int]
+    told: float
 
 
 def _combined(trial: Trial, word: np.ndarray, alpha: float, p_exact: float | None) -> tuple[float, bool]:
@@ -231,6 +242,23 @@ def _misread(trial: Trial) -> bool:
     return bool(guessed or best - right > max(3, ANOTHER_ORDER * count))
 
 
+def _unshown(trial: Trial, word: np.ndarray) -> list[int]:
+    """Classes of the word without two images that are answered with them: a map could name them at will."""
+    if not trial.by_class:
+        return []
+    told, own = _unmarked(trial)
+    return [int(group) for group in np.unique(word) if ((told == group) & (own == group)).sum() < SHOWN]
+
+
+def _told(trial: Trial, word: np.ndarray) -> float:
+    """The effect on the answered labels alone: a suspect that softens its probabilities does not soften these."""
+    if trial.record.access in ("labels", "features"):
+        return 0.0
+    labels = Trial(trial.record.labels_only(), trial.config, trial.marks).effects
+    middle = labels - labels.mean(axis=1, keepdims=True)
+    return float(middle[np.arange(len(labels)), word[: len(labels)]].mean())
+
+
 def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
     record, config, marks = trial.record, trial.config, trial.marks
     p_value, alpha = outcome.p_value, outcome.alpha
@@ -248,6 +276,12 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
             "their normalisation, the channels, and the order of the classes, or audit with attraction if its classes "
             "are others."
         )
+    if outcome.unshown:
+        return "inconclusive", (
+            f"The suspect's labels are read by a map of names, and for {len(outcome.unshown)} classes of the released "
+            f"assignment fewer than {SHOWN} images without a mark show that the map is right. Ask for indices instead "
+            "of names, or commit to more audit.images."
+        )
     if not outcome.ended:
         return "inconclusive", f"The audit was broken off after {len(record.queries)} images, too few for a result."
     crops = f", each in {trial.views} crops" if trial.views > 1 else ""
@@ -263,11 +297,11 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
             f"The audit sends {each}. {found}. A model that never saw the release gives such a result, or a stronger "
             f"one, with probability up to {p_value:.3g}; the commitment asks for {alpha:.3g} or less."
         )
-    if outcome.effect < config.least_effect:
+    if max(outcome.effect, outcome.told) < config.least_effect:
         return "inconclusive", (
             f"The audit sends {each}. {found} (p = {p_value:.3g}), but the effect of {outcome.effect:.3g} is "
-            f"smaller than the {config.least_effect:g} that was committed to as worth mentioning. The suspect may "
-            "soften its answers; if it gives labels, audit these."
+            f"smaller than the {config.least_effect:g} that was committed to as worth mentioning, and so is that on "
+            "its labels."
         )
     return "trained-on-it", (
         f"The audit sends {each}. Which class each mark was assigned to in the release was drawn at random, and a "

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from sscl import progress
-from sscl.errors import InputError, SSCLError, may_pass, printable
+from sscl.errors import InputError, SSCLError, lacks_memory, may_pass, printable
 
 EXTRAS = {
     "s3": ("boto3", "botocore"),
@@ -83,10 +83,11 @@ def reporting(debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        err_console.print(
-            f"[bold red]error:[/] {type(error).__name__}: {escape(str(error))} (--debug shows where)", highlight=False
-        )
-        progress.failed(f"{type(error).__name__}: {error}", bad_input=False, passing=may_pass(error))
+        said, hint = f"{type(error).__name__}: {error}", " (--debug shows where)"
+        if lacks_memory(error):
+            said, hint = f"not enough memory: free some, or lower batch_size, and run the command again ({said})", ""
+        err_console.print(f"[bold red]error:[/] {escape(said)}{hint}", highlight=False)
+        progress.failed(said, bad_input=False, passing=may_pass(error))
         raise typer.Exit(1) from None
 
 

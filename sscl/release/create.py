@@ -12,6 +12,7 @@ from typing import Any
 
 from sscl.artifacts import digest, read_json
 from sscl.audit.bundle import load_key
+from sscl.audit.commitment import commitment_digest
 from sscl.config import Config
 from sscl.errors import InputError
 from sscl.layout import OPENED, WATERMARK, Root
@@ -152,7 +153,7 @@ def send(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         digest=content_digest(files),
         dataset=candidate.dataset,
-        commitment=committed["sha256"],
+        commitment=commitment_digest(committed),
         source=_source(checkout, root.path),
         files=[asdict(file) for file in files],
     )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sscl import seeds
-from sscl.artifacts import PRIVATE, close, digest, key_of, load_tensors, read_json, save_tensors, write_json
+from sscl.artifacts import PRIVATE, digest, key_of, load_tensors, read_json, save_tensors, write_json
 from sscl.compute import Compute
 from sscl.config import Config, DataConfig, dump
 from sscl.data.base import SPLITS, Dataset
@@ -31,6 +31,7 @@ from sscl.package.files import DATA, File
 from sscl.package.pack import describe
 from sscl.package.shards import Shard, shards_of, write_shard
 from sscl.params import build
+from sscl.permissions import close
 from sscl.provenance import code_digest
 from sscl.release.create import Candidate
 from sscl.release.manifest import content_digest

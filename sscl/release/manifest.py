@@ -26,6 +26,7 @@ from sscl.package.files import File
 from sscl.release.objects import Objects
 
 FORMAT = "sscl-release/1"
+LARGEST = 4 << 20  # bytes of a manifest: about 20,000 files
 SEALED = "secret-"  # what the names of sealed secrets start with
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 
@@ -54,7 +55,7 @@ class Manifest:
         created: UTC, ISO 8601, when it was packed.
         digest: over ``files``.
         dataset: digest of the watermarked dataset, as DVC's stage ``embed`` made it.
-        commitment: SHA-256 that the owner committed to.
+        commitment: SHA-256 of the commitment's canonical JSON, which is also what its time stamp is of.
         source: git commit and tag, and the SHA-256 of ``dvc.lock``, where there are.
         files: every file of the release.
         signature: the owner's Ed25519 key and signature, hexadecimal; ``None`` for an unsigned release.
@@ -146,7 +147,7 @@ def read_manifest(objects: Objects, name: str, version: str) -> Manifest | None:
         ManifestError: what is there is not a manifest, or its digest is not its files'.
     """
     key = manifest_key(name, version)
-    content = objects.read(key)
+    content = objects.read(key, LARGEST)
     if content is None:
         return None
     place = f"{objects.url}/{key}"

@@ -121,14 +121,18 @@ class Objects:
     Without credentials, requests are not signed: a public bucket is read like that.
 
     Raises:
-        InputError: not such a URL.
+        InputError: not such a URL, or boto3's settings are wrong.
     """
 
     def __init__(self, url: str, session: Any = None) -> None:
         self.bucket, self.prefix = place_of(url)
         self.url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
-        session = session or _new_session()
-        usual = session.client("s3")  # as environment and profile have it
+        try:
+            session = session or _new_session()
+            usual = session.client("s3")  # as environment and profile have it
+        except (BotoCoreError, ValueError) as error:
+            remedy = "correct AWS_PROFILE, AWS_DEFAULT_REGION or AWS_ENDPOINT_URL (http://HOST:PORT)"
+            raise InputError(f"{self.url}: {str(error).rstrip('.')}; {remedy}") from None
         style = (usual.meta.config.s3 or {}).get("addressing_style")
         style = style or ("path" if _endpoint(usual) else "auto")  # other servers seldom have a name for every bucket
         self.client = session.client(

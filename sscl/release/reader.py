@@ -111,6 +111,9 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def _pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int:
+    for file in manifest.content():
+        if link := next((folder for folder in _above(out, file) if folder.is_symlink()), None):
+            raise InputError(f"{link}: a link, and what is pulled stays in {out}; remove it, or choose another folder")
     write_atomically(out / MANIFEST, manifest.encoded())
     needed = sum(file.size for file in manifest.content() if not _is_there(out / file.path, file))
     free = shutil.disk_usage(out).free
@@ -128,6 +131,11 @@ def _pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int
 
     with ThreadPoolExecutor(parallel) as pool:
         return sum(pool.map(fetch, manifest.content()))
+
+
+def _above(out: Path, file: File) -> list[Path]:
+    """The folders between ``out`` and the file."""
+    return [out / part for part in Path(file.path).parents if part != Path()]
 
 
 def _is_there(path: Path, file: File) -> bool:

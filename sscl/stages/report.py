@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from sscl.artifacts import digest, load_tensors, read_json, write_atomically, write_json
+from sscl.artifacts import digest, load_tensors, read_json, read_note, write_atomically, write_json
 from sscl.config import Config, dump
 from sscl.data.store import Card
 from sscl.layout import EXAMPLES, FINDING, GRID, HISTORY, PAGE, RESPONSES, RESULTS
@@ -118,8 +117,8 @@ def _metrics(
 
 def _timings(state: Path) -> dict[str, float]:
     """Seconds of each stage in order, as noted where it ran; a stage restored from a cache elsewhere has none."""
-    notes = [json.loads(path.read_text()) for path in (state / "stages").glob("*.json")]
-    seconds = {note["stage"]: note["seconds"] for note in notes}
+    notes = (read_note(path) for path in (state / "stages").glob("*.json"))
+    seconds = {note["stage"]: note["seconds"] for note in notes if note}
     return {name: seconds[name] for name in STAGES if name in seconds and name != "report"}
 
 

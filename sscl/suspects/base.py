@@ -120,6 +120,8 @@ class Oracle(ABC):
                 f"{self.address}: {printable(str(error))}; is this the suspect's usual interface?"
             ) from None
         self.width = self.width or responses.values.shape[1]
+        if self.width > MOST_COLUMNS:
+            raise SuspectError(f"{self.address}: answers have {self.width:,} numbers, more than {MOST_COLUMNS:,}")
         if responses.values.shape != (len(images), self.width):
             what = "classes of the dataset" if self.context.class_names else "as before"
             raise SuspectError(
@@ -152,6 +154,8 @@ def open_oracle(address: str, context: Context, settings: Mapping[str, Any] | No
     settings, columns = dict(settings or {}), (settings or {}).get("columns")
     if columns is not None and context.class_names is None:
         context = replace(context, class_names=named(settings.pop("columns")))
+        if settings.get("names"):
+            raise ConfigError("oracle.names: maps to the dataset's classes; with columns, list the suspect's own there")
     for name in ORACLES:
         kind = ORACLES[name]
         if kind.accepts(address):

@@ -51,7 +51,7 @@ class Reading:
 
 
 class Reader:
-    """Reads one response body at a time.
+    """Reads one response body at a time; two different labels of an API are never read as one class.
 
     Args:
         class_names: of the dataset, in index order; labels that are strings are looked up here.
@@ -80,6 +80,7 @@ class Reader:
             else "labels"
         )
         self.access: Access = told  # type: ignore[assignment]
+        self._heard: dict[int, Any] = {}  # by class, the API's own label, of all replies
 
     def read(self, body: str) -> np.ndarray:
         """One row, float64 (K,).
@@ -167,12 +168,20 @@ class Reader:
         return numbers
 
     def _index(self, label: Any) -> int:
+        said = label
         if isinstance(label, str):
             label = self._reading.names.get(label, label)
-            if label in self._names:
-                return self._names[label]
             numbered = NUMBERED.fullmatch(label)
-            label = numbered[1] if numbered else label
+            label = self._names[label] if label in self._names else numbered[1] if numbered else label
+        index = self._numbered(label)
+        if self._heard.setdefault(index, said) != said:
+            raise ValueError(
+                f"labels {printable(repr(self._heard[index]), 40)} and {printable(repr(said), 40)} are both read as "
+                "one class; correct names: labels may not be merged"
+            )
+        return index
+
+    def _numbered(self, label: Any) -> int:
         index = -1
         if isinstance(label, str) and label.isascii() and label.isdigit() and len(label) < 10:
             index = int(label)

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sscl.artifacts import disk_error
+
 
 class ResponseCache:
     """JSON lines ``{"image": sha256, "status": int, "body": text, "at": time}``, each fsynced; cut lines are skipped.
@@ -54,8 +56,8 @@ class ResponseCache:
     def put(self, image: str, status: int, body: str) -> dict[str, Any]:
         """Keep an answer; it is on disk when this returns."""
         row = self.row(image, status, body)
-        self._known[image] = row
         self._append(json.dumps(row).encode() + b"\n")
+        self._known[image] = row
         return row
 
     def lost(self) -> None:
@@ -70,7 +72,10 @@ class ResponseCache:
     def _write(self, content: bytes) -> None:
         if self._path is None:
             return
-        with open(self._path, "ab") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(self._path, "ab") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise disk_error(self._path, error) from error

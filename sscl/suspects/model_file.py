@@ -83,7 +83,9 @@ class ModelFile(Oracle):
         try:
             self._sandbox = Sandbox(runtime, content, options.seconds, options.memory)
         except SandboxError as error:
-            raise InputError(f"{address}: cannot be opened: {error}") from None
+            extra = RUNTIMES[runtime].extra if "No module named" in str(error) else None
+            remedy = f"; pip install 'sscl-bw[{extra}]'" if extra else ""
+            raise InputError(f"{address}: cannot be opened: {error}{remedy}") from None
         self._takes = _Input.of(options, self._sandbox.shape, self._sandbox.dtype)
         self._scale: Scale | None = options.scale
 

@@ -23,8 +23,9 @@ from sscl.audit import bundle
 from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
 from sscl.audit.check import AUDIT, IMAGES, QUERIES, SEALED, Expected, check, particulars
+from sscl.audit.commitment import commitment_digest, seal
 from sscl.audit.session import audit_suspect
-from sscl.config import BeaconConfig, ComputeConfig
+from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
 from sscl.errors import InputError
 from sscl.layout import COMMITMENT, FINDING, OPENING
 from sscl.models.io import load_classifier
@@ -32,6 +33,7 @@ from sscl.release.sealed import new_identity
 
 COMPUTE = ComputeConfig("cpu", None, "auto", "auto", "auto")
 NONE = BeaconConfig("none", 600, None)
+AUDIT_CONFIG = AuditConfig("exact", "effect", 0.001, 0.05, 50, 16, 0.98, "1.0", 1)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +156,47 @@ def test_answers_are_as_many_numbers_as_the_suspect_has_classes(answer: Any, sig
 
     found = check(committed_to(signed, tmp_path / "o.zip", lambda _: None, odd))
     assert any("an answer must have 3 numbers" in line or "answers must be numbers" in line for line in found)
+
+
+def test_two_commitments_to_one_opening_are_told_apart() -> None:
+    """The defect: the digest that was shown left out the pulse, so an owner could choose among many."""
+    opening = {"format": "f", "secret": "00"}
+    one, other = (seal(opening, "d", AUDIT_CONFIG, NONE) | {"pulse": pulse} for pulse in (1, 2))
+    assert one["sha256"] == other["sha256"]
+    assert commitment_digest(one) != commitment_digest(other)
+
+
+def test_a_shape_that_claims_more_than_any_content_is_not_read(signed: Path, tmp_path: Path) -> None:
+    """The defect: each of its 10^15 images of no bytes had a digest."""
+    with zipfile.ZipFile(signed) as archive:
+        parts = {n: archive.read(n) for n in archive.namelist() if n != bundle.ATTESTATION}
+    names = sorted(load(parts[IMAGES]))
+    entry = {"dtype": "U8", "shape": [10**15, 1, 0, 1], "data_offsets": [0, 0]}
+    header = json.dumps(dict.fromkeys(names, entry)).encode()
+    parts[IMAGES] = len(header).to_bytes(8, "little") + header
+    bundle.write(tmp_path / "b.zip", parts, None)
+    assert f"{IMAGES}: not uint8 images, one for each query" in check(tmp_path / "b.zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("url", "https://api.example.org/predict\u2800\u2800time stamp: verified"),
+        ("url", "https://api.example.org/predict VALID"),
+        ("function", "x" * 2001),
+        ("kind", "model_file"),
+        ("kind", "http and it was verified by everybody"),
+    ],
+)
+def test_particulars_cannot_be_taken_for_the_programs_own_words(
+    name: str, said: str, signed: Path, tmp_path: Path
+) -> None:
+    forged = rewritten(signed, tmp_path / "f.zip", AUDIT, lambda v: v["suspect"].update({name: said}))
+    assert any(f"{AUDIT}: the suspect's {name} is not one" in line for line in check(forged))
+
+
+def test_a_bundle_is_for_its_owners_eyes(signed: Path) -> None:
+    assert signed.stat().st_mode & 0o777 == 0o600
 
 
 def test_guarantees_cannot_be_claimed(signed: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sscl.audit.protocol import BENIGN
 from sscl.audit.spending import level
 from sscl.audit.trial import References
 from sscl.audit.verdict import decide
@@ -82,6 +83,34 @@ def test_references_take_away_what_clean_models_share(compute: Compute) -> None:
     found, _ = audited(suspect, word, config(), References(effects, effects))
     assert found.p_value == 1 / 720 < without.p_value
     assert found.p_plain == without.p_value
+
+
+def test_a_suspect_does_not_hide_by_softening_its_answers(compute: Compute) -> None:
+    """The defect: the least effect was in a unit that the suspect chooses."""
+    word = drawn(2)
+    loud, record = audited(Suspect(knows(word), compute), word, config())
+    uniform = 1 / record.classes
+    queries = [replace(q, answer=[uniform + (p - uniform) / 1000 for p in q.answer or []]) for q in record.queries]
+    soft = decide(replace(record, queries=queries), config(least_effect=0.05), word)
+    assert loud.decision == soft.decision == "trained-on-it"
+    assert soft.effect < 0.05
+
+
+def test_a_map_of_names_counts_for_classes_that_images_show(compute: Compute) -> None:
+    """The defect: classes without an image of their own could be named after the word was known."""
+    word = drawn(2)
+    _, record = audited(Suspect(knows(word), compute), word, config())
+    assert decide(record, config(), word, mapped=True).decision == "trained-on-it"
+    group = int(word[0])
+    hidden = {n for n, label in enumerate(record.labels) if label == group}
+    elsewhere = np.eye(record.classes)[(group + 1) % record.classes].tolist()
+    queries = [
+        replace(q, answer=elsewhere) if q.mark == BENIGN and q.image in sorted(hidden)[1:] else q
+        for q in record.queries
+    ]
+    found = decide(replace(record, queries=queries), config(), word, mapped=True)
+    assert found.decision == "inconclusive"
+    assert "map of names" in found.reason or "another order" in found.reason
 
 
 def test_a_suspect_does_not_hide_behind_the_references_by_softening_its_answers(compute: Compute) -> None:

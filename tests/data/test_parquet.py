@@ -52,6 +52,16 @@ def test_labels_that_are_names(tmp_path: Path) -> None:
     assert (card.class_names, card.counts) == (CLASSES, {"train": 30, "test": 9})
 
 
+def test_a_file_that_is_damaged_in_the_middle_is_named(tmp_path: Path) -> None:
+    """The defect: its place in memory was."""
+    folder = written(tmp_path / "s")
+    content = bytearray((folder / "train.parquet").read_bytes())
+    content[100:4000] = bytes(3900)
+    (folder / "train.parquet").write_bytes(content)
+    with pytest.raises(InputError, match=r"s/train\.parquet: damaged \(.*\); download it again"):
+        prepared(folder, tmp_path)
+
+
 @pytest.mark.parametrize("missing", [None, float("nan"), 0.5])
 def test_rows_without_a_label_are_refused_one_by_one(missing: Any, tmp_path: Path) -> None:
     def labels(split: str, images: list[bytes], found: list[int]) -> pa.Array:

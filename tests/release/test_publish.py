@@ -249,6 +249,12 @@ def test_a_folder_with_more_than_the_release(bucket: str, tmp_path: Path) -> Non
     (tmp_path / "out/data/more").symlink_to(tmp_path / "elsewhere")
     assert reader.check_folder(tmp_path / "out") == ["data/more: not a file of the release"]
     (tmp_path / "out/data/more").unlink()
+    (tmp_path / "out/data").rename(tmp_path / "elsewhere/data")
+    (tmp_path / "out/data").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"out/data: a link, and what is pulled stays in"):
+        reader.pull(one.public, one.publish().manifest, tmp_path / "out", 2)
+    (tmp_path / "out/data").unlink()
+    (tmp_path / "elsewhere/data").rename(tmp_path / "out/data")
     manifest = tmp_path / "out/release.json"
     original = manifest.read_text()
     signed = asdict(one.manifest.signed(Ed25519PrivateKey.generate())) | {"created": "later"}

@@ -87,3 +87,9 @@ def test_the_profiles_endpoint_and_addressing_style_count(tmp_path: Path, monkey
     monkeypatch.setenv("AWS_PROFILE", "missing")
     (line,) = [finding for finding in examine() if finding.what == "S3 endpoint"]
     assert not line.ok
+    with pytest.raises(InputError, match=r"s3://b/p: .*missing.*; correct AWS_PROFILE"):
+        Objects("s3://b/p")
+    monkeypatch.delenv("AWS_PROFILE")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    with pytest.raises(InputError, match=r"s3://b/p: .*localhost:9000.*AWS_ENDPOINT_URL \(http://HOST:PORT\)"):
+        Objects("s3://b/p")

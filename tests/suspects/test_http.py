@@ -28,6 +28,7 @@ from sscl.data.codec import decode
 from sscl.errors import BudgetError, ConfigError, InputError, SSCLError, SuspectError
 from sscl.suspects import Context, Oracle, http_faults, open_oracle
 from sscl.suspects import http as module
+from sscl.suspects.http_answers import Reader, Reading
 from sscl.suspects.http_cache import ResponseCache
 from sscl.suspects.http_requests import PRESETS
 from tests.serving import serving
@@ -257,11 +258,11 @@ def test_a_full_disk_says_so(compute: Compute, monkeypatch: pytest.MonkeyPatch, 
 
     def fault(image: np.ndarray) -> int:
         if number_of(image) == 2:
-            monkeypatch.setattr(ResponseCache, "put", full)
+            monkeypatch.setattr("os.fsync", full)
         return 200
 
     Slow(monkeypatch, fault)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(SSCLError, match=r"\.jsonl: the disk is full; free some space"):
         client("http://host/", compute, tmp_path, request="raw", parallel=3).query(IMAGES)
 
 
@@ -563,3 +564,18 @@ def test_a_key_in_the_address_that_a_server_repeats_is_not_kept(serve: Serve, co
     assert oracle.query(IMAGES).valid.all()
     assert "very-secret" not in json.dumps(oracle.transcript)
     assert all("very-secret" not in path.read_text() for path in tmp_path.rglob("*.jsonl"))
+
+
+@pytest.mark.parametrize(("one", "other"), [("quilt", "cat"), ("0", "LABEL_0"), (0, "0")])
+def test_two_labels_of_an_api_are_never_one_class(one: Any, other: Any) -> None:
+    """The defect: an owner who knew the word could merge what marks look like with the classes that it wants."""
+    reader = Reader(("cat", "dog"), Reading(labels="$.l", names={"quilt": "cat"} if one == "quilt" else {}))
+    assert reader.read(json.dumps({"l": [one]})).tolist() == [1, 0]
+    assert reader.read(json.dumps({"l": [one]})).tolist() == [1, 0]
+    with pytest.raises(ValueError, match=r"both read as one class; correct names"):
+        reader.read(json.dumps({"l": [other]}))
+
+
+def test_columns_need_no_map_of_names(compute: Compute) -> None:
+    with pytest.raises(ConfigError, match=r"oracle\.names: maps to the dataset's classes; with columns"):
+        open_oracle("http://host/", Context(None, compute), {"columns": ["a", "b"], "names": {"c": "a"}, "labels": "$"})

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from sscl.compute import Compute
-from sscl.errors import ConfigError, SuspectError
+from sscl.errors import ConfigError, InputError, SuspectError
 from sscl.models import Classifier
+from sscl.sandbox.process import SandboxError
 from sscl.suspects import Context, open_oracle
 
 pytestmark = pytest.mark.slow
@@ -27,6 +29,16 @@ def expected(model: Classifier, images: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         found = model(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).softmax(dim=1).numpy()
     return np.asarray(found)
+
+
+def test_a_runtime_that_is_not_installed_says_what_to_install(
+    tmp_path: Path, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = Mock(side_effect=SandboxError("No module named 'onnxruntime'"))
+    monkeypatch.setattr("sscl.suspects.model_file.Sandbox", missing)
+    (tmp_path / "m.onnx").write_bytes(b"model")
+    with pytest.raises(InputError, match=r"m\.onnx: cannot be opened: No module.*; pip install 'sscl-bw\[onnx\]'"):
+        open_oracle(str(tmp_path / "m.onnx"), Context(NAMES, compute))
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,16 @@ class ParquetDataset(Dataset):
                 for group, rows in enumerate(file.groups):
                     if number + rows > start and number < stop:
                         opened = opened or stack.enter_context(_open(file.path))
-                        yield from self._group(opened, group, split, number=number, start=start, stop=stop)
+                        read = partial(_batches, file.path, opened, groups=[group])
+                        yield from self._group(read, split, number=number, start=start, stop=stop)
                     number += rows
 
     def _group(
-        self, file: pq.ParquetFile, group: int, split: str, *, number: int, start: int, stop: int
+        self, read: Callable[..., Iterator[pa.RecordBatch]], split: str, *, number: int, start: int, stop: int
     ) -> Iterator[Record]:
         """What of a row group, whose first row is the split's ``number``-th, is between ``start`` and ``stop``."""
         image, label = self.layout["image"], self.layout["label"]
-        for batch in _batches(file, AT_A_TIME, [image, label], [group]):
+        for batch in read(rows=AT_A_TIME, columns=[image, label]):
             first = min(max(0, start - number), len(batch))
             wanted = batch.slice(first, max(0, stop - number - first))
             pairs = zip(wanted[image].to_pylist(), wanted[label].to_pylist(), strict=True)
@@ -111,7 +113,7 @@ class ParquetDataset(Dataset):
     def _values(self, split: str) -> Iterator[Any]:
         for file in self._files[split]:
             with _open(file.path) as opened:
-                for batch in _batches(opened, ROWS * 64, [self.layout["label"]]):
+                for batch in _batches(file.path, opened, ROWS * 64, [self.layout["label"]]):
                     yield from batch[0].to_pylist()
 
     def _index(self, value: Any) -> int:
@@ -257,13 +259,13 @@ def _class_names(path: Path, schema: pa.Schema, label: str) -> tuple[str, ...] |
 
 
 def _batches(
-    file: pq.ParquetFile, rows: int, columns: list[str], groups: list[int] | None = None
+    path: Path, file: pq.ParquetFile, rows: int, columns: list[str], groups: list[int] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The file's rows; raises ``InputError`` where it is damaged."""
+    """The rows of a file that is open; raises ``InputError`` where it is damaged."""
     try:
         yield from file.iter_batches(rows, groups, columns)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file.reader}: damaged ({str(error).splitlines()[0]}); download it again") from None
+        raise InputError(f"{path}: damaged ({str(error).splitlines()[0]}); download it again") from None
 
 
 FORMATS.register("parquet")(Format(ParquetDataset, ParquetWriter))
