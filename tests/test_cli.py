@@ -84,7 +84,7 @@ def test_run_prints_the_table_and_the_report(copy: Path, tiny: tuple[str, ...]) 
         ("generator.sscl_bw.eps=0", "generator.sscl_bw.eps: 0.0 is not possible"),
         ("generator.sscl_bw.eps=2", "generator.sscl_bw.eps: 2.0 is not possible"),
         ("target_class=9", "target_class: 9 does not exist, the dataset has classes 0 to 2"),
-        ("embed.rate=0.9", "embed.rate: 0.9 of the dataset is 216 images, which the target class cannot supply"),
+        ("embed.rate=0.9", "embed.rate: 0.9 of the dataset is 216 images, which the marked classes cannot supply"),
         ("surrogate.model=alexnet", "unknown model 'alexnet': choose one of"),
         ("user.augment=mixup", "unknown augmentation 'mixup': choose one of"),
         ("verify.test=guess", "unknown verification test 'guess': choose one of"),
@@ -231,7 +231,7 @@ def test_a_suspect_from_commitment_to_check(copy: Path, tmp_path: Path) -> None:
         (["model.pkl"], "pickles are never opened"),
         (["http://localhost:9/"], "give either `probabilities` or `labels`"),
         (["model.onnx", "--sign", "no.pem"], "no.pem: not a private key"),
-        (["model.onnx", "--oracle", "no.yaml"], "no.yaml: not a readable YAML file"),
+        (["model.onnx", "--oracle", "no.yaml"], "no.yaml: no such file; `--oracle` takes a YAML file"),
     ],
 )
 def test_suspects_that_cannot_be_audited(arguments: list[str], message: str, finished: Path) -> None:

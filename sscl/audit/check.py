@@ -134,7 +134,7 @@ def _unexpected(parts: dict[str, bytes], expected: Expected) -> list[str]:
     if expected.commitment is not None and committed != json.loads(expected.commitment):
         wrong.append(f"{COMMITMENT}: not the one that was published")
     if expected.token is not None and parts.get(TOKEN) != expected.token:
-        wrong.append(f"{TOKEN}: not the token that you have")
+        wrong.append(f"{TOKEN}: {'not the token that you have' if TOKEN in parts else 'missing'}")
     if expected.authority is not None:
         if TOKEN not in parts or committed is None:
             wrong.append(f"{TOKEN}: missing")
@@ -146,7 +146,7 @@ def _unexpected(parts: dict[str, bytes], expected: Expected) -> list[str]:
     suspect = json.loads(parts[AUDIT])["suspect"]
     found = suspect.get("sha256") if suspect.get("kind") in FILES else None
     if expected.suspect is not None and found != expected.suspect:
-        wrong.append(f"{AUDIT}: another suspect than this file")
+        wrong.append(f"{AUDIT}: another suspect than this file" if found else f"{AUDIT}: is not about a file")
     return wrong
 
 

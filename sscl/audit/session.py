@@ -55,6 +55,10 @@ def audit_suspect(
     key = load_key(sign) if sign else None
     resolved = Compute.resolve(compute)
     under = Root(root)
+    if not under.opening.is_file():
+        raise InputError(
+            f"{under.opening}: no such file; name the release's folder with --out, or `sscl release unseal`"
+        )
     case = prepare(secret_under(under), resolved, under.opening, under.commitment if confirmatory else None)
     context = Context(case.suspects_classes, resolved, answers(under, case.commitment, str(occasion or "")))
     model = open_oracle(suspect, context, read_settings(oracle))
@@ -83,6 +87,8 @@ def read_settings(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         found = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; `--oracle` takes a YAML file of the oracle's settings") from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from None
     if not isinstance(found, dict):

@@ -162,7 +162,11 @@ def pull(
         count = reader.pull(objects, manifest, out, parallel)
         typer.echo(f"{name} {version}: {count} of {len(manifest.files)} files came, all as published: {out}")
         if signer is None:
-            said = f"signed by {manifest.signer}; --signer holds a pull to it" if manifest.signer else "not signed"
+            said = (
+                f"signed by {manifest.signer}; `pull --signer` with it accepts no other"
+                if manifest.signer
+                else "not signed"
+            )
             typer.echo(said)
 
     _run(debug, work)

@@ -26,6 +26,7 @@ from sscl.release.objects import Objects
 from sscl.release.publish import Outcome, Upload, publish, upload_here
 from sscl.runner import run_stage, slot_of
 from sscl.stages.table import STAGES
+from sscl.statistics import words
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,9 @@ def passed(
     """The configuration of the pipeline under ``root``, if it may be published as ``version``; raises as ``create``."""
     run = build(read_json(root.metrics)["config"])
     require_publishable(run, config, version, study=study)
+    require_reachable(root, config)
+    if run.audit.version != version:
+        announce(f"note: the commitment is for version {run.audit.version} (audit.version), and evidence will say so")
     checks = gate.check(root, config.limits)
     for check in checks:
         announce(f"gate: {check} {'passed' if check.passed else 'FAILED'}")
@@ -129,6 +133,19 @@ def require_publishable(run: Config, config: ReleaseConfig, version: str, *, stu
     sealed.keys_of(config.seal_to)
     if config.sign is not None:
         load_key(Path(config.sign))
+
+
+def require_reachable(root: Root, config: ReleaseConfig) -> None:
+    """Raise ``InputError`` if no rehearsal could pass the gate's limit of p."""
+    opening, limit = read_json(root.opening), config.limits.p_value
+    if "mark_count" not in opening:
+        return  # a method without an exact test, which the gate refuses itself
+    marks, classes = opening["mark_count"], opening["groups"]
+    if (lowest := words.floor(marks, classes)) > limit:
+        raise InputError(
+            f"release.limits.p_value: {limit:g}, and {marks} marks on {classes} classes give no p below {lowest:.3g}; "
+            "raise it, as you raised audit.alpha"
+        )
 
 
 def send(

@@ -76,7 +76,8 @@ def judge(checks: list[Check]) -> None:
     failed = [str(check) for check in checks if not check.passed]
     if failed:
         raise GateError(
-            f"quality gate: {'; '.join(failed)}; nothing was published. Mend the release, or release.limits"
+            f"quality gate: {'; '.join(failed)}; nothing was published. For a lower p raise embed.rate or the marks' "
+            "visible and eps, or train longer; for the others lower them; or change release.limits"
         )
 
 

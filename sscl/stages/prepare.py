@@ -177,7 +177,8 @@ def _check(source: Dataset, names: tuple[str, ...], data: DataConfig, *, census:
     empty = [n for i, n in enumerate(names) if not census.counts["train"][i]]
     if empty:
         raise InputError(
-            f"{data.source}: class {empty[0]!r} has no training images; raise data.train_images or drop the class"
+            f"{data.path or data.source}: class {empty[0]!r} has no training images; add some, drop "
+            "the class, or raise data.train_images"
         )
     for split, expected in source.pinned.items():
         complete = sum(census.counts[split].values()) == source.count(split)

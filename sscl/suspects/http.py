@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -131,6 +132,12 @@ class HttpEndpoint(Oracle):
                 raise ConfigError(f"oracle.preset: {preset!r} is not one of {', '.join(PRESETS)}")
             flat = PRESETS[preset] | flat
         found: dict[str, Any] = {"asking": {}, "reading": {}}
+        known = [f.name for kind in (Asking, Reading, HttpOptions) for f in fields(kind) if f.name not in found]
+        for key in flat:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+                raise ConfigError(f"oracle.{key}: unknown key; {hint}")
         for part, kind in (("asking", Asking), ("reading", Reading)):
             names = {entry.name for entry in fields(kind)}
             found[part] = {name: flat.pop(name) for name in list(flat) if name in names}
@@ -244,10 +251,11 @@ class HttpEndpoint(Oracle):
         try:
             return retrying(self._attempt, client, request)
         except TransientError as error:
-            raise SSCLError(
-                f"{self.address}: {error} after {1 + self.options.retries} attempts; run the same command again to go "
-                "on, answers so far are kept"
-            ) from None
+            kept = "answers so far are kept"
+            if self._declined is not None:
+                kept = "if it answers nothing then, request, field or the address is wrong"
+            tried = f"{error} after {1 + self.options.retries} attempts"
+            raise SSCLError(f"{self.address}: {tried}; run the same command again to go on, {kept}") from None
 
     def _attempt(self, client: httpx.Client, request: dict[str, Any]) -> tuple[int, str, np.ndarray | None]:
         with self._lock:
@@ -279,7 +287,9 @@ class HttpEndpoint(Oracle):
             self._crowded |= status in CROWDED
             raise TransientError(f"HTTP {status}", retry_after(response))
         if status in (401, 403):
-            raise InputError(f"{self.address}: HTTP {status}; set oracle.auth_env to the variable with the credential")
+            raise InputError(
+                f"{self.address}: HTTP {status}; set auth_env in the oracle's file to the variable with the credential"
+            )
         if status in REFUSALS:
             return status, body, None
         if response.is_redirect:

@@ -61,8 +61,11 @@ class Reader:
     def __init__(self, class_names: Sequence[str], reading: Reading) -> None:
         self._names = {name: index for index, name in enumerate(class_names)}
         for theirs, ours in reading.names.items():
+            if ours not in self._names:
+                some = ", ".join(printable(name, 40) for name in list(self._names)[:10])
+                raise ConfigError(f"names: the dataset has no class {printable(ours, 40)!r}; it has {some}")
             known = theirs in self._names or NUMBERED.fullmatch(theirs) or theirs.isdigit()
-            if ours not in self._names or (known and theirs != ours) or list(reading.names.values()).count(ours) > 1:
+            if (known and theirs != ours) or list(reading.names.values()).count(ours) > 1:
                 raise ConfigError(
                     f"names: {printable(theirs, 40)!r} cannot stand for {printable(ours, 40)!r}; map each of the API's "
                     "names that the dataset does not have to one class of its own"
@@ -115,7 +118,7 @@ class Reader:
         numbers = self._numbers(values)
         if len(numbers) != self._count:
             said = f"{len(numbers)} probabilities in the answer, the dataset has {self._count} classes"
-            raise ValueError(f"{said}; correct probabilities")
+            raise ValueError(f"{said}; correct the path in probabilities")
         scale = self._reading.scale
         if scale == "features":
             return numbers
@@ -138,7 +141,7 @@ class Reader:
         while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
             found = found[0]
         if not isinstance(found, list):
-            raise ValueError(f"{printable(repr(found), 60)} is no list of numbers; correct probabilities")
+            raise ValueError(f"{printable(repr(found), 60)} is no list of numbers; correct the path in probabilities")
         if found and isinstance(found[0], dict):
             raise ValueError("a list of objects, not of numbers; set labels and scores, e.g. $[*].label, $[*].score")
         return found
@@ -147,7 +150,9 @@ class Reader:
         values = [match.value for match in path.find(document)]
         if not values or values == [None]:
             shown = printable(json.dumps(document), 100)
-            raise ValueError(f"nothing at {getattr(self._reading, key)}; the answer is {shown}; correct {key}")
+            raise ValueError(
+                f"nothing at {getattr(self._reading, key)}; the answer is {shown}; correct the path in {key}"
+            )
         return values[0] if len(values) == 1 and isinstance(values[0], list | dict) else values
 
     def _listed(self, path: Any, document: Any, key: str) -> list[Any]:

@@ -123,9 +123,10 @@ class Watermark(ABC, Generic[O]):
         ends = torch.tensor([share for _, share in groups], dtype=torch.float64).cumsum(0).mul(wanted).round().long()
         counts = ends.diff(prepend=_ZERO)
         if any(count > len(group) for (group, _), count in zip(groups, counts.tolist(), strict=True)):
+            share = "" if self.supply == 1 else f"raise the method's share ({self.supply:g} of a class), "
             raise ConfigError(
-                f"embed.rate: {config.rate} of the dataset is {wanted} images, which the target class cannot supply; "
-                f"use at most {self._any_class_supplies(labels, state)}, which any class can, or "
+                f"embed.rate: {config.rate} of the dataset is {wanted} images, which the marked classes cannot supply; "
+                f"use at most {self._any_class_supplies(labels, state)}, which any class can, {share}or "
                 "rate_basis: target_class"
             )
         if wanted == 0:

@@ -73,7 +73,7 @@ class OwnershipCode(Watermark[Options]):
         """Draw the marks and measure their strengths. There is no word yet.
 
         Raises:
-            InputError: the images have one class, so there is nothing to assign.
+            InputError: the images have one class, so there is nothing to assign; or no mark is faint enough.
         """
         if int(train.labels.min()) == int(train.labels.max()):
             raise InputError("generator: all images are of one class, and marks are assigned to classes")
@@ -167,7 +167,21 @@ class OwnershipCode(Watermark[Options]):
 
                 most = budget(self.eps)  # strengths are whole grey levels, as the changes are
                 found.append(largest(fits, most, found[-1] if found else most // 2))
+                if found[-1] == 0:
+                    raise InputError(f"generator.ownership_code.visible: {self._too_little(images, lpips)}")
         return torch.tensor(found) / 255
+
+    def _too_little(self, images: Tensor, lpips: LPIPS) -> str:
+        """Why no mark is so faint as it has to be, and what to change."""
+        said, quality = f"{self.options.visible:g} allows no mark on these images", self.options.jpeg_quality
+        if quality is None:
+            return f"{said}; raise it"
+        clean, changed = (lpips.described(x.to(self.compute.device) / 255) for x in (images, encoded(images, quality)))
+        alone = float(lpips.between(clean, changed).mean())
+        return (
+            f"{said}: JPEG at {quality} alone has an LPIPS of {alone:.3g}; set jpeg_quality: null if they are no JPEG, "
+            "or raise it"
+        )
 
 
 def largest(fits: Callable[[int], bool], most: int, guess: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def refusal(folder: Path, tmp_path: Path) -> tuple[str, list[list[str]]]:
     with pytest.raises(InputError) as error:
         prepared(folder, tmp_path)
     return str(error.value), list(csv.reader((tmp_path / "refused.csv").read_text().splitlines()))[1:]
+
+
+def test_images_of_another_class_than_their_folders_are_written_and_read(folder: Path, tmp_path: Path) -> None:
+    """The defect: methods that change labels ended in a ValueError on folders of images."""
+    source = FORMATS["image_folder"].read(folder)
+    with FORMATS["image_folder"].write(tmp_path / "out", CLASSES, {}) as writer:
+        for split in ("train", "test"):
+            for record in source.records(split):
+                writer.write(split, replace(record, label=(record.label + 1) % 3))
+    again = FORMATS["image_folder"].read(tmp_path / "out")
+    assert again.count("train") == 30
+    assert {r.name: r.label for r in again.records("train")} == {
+        f"{CLASSES[(r.label + 1) % 3]}/{r.name}": (r.label + 1) % 3 for r in source.records("train")
+    }
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".ppm", ".tif", ".jfif", ".gif", ".PNG", ""])

@@ -12,6 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from sscl.artifacts import load_tensors, read_json, write_json
+from sscl.audit.commitment import commitment_digest
 from sscl.cli import app
 from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card
@@ -66,7 +67,7 @@ def test_from_pipeline_to_stranger(copy: Path, bucket: str, sets: list[str], tmp
     assert sscl("verify", "shapes", "1.0.0", "--from", url).output == "VALID\n"
     assert len(list(ParquetDataset(tmp_path / "got").records("train"))) == 240
     commitment = json.loads((tmp_path / "got/commitment/commitment.json").read_text())
-    assert commitment["sha256"] == listed["commitment"]
+    assert commitment_digest(commitment) == listed["commitment"]
 
 
 def test_a_pipeline_that_came_by_dvc_is_published_if_its_package_is_its_own(copy: Path, sets: list[str]) -> None:
@@ -209,6 +210,13 @@ def test_bad_values(change: str, message: str, copy: Path, sets: list[str]) -> N
     made = sscl("create", "1.0.0", "--out", str(copy), *sets, "--set", change)
     assert made.exit_code == 2
     assert message in " ".join(made.output.split())
+
+
+def test_a_limit_that_no_rehearsal_could_meet(copy: Path, sets: list[str]) -> None:
+    made = sscl("create", "1.0.0", "--out", str(copy), *sets, "--set", "release.limits.p_value=0.001")
+    assert made.exit_code == 2
+    said = " ".join(made.output.split())
+    assert "release.limits.p_value: 0.001, and 7 marks on 3 classes give no p below 0.00159; raise it" in said
 
 
 def test_before_the_pipeline_has_run(sets: list[str], tmp_path: Path) -> None:

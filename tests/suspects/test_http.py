@@ -493,11 +493,13 @@ def test_presets_are_whole(preset: str, compute: Compute, monkeypatch: pytest.Mo
         assert np.array(json.loads(seen[0].content)["instances"]).shape == (1, 8, 8, 1)
 
 
-@pytest.mark.parametrize("names", [{"0": "1"}, {"LABEL_0": "2"}, {"cat": "0", "dog": "0"}, {"cat": "fox"}, {"1": "0"}])
+@pytest.mark.parametrize("names", [{"0": "1"}, {"LABEL_0": "2"}, {"cat": "0", "dog": "0"}, {"1": "0"}])
 def test_names_cannot_reorder_the_classes(names: dict[str, str], compute: Compute) -> None:
     """The defect: with the word known, an order of the classes can be found that accuses an innocent."""
     with pytest.raises(ConfigError, match="cannot stand for"):
         client("http://host/", compute, names=names)
+    with pytest.raises(ConfigError, match="names: the dataset has no class 'fox'; it has 0, 1, 2"):
+        client("http://host/", compute, names={"cat": "fox"})
     client("http://host/", compute, names={"0": "0", "cat": "1"})
 
 
@@ -579,3 +581,18 @@ def test_two_labels_of_an_api_are_never_one_class(one: Any, other: Any) -> None:
 def test_columns_need_no_map_of_names(compute: Compute) -> None:
     with pytest.raises(ConfigError, match=r"oracle\.names: maps to the dataset's classes; with columns"):
         open_oracle("http://host/", Context(None, compute), {"columns": ["a", "b"], "names": {"c": "a"}, "labels": "$"})
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"), [("probabilites", "did you mean 'probabilities'?"), ("reading", "known keys")]
+)
+def test_a_key_that_no_oracle_has(key: str, hint: str, compute: Compute) -> None:
+    with pytest.raises(ConfigError) as error:
+        open_oracle("http://host/", Context(NAMES, compute), {key: "$"})
+    assert str(error.value).startswith(f"oracle.{key}: unknown key; {hint}")
+
+
+def test_a_server_that_answers_nothing_is_probably_asked_wrongly(serve: Serve, compute: Compute) -> None:
+    url, _ = serve(lambda n, body: Response(status_code=500))
+    with pytest.raises(SSCLError, match="if it answers nothing then, request, field or the address is wrong"):
+        client(url, compute, retries=0).query(IMAGES)

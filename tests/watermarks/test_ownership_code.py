@@ -41,6 +41,14 @@ def made(compute: Compute, seed: int = 0, **changes: object) -> tuple[OwnershipC
     return watermark, state
 
 
+def test_images_on_which_no_mark_is_faint_enough_stop_the_run(compute: Compute) -> None:
+    """The defect: strengths were 0, and an unmarked set was committed to, packaged and called invisible."""
+    with pytest.raises(InputError, match=r"visible: 1e-09 allows no mark on these images; raise it"):
+        made(compute, visible=1e-9)
+    with pytest.raises(InputError, match=r"JPEG at 5 alone has an LPIPS of 0\.\d+; set jpeg_quality: null"):
+        made(compute, jpeg_quality=5)
+
+
 def test_marks_are_as_visible_as_they_may_be(compute: Compute) -> None:
     watermark, state = made(compute)
     images, lpips = shapes(60, 1, size=32, channels=3).images, LPIPS()

@@ -84,14 +84,14 @@ def _named(path: str) -> str:
 
 
 class ImageFolderWriter(Writer):
-    """Writes each record to ``<split>/<name>``; a name outside its class folder is put there."""
+    """Writes each record to ``<split>/<name>``; of another class, it goes into that class's folder whole."""
 
     def __init__(self, folder: Path, class_names: tuple[str, ...], layout: Mapping[str, str]) -> None:
         self._folder, self._class_names = folder, class_names
 
     def write(self, split: str, record: Record) -> None:
-        folder = self._folder / split / self._class_names[record.label]
-        path = folder / Path(record.name).relative_to(self._class_names[record.label])
+        own, name = self._class_names[record.label], Path(record.name)
+        path = self._folder / split / own / (name.relative_to(own) if name.is_relative_to(own) else name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(record.data)
 
