@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from safetensors.torch import load
 
 from benchmarks.hostile_inputs.base import Input, Place
 from sscl.audit import bundle
@@ -112,6 +113,13 @@ def compressed(path: Path) -> None:
         archive.writestr(AUDIT, bytes(10**8))
 
 
+def shaped(parts: Parts) -> None:
+    """Images of which each has no bytes, and there are 10^15."""
+    entry = {"dtype": "U8", "shape": [10**15, 1, 0, 1], "data_offsets": [0, 0]}
+    header = json.dumps(dict.fromkeys(sorted(load(parts[IMAGES])), entry)).encode()
+    parts[IMAGES] = len(header).to_bytes(8, "little") + header
+
+
 DIFFERS = "^differs: "
 INPUTS = [
     Input("answers typed by hand", "bundle", DIFFERS, with_queries(lambda qs: [q | {"answer": q["answer"][::-1]} for q in qs])),
@@ -139,6 +147,8 @@ INPUTS = [
     Input("200,000 marks", "bundle", DIFFERS, with_values(AUDIT, word=[0] * 200_000)),
     Input("10^30 groups", "bundle", DIFFERS, with_values(AUDIT, groups=10**30)),
     Input("another file's images", "bundle", DIFFERS, forged(lambda p: p.update({IMAGES: p[IMAGES][:-1] + b"\xff"}))),
+    Input("images of a shape that no content has", "bundle", DIFFERS, forged(shaped)),
+    Input("blank letters in a suspect's address", "bundle", DIFFERS, with_values(AUDIT, suspect={"kind": "http", "url": "http://h/" + chr(0x2800) * 60 + "signer: known"})),
     Input("images that are no tensors", "bundle", DIFFERS, forged(lambda p: p.update({IMAGES: b"\xff" * 100}))),
     Input("a part that no bundle has", "bundle", DIFFERS, forged(lambda p: p.update({"run.sh": b""}))),
     Input("a part with a path", "bundle", DIFFERS, forged(lambda p: p.update({"../../x": b""}))),

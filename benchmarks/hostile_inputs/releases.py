@@ -93,6 +93,14 @@ def emptied(folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"files": []}))
 
 
+def through_a_link(place: Place) -> str:
+    """A pull that goes on in a folder of which a part leads elsewhere by now."""
+    pulled(place, asdict(manifest_of(place)))
+    (place.folder / "out/data").rename(place.folder / "elsewhere")
+    (place.folder / "out/data").symlink_to(place.folder / "elsewhere")
+    return pulled(place, asdict(manifest_of(place)))
+
+
 def linked(folder: Path) -> None:
     (folder / "README.md").unlink()
     (folder / "README.md").symlink_to("/etc/hostname")
@@ -119,5 +127,6 @@ INPUTS = [
     Input("file added to a pulled folder", "release", "^differs: x.sh: not a file", held(lambda f: (f / "x.sh").write_text(""))),
     Input("link added to a pulled folder", "release", "^differs: x: not a file", held(lambda f: (f / "x").symlink_to("/etc/passwd"))),
     Input("pulled file replaced by a link", "release", "^differs: README.md", held(linked)),
+    Input("folder that leads elsewhere", "release", "a link, and what is pulled stays", through_a_link),
     Input("manifest of a pulled folder emptied", "release", "^differs: release.json", held(emptied)),
 ]  # fmt: skip
