@@ -399,7 +399,7 @@ def test_what_the_checker_knows_is_compared(signed: Path, finished: Path, tmp_pa
     other = canonical({**json.loads(published), "attempt": 2})
     assert check(signed, Expected(commitment=other)) == [f"{COMMITMENT}: not the one that was published"]
     assert check(signed, Expected(signer="0" * 64)) == [f"signer: {key}, expected {'0' * 64}"]
-    assert check(signed, Expected(token=b"x")) == ["commitment.tsr: not the token that you have"]
+    assert check(signed, Expected(token=b"x")) == ["commitment.tsr: missing"]
     assert check(signed, Expected(authority=b"x")) == ["commitment.tsr: missing"]
     assert check(signed, Expected(suspect="0" * 64)) == [f"{AUDIT}: another suspect than this file"]
     file = digest(finished / "models/malicious/model.safetensors")

@@ -273,7 +273,7 @@ def test_a_folder_with_more_than_the_release(bucket: str, tmp_path: Path) -> Non
 
 
 def test_an_endless_manifest_is_not_read(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sscl.release.objects.LARGEST", 1000)
+    monkeypatch.setattr("sscl.release.manifest.LARGEST", 1000)
     objects = Objects(f"s3://{bucket}")
     objects.write("d/versions/1.0.json", b" " * 1001)
     with pytest.raises(SSCLError, match="expected less; tell the owner"):

@@ -113,7 +113,7 @@ class ParquetDataset(Dataset):
     def _values(self, split: str) -> Iterator[Any]:
         for file in self._files[split]:
             with _open(file.path) as opened:
-                for batch in _batches(file.path, opened, ROWS * 64, [self.layout["label"]]):
+                for batch in _batches(file.path, opened, rows=ROWS * 64, columns=[self.layout["label"]]):
                     yield from batch[0].to_pylist()
 
     def _index(self, value: Any) -> int:
@@ -259,7 +259,7 @@ def _class_names(path: Path, schema: pa.Schema, label: str) -> tuple[str, ...] |
 
 
 def _batches(
-    path: Path, file: pq.ParquetFile, rows: int, columns: list[str], groups: list[int] | None = None
+    path: Path, file: pq.ParquetFile, *, rows: int, columns: list[str], groups: list[int] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a file that is open; raises ``InputError`` where it is damaged."""
     try:
