@@ -15,6 +15,7 @@ from sscl.config import require
 
 ENUMERATED = 5_000_000  # most words of which a test lists every one
 DRAWN = 999_999  # words that a test draws where there are more
+AT_A_TIME = 10_000  # permutations in memory
 
 
 class Random(Protocol):
@@ -71,11 +72,16 @@ def draw(marks: int, groups: int, rng: Random, size: int = 1) -> np.ndarray:
     few, more = divmod(marks, groups)
     if marks**2 <= groups:
         return _distinct(marks, groups, rng, size)
-    if few == 0:
-        return rng.permuted(np.tile(np.arange(groups), (size, 1)), axis=1)[:, :marks]
-    extra = rng.permuted(np.tile(np.arange(groups), (size, 1)), axis=1)[:, :more]
+    if few == 0:  # row after row, so that parts of them give the same words
+        rows = [min(AT_A_TIME, size - start) for start in range(0, size, AT_A_TIME)]
+        return np.concatenate([_permutations(groups, rng, some)[:, :marks] for some in rows])
+    extra = _permutations(groups, rng, size)[:, :more]
     slots = np.concatenate((np.tile(np.repeat(np.arange(groups), few), (size, 1)), extra), axis=1)
     return rng.permuted(slots, axis=1)
+
+
+def _permutations(groups: int, rng: Random, size: int) -> np.ndarray:
+    return rng.permuted(np.tile(np.arange(groups), (size, 1)), axis=1)
 
 
 def _distinct(marks: int, groups: int, rng: Random, size: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sscl.errors import ConfigError
+from sscl.keystream import Keystream
 from sscl.statistics import words
 
 SMALL = [(1, 2), (2, 2), (3, 2), (5, 2), (2, 3), (3, 3), (4, 3), (7, 3), (3, 5), (4, 4)]
@@ -63,6 +64,13 @@ def test_a_thousand_groups(marks: int, groups: int) -> None:
     (word,) = words.draw(marks, groups, np.random.default_rng(marks))
     assert words.is_word(word, groups)
     assert 1 / words.ENUMERATED <= words.floor(marks, groups) <= 1
+
+
+def test_words_that_are_drawn_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that has less memory than the audit had must draw the same null distribution."""
+    whole = words.draw(7, 10, Keystream(bytes(32)), 1000)
+    monkeypatch.setattr(words, "AT_A_TIME", 7)
+    assert (words.draw(7, 10, Keystream(bytes(32)), 1000) == whole).all()
 
 
 def test_two_classes_need_more_marks_than_ten() -> None:
