@@ -152,7 +152,7 @@ def _fetch(source: str, number: int) -> Any:
     if moment > datetime.now(UTC):
         raise SSCLError(
             f"beacon: the commitment names the pulse of {moment:%Y-%m-%d %H:%M:%S} UTC, which is not published yet; "
-            "time-stamp the commitment, and run this again then"
+            "until then, `sscl stamp URL` and publish the folder public/commitment; afterwards run this again"
         )
     try:
         response = httpx.get(url, timeout=30)
