@@ -112,7 +112,7 @@ def test_pulses_are_fetched_where_there_is_a_network(monkeypatch: pytest.MonkeyP
     assert beacon.obtain("drand", 1000, None).randomness.hex() == RANDOMNESS
     assert asked == [f"https://api.drand.sh/{beacon.QUICKNET}/public/1000"]
     future = beacon.first_after("drand", datetime.now(UTC) + timedelta(hours=1))
-    with pytest.raises(SSCLError, match="is not published yet; time-stamp the commitment"):
+    with pytest.raises(SSCLError, match="is not published yet; until then, `sscl stamp URL`"):
         beacon.obtain("drand", future, None)
     monkeypatch.setattr(httpx, "get", lambda url, timeout: httpx.Response(500, request=httpx.Request("GET", url)))
     with pytest.raises(SSCLError, match=r"cannot be fetched .* name the file in beacon\.pulse"):
