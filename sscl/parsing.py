@@ -26,10 +26,7 @@ def parse(cls: type[D], raw: Mapping[str, Any], where: str) -> D:
     prefix = f"{where}." if where else ""
     for key in raw:
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1)
-            known = f"known keys: {', '.join(fields)}" if fields else "there are no settings here"
-            hint = f"did you mean {near[0]!r}?" if near else known
-            raise ConfigError(f"{prefix}{key}: unknown key; {hint}")
+            raise unknown_key(f"{prefix}{key}", list(fields))
     missing = [name for name, field in fields.items() if name not in raw and _has_no_default(field)]
     if missing:
         raise ConfigError(f"{prefix}{missing[0]}: missing; params.yaml shows its usual value")
@@ -39,6 +36,14 @@ def parse(cls: type[D], raw: Mapping[str, Any], where: str) -> D:
         return cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{prefix}{error}") from None
+
+
+def unknown_key(where: str, known: list[str]) -> ConfigError:
+    """The error for a key, with the sections that it is in, that is none of those known."""
+    if near := difflib.get_close_matches(where.rpartition(".")[2], known, n=1):
+        return ConfigError(f"{where}: unknown key; did you mean {near[0]!r}?")
+    said = f"known keys: {', '.join(known)}" if known else "there are no settings here"
+    return ConfigError(f"{where}: unknown key; {said}")
 
 
 def _has_no_default(field: dataclasses.Field[Any]) -> bool:

@@ -131,7 +131,7 @@ def _unexpected(parts: dict[str, bytes], expected: Expected) -> list[str]:
     if expected.signer is not None and bundle.signer(parts) != expected.signer.lower():
         wrong.append(f"signer: {bundle.signer(parts) or 'nobody'}, expected {printable(expected.signer)}")
     committed = json.loads(parts[COMMITMENT]) if COMMITMENT in parts else None
-    if expected.commitment is not None and committed != json.loads(expected.commitment):
+    if expected.commitment is not None and not _same(committed, json.loads(expected.commitment)):
         wrong.append(f"{COMMITMENT}: not the one that was published")
     if expected.token is not None and parts.get(TOKEN) != expected.token:
         wrong.append(f"{TOKEN}: {'not the token that you have' if TOKEN in parts else 'missing'}")
@@ -270,28 +270,16 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         return [f"{AUDIT}: alpha {config.alpha:g}; above {LARGEST_ALPHA:g} a verdict accuses too many innocents"]
     references = references_for(opening, record) if opening else None
     null = null_key(opening, _pulse(parts)) if opening else None
-    derived = json.loads(
-        canonical(
-            asdict(
-                decide(
-                    record,
-                    config,
-                    np.array(audit["word"]),
-                    references=references,
-                    occasion=audit["occasion"],
-                    null=null,
-                    mapped=is_mapped(audit["reader"]),
-                )
-            )
-        )
-    )
+    word, occasion, mapped = np.array(audit["word"]), audit["occasion"], is_mapped(audit["reader"])
+    found = decide(record, config, word, references=references, occasion=occasion, null=null, mapped=mapped)
+    derived = json.loads(canonical(asdict(found)))
     wrong = [
         f"{FINDING}: {name} is {json.dumps(stated.get(name))[:60]}, derived {json.dumps(derived.get(name))[:60]}"
         for name in sorted(set(stated) | set(derived))
         if not _agree(stated.get(name), derived.get(name))
     ]
     wrong += _dated(parts, audit)
-    if is_mapped(audit["reader"]) and not STATISTICS[config.statistic].matched:
+    if mapped and not STATISTICS[config.statistic].matched:
         wrong.append(f"{AUDIT}: maps names to the dataset's classes, which {config.statistic} does not compare")
     if IMAGES in parts:
         wrong += _images(parts[IMAGES], record)

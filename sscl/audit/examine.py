@@ -44,7 +44,6 @@ from sscl.watermarks.base import State
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
 
-SAID = f"{string.punctuation} "  # of a suspect's particulars, beside letters and digits; the rest is percent-encoded
 SAMPLE = 100  # answers that tell how large all will be
 
 
@@ -176,7 +175,7 @@ def examine(
     finding = decide(record, case.config, word, references=references, occasion=occasion, null=null, mapped=mapped)
     answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
     audit = {
-        "suspect": {name: quote(value, safe=SAID) for name, value in oracle.identity().items()},
+        "suspect": plain(oracle.identity()),
         "class_names": list(oracle.class_names),
         "groups": len(case.class_names),
         "labels": record.labels,
@@ -207,6 +206,12 @@ def examine(
             found[RAW] = b"".join(canonical(line) + b"\n" for line in oracle.transcript[: len(record.queries)])
         bundle.write(target, found, key)
     return finding, audit
+
+
+def plain(identity: dict[str, str]) -> dict[str, str]:
+    """A suspect's particulars as ``check`` takes them: but for the kind, blanks and non-ASCII are percent-encoded."""
+    said = {name: quote(value, safe=string.punctuation) for name, value in identity.items()}
+    return said | {"kind": identity["kind"]}
 
 
 def _bounded(

@@ -57,7 +57,7 @@ def audit_suspect(
     under = Root(root)
     if not under.opening.is_file():
         raise InputError(
-            f"{under.opening}: no such file; name the release's folder with --out, or `sscl release unseal`"
+            f"{under.opening}: no such file; name the release's folder with --out, or get it by `sscl release unseal`"
         )
     case = prepare(secret_under(under), resolved, under.opening, under.commitment if confirmatory else None)
     context = Context(case.suspects_classes, resolved, answers(under, case.commitment, str(occasion or "")))

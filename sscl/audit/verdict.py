@@ -104,6 +104,7 @@ def decide(
     matrix = trial.matrix
     middle = centred(matrix) if trial.full else matrix - matrix.mean(axis=1, keepdims=True)
     lowest = lowest_p(config, len(word), record.groups)
+    effect = float(middle[np.arange(len(matrix)), word[: len(matrix)]].mean())
     outcome = Outcome(
         p_value=p_value,
         ended=ended,
@@ -111,11 +112,11 @@ def decide(
         alpha=alpha,
         words=total,
         as_good=as_good,
-        effect=float(middle[np.arange(len(matrix)), word[: len(matrix)]].mean()),
+        effect=effect,
         answered=trial.answered,
         misread=_misread(trial),
         unshown=_unshown(trial, word) if mapped else [],
-        told=_told(trial, word),
+        slight=effect < config.least_effect and _told(trial, word) < config.least_effect,
     )
     decision, reason = _conclude(trial, outcome)
     return Finding(
@@ -161,7 +162,7 @@ class Outcome:
     """The figures that a verdict follows from; named as in ``Finding``.
 
     ``ended``: the test reached one of its ends. ``unshown``: classes of the word of which no images show that they are
-    read rightly. ``told``: the effect on labels alone.
+    read rightly. ``slight``: the effect is smaller than the committed least one, on labels alone as well.
     """
 
     p_value: float
@@ -174,7 +175,7 @@ class Outcome:
     answered: float
     misread: bool
     unshown: list[int]
-    told: float
+    slight: bool
 
 
 def _combined(trial: Trial, word: np.ndarray, alpha: float, p_exact: float | None) -> tuple[float, bool]:
@@ -297,7 +298,7 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
             f"The audit sends {each}. {found}. A model that never saw the release gives such a result, or a stronger "
             f"one, with probability up to {p_value:.3g}; the commitment asks for {alpha:.3g} or less."
         )
-    if max(outcome.effect, outcome.told) < config.least_effect:
+    if outcome.slight:
         return "inconclusive", (
             f"The audit sends {each}. {found} (p = {p_value:.3g}), but the effect of {outcome.effect:.3g} is "
             f"smaller than the {config.least_effect:g} that was committed to as worth mentioning, and so is that on "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ import tenacity
 
 from sscl.config import require
 from sscl.errors import BudgetError, ConfigError, InputError, SSCLError, SuspectError, printable
+from sscl.parsing import unknown_key
 from sscl.suspects.base import ORACLES, Context, Oracle, shown
 from sscl.suspects.http_answers import Reader, Reading
 from sscl.suspects.http_cache import ResponseCache
@@ -135,9 +135,7 @@ class HttpEndpoint(Oracle):
         known = [f.name for kind in (Asking, Reading, HttpOptions) for f in fields(kind) if f.name not in found]
         for key in flat:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-                raise ConfigError(f"oracle.{key}: unknown key; {hint}")
+                raise unknown_key(f"oracle.{key}", known)
         for part, kind in (("asking", Asking), ("reading", Reading)):
             names = {entry.name for entry in fields(kind)}
             found[part] = {name: flat.pop(name) for name in list(flat) if name in names}

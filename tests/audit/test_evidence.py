@@ -22,8 +22,9 @@ from sscl.artifacts import digest, load_tensors, read_json, save_tensors, write_
 from sscl.audit import bundle
 from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
-from sscl.audit.check import AUDIT, IMAGES, QUERIES, SEALED, Expected, check, particulars
+from sscl.audit.check import AUDIT, IMAGES, PARTICULAR, QUERIES, SEALED, Expected, check, particulars
 from sscl.audit.commitment import commitment_digest, seal
+from sscl.audit.examine import plain
 from sscl.audit.session import audit_suspect
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
 from sscl.errors import InputError
@@ -193,6 +194,12 @@ def test_particulars_cannot_be_taken_for_the_programs_own_words(
 ) -> None:
     forged = rewritten(signed, tmp_path / "f.zip", AUDIT, lambda v: v["suspect"].update({name: said}))
     assert any(f"{AUDIT}: the suspect's {name} is not one" in line for line in check(forged))
+
+
+def test_an_address_of_any_letters_is_one_word_in_the_evidence() -> None:
+    said = plain({"kind": "model file", "url": "http://h/a b/é?x=%20"})
+    assert said == {"kind": "model file", "url": "http://h/a%20b/%C3%A9?x=%20"}
+    assert PARTICULAR.fullmatch(said["url"])
 
 
 def test_a_bundle_is_for_its_owners_eyes(signed: Path) -> None:
