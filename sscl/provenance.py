@@ -7,10 +7,12 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import threading
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+_parsing = threading.Lock()  # Python 3.11 keeps one depth for all threads that build trees: SystemError without it
 REPORTED = (
     "torch",
     "torchvision",
@@ -105,9 +107,11 @@ def _files(name: str) -> tuple[Path, ...]:
 @cache
 def _needs(path: Path) -> frozenset[Path]:
     """Files of ours that a file imports, and those that a registry in it finds by listing its package."""
+    with _parsing:
+        tree = ast.parse(path.read_text())
     names: set[str] = set()
     found: set[Path] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
