@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import socket
@@ -60,6 +61,7 @@ TINY = (
     "package.name=shapes",
     "package.shard_images=100",
 )
+KEY = b"thirty-two secret bytes, no more"  # the same in every run, so that verdicts are
 EASY = [f"release.limits.{name}=1000" for name in Limits.__annotations__]  # a gate that the tiny dataset's marks pass
 
 
@@ -117,6 +119,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((n for n, name in enumerate(LONGEST) if file == f"tests/{name}.py"), len(LONGEST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Modules stay: the garbage collector need not go through all of PyTorch again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(autouse=True)
@@ -234,7 +243,7 @@ def reproduced(common: Path, tiny: tuple[str, ...]) -> Path:
             (folder / "benchmark.yaml").write_text(yaml.safe_dump(dict.fromkeys(("tiny", "small", "paper"), cells)))
             key = folder / "private/release.key"
             key.parent.mkdir(mode=0o700)
-            key.write_bytes(bytes(range(32)))  # the same in every run, so that verdicts are
+            key.write_bytes(KEY)
             key.chmod(0o600)
             shell(folder, "git", "add", "-A")
             shell(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")

@@ -11,6 +11,7 @@ import pytest
 
 from sscl import provenance
 
+
 @pytest.fixture
 def impatient() -> Iterator[None]:
     """Threads take turns at every chance, also inside the parser, where the collector runs code of Python's."""

@@ -34,6 +34,7 @@ def test_a_model_that_knows_the_word_is_found(test: str, access: str, compute: C
         assert found.p_value == found.floor == 1 / 720
 
 
+TRIALS = 100
 INNOCENTS: dict[str, Any] = {
     "constant": lambda mark, image, seen: np.zeros(GROUPS),
     "taste of its own": lambda mark, image, seen: noise(7)[mark + 1],
@@ -51,10 +52,10 @@ INNOCENTS: dict[str, Any] = {
 def test_innocents_are_accused_at_most_alpha_of_the_time(name: str, test: str, access: str, compute: Compute) -> None:
     """The word is drawn anew each time; the model never depends on it."""
     protocol, accused = config(test=test, alpha=0.1), 0
-    for seed in range(150):
+    for seed in range(TRIALS):
         found, _ = audited(Suspect(INNOCENTS[name], compute, access), drawn(seed), protocol)
         accused += found.decision == "trained-on-it"
-    assert accused <= stats.binom.ppf(0.999, 150, 0.1)
+    assert accused <= stats.binom.ppf(0.999, TRIALS, 0.1)
 
 
 @pytest.mark.slow
@@ -62,10 +63,10 @@ def test_references_keep_the_level(compute: Compute) -> None:
     """Whatever matrix is subtracted, even the suspect's own taste turned round: it was fixed before the word."""
     rng, accused = np.random.default_rng(0), 0
     references = References(*(5 * rng.standard_normal((MARKS, GROUPS)) for _ in range(2)))
-    for seed in range(150):
+    for seed in range(TRIALS):
         found, _ = audited(Suspect(INNOCENTS["taste of its own"], compute), drawn(seed), config(alpha=0.1), references)
         accused += found.decision == "trained-on-it"
-    assert accused <= stats.binom.ppf(0.999, 150, 0.1)
+    assert accused <= stats.binom.ppf(0.999, TRIALS, 0.1)
 
 
 def test_references_take_away_what_clean_models_share(compute: Compute) -> None:
