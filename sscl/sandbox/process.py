@@ -57,7 +57,7 @@ class Sandbox:
             cwd="/",
             start_new_session=True,
         )
-        weakref.finalize(self, _end, self._process)
+        self._end = weakref.finalize(self, _end, self._process)
         header, _ = self._exchange({}, content)
         self.shape, self.dtype = _declared(header)
 
@@ -79,6 +79,10 @@ class Sandbox:
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             raise SandboxError("it answers with what is no answer") from None
         return found, others
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
 
     def _exchange(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         assert self._process.stdin is not None

@@ -1,8 +1,9 @@
-"""A model file of a stranger, run in the sandbox."""
+"""A model file of a stranger, run in the sandbox: in a new process for each mark, so that it cannot compare them."""
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -78,15 +79,10 @@ class ModelFile(Oracle):
         super().__init__(address, context, options)
         runtime = runtime_of(address)
         assert runtime is not None
-        content = content_of(Path(address), LARGEST, "a model file")
-        self._sha256 = hashlib.sha256(content).hexdigest()
-        try:
-            self._sandbox = Sandbox(runtime, content, options.seconds, options.memory)
-        except SandboxError as error:
-            extra = RUNTIMES[runtime].extra if "No module named" in str(error) else None
-            remedy = f"; pip install 'sscl-bw[{extra}]'" if extra else ""
-            raise InputError(f"{address}: cannot be opened: {error}{remedy}") from None
-        self._takes = _Input.of(options, self._sandbox.shape, self._sandbox.dtype)
+        self._runtime, self._content = runtime, content_of(Path(address), LARGEST, "a model file")
+        self._sha256 = hashlib.sha256(self._content).hexdigest()
+        self._unused: Sandbox | None = self._opened()
+        self._takes = _Input.of(options, self._unused.shape, self._unused.dtype)
         self._scale: Scale | None = options.scale
 
     @classmethod
@@ -101,7 +97,9 @@ class ModelFile(Oracle):
     def answer(self, images: np.ndarray) -> Responses:
         given = self._takes.of_images(images)
         size = self._takes.batch or BATCH
-        parts = [self._rows(given[start : start + size], size) for start in range(0, len(given), size)]
+        sandbox, self._unused = self._unused or self._opened(), None
+        with closing(sandbox):
+            parts = [self._rows(sandbox, given[start : start + size], size) for start in range(0, len(given), size)]
         rows = np.concatenate(parts) if parts else np.zeros((0, self.width or 1))
         if self._scale == "features":
             return Responses(rows.astype(np.float64), "features")
@@ -112,12 +110,21 @@ class ModelFile(Oracle):
     def identity(self) -> dict[str, str]:
         return {"kind": "model file", "sha256": self._sha256}
 
-    def _rows(self, batch: np.ndarray, size: int) -> np.ndarray:
+    def _opened(self) -> Sandbox:
+        """A process that has seen no image: one that had could remember it, and answer its marked copy alike."""
+        try:
+            return Sandbox(self._runtime, self._content, self.options.seconds, self.options.memory)
+        except SandboxError as error:
+            extra = RUNTIMES[self._runtime].extra if "No module named" in str(error) else None
+            remedy = f"; pip install 'sscl-bw[{extra}]'" if extra else ""
+            raise InputError(f"{self.address}: cannot be opened: {error}{remedy}") from None
+
+    def _rows(self, sandbox: Sandbox, batch: np.ndarray, size: int) -> np.ndarray:
         """Outputs for up to ``size`` images; a model of a fixed batch gets the last image several times."""
         missing = size - len(batch) if self._takes.batch else 0
         sent = np.concatenate((batch, batch[-1:].repeat(missing, axis=0))) if missing else batch
         try:
-            outputs, others = self._sandbox.run(np.ascontiguousarray(sent))
+            outputs, others = sandbox.run(np.ascontiguousarray(sent))
         except SandboxError as error:
             raise SuspectError(
                 f"{self.address}: does not take {sent.dtype} {sent.shape}: {error}; set layout, values or channels in "

@@ -124,6 +124,30 @@ def test_the_scale_is_decided_once(model: Classifier, images: np.ndarray, tmp_pa
     np.testing.assert_allclose(np.concatenate(parts), whole)
 
 
+class Remembers(nn.Module):
+    """Reacts to what it is asked first, and says nothing new afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.asked += 1
+        bright = x.flatten(1).mean(1)
+        return torch.stack((bright, bright, torch.zeros_like(bright) + 100 * (self.asked - 1)), 1)
+
+
+def test_a_file_that_remembers_images_has_none_to_remember(
+    images: np.ndarray, tmp_path: Path, compute: Compute
+) -> None:
+    """The defect: it could answer a marked image as it had answered the same one without a mark."""
+    path = tmp_path / "m.ts"
+    torch.jit.script(Remembers().eval()).save(path)
+    oracle = open_oracle(str(path), Context(NAMES, compute), {"scale": "logits"})
+    without, marked = oracle.query(images).values, oracle.query(images).values
+    np.testing.assert_array_equal(marked, without)
+
+
 class Several(nn.Module):
     def __init__(self, model: nn.Module, named: bool) -> None:
         super().__init__()
