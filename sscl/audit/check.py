@@ -362,7 +362,8 @@ def _images(content: bytes, record: Record) -> list[str]:
     marks = {str(query.mark) for query in record.queries}
     expected = (torch.uint8, len(record.labels))  # a shape may claim more than any content
     if not marks <= set(tensors) or any(
-        (t.dtype, t.shape[0] if t.ndim == 4 else None) != expected or not t.numel() for t in tensors.values()
+        (t.dtype, t.shape[0] if t.ndim == 4 else None) != expected or t.shape[1] not in (1, 3) or not t.numel()
+        for t in tensors.values()
     ):
         return [f"{IMAGES}: not uint8 images, one for each query"]
     sent = {mark: sha256_of(images) for mark, images in ((int(name), tensors[name]) for name in tensors)}

@@ -14,7 +14,7 @@ from torch import Tensor
 from sscl.artifacts import load_tensors, save_tensors
 from sscl.audit import beacon
 from sscl.audit.canonical import canonical
-from sscl.audit.protocol import BENIGN, Record, Sent, ask, parts
+from sscl.audit.protocol import BENIGN, Record, Sent, ask, image_sha256, parts
 from sscl.audit.questions import Questions
 from sscl.audit.timestamp import STAMP_MARGIN
 from sscl.audit.trial import References, Trial
@@ -25,7 +25,7 @@ from sscl.statistics import words
 from sscl.suspects import Oracle, nhwc
 from sscl.watermarks.ownership_code import OwnershipCode
 
-FORMAT = "sscl-commitment/6"
+FORMAT = "sscl-commitment/7"
 MOST_COMPARED = 20_000_000  # images times classes
 MOST_IMAGES = 10_000  # of an audit, without a mark; a view counts as one
 MOST_QUERIES = 200_000  # whose digests fill 13 MiB of the opening; `check` reads 16
@@ -173,7 +173,7 @@ def load_queries(path: Path, opening: dict[str, Any]) -> Sent:
 
 def sha256_of(images: Tensor) -> list[str]:
     """Each image's digest as it is recorded when it is sent."""
-    return [hashlib.sha256(image.tobytes()).hexdigest() for image in nhwc(images)]
+    return [image_sha256(image) for image in nhwc(images)]
 
 
 def seal(opening: dict[str, Any], dataset: str, config: AuditConfig, source: BeaconConfig) -> dict[str, Any]:

@@ -23,9 +23,24 @@ BENIGN = -1  # the mark's number in queries without one
 Sent = dict[int, Tensor]  # by mark, the uint8 images (N, C, H, W) that a suspect is sent
 
 
+def image_sha256(image: np.ndarray) -> str:
+    """SHA-256 of an image, uint8 (H, W, 1 or 3), as a binary PGM or PPM file (Netpbm): of its shape, too.
+
+    The bytes alone are the same for every width, so an owner could choose one for each mark after the word is known.
+    """
+    height, width, channels = image.shape
+    header = f"{'P5' if channels == 1 else 'P6'}\n{width} {height}\n255\n"
+    return hashlib.sha256(header.encode() + image.tobytes()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Query:
-    """One image sent and its answer: ``mark`` counts from 0, ``image`` is its position in the verification set."""
+    """One image sent and its answer.
+
+    Attributes:
+        mark: from 0; ``BENIGN`` for none. image: its position in the verification set.
+        sha256: of the image as it was sent, by ``image_sha256``. answer: ``None`` for a refusal.
+    """
 
     mark: int
     image: int
@@ -56,8 +71,7 @@ class Record:
         self.access, self.classes = responses.access, self.classes or responses.values.shape[1]
         rows = zip(images, responses.values, responses.valid, strict=True)
         for position, (image, row, valid) in enumerate(rows, start=first):
-            sent = hashlib.sha256(image.tobytes()).hexdigest()
-            self.queries.append(Query(mark, position, sent, row.tolist() if valid else None))
+            self.queries.append(Query(mark, position, image_sha256(image), row.tolist() if valid else None))
 
     def answers(self) -> dict[int, Responses]:
         """The answers under each mark to the images from the first on, in order."""

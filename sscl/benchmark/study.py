@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +14,7 @@ from torch import Tensor
 from sscl import seeds
 from sscl.artifacts import load_tensors
 from sscl.audit.commitment import Case, images_key, reference_effects
-from sscl.audit.protocol import Record, Sent, ask
+from sscl.audit.protocol import Record, Sent, ask, image_sha256
 from sscl.audit.questions import Questions, questions_for
 from sscl.audit.trial import References, enough
 from sscl.audit.verdict import Finding, decide
@@ -192,7 +191,7 @@ class Replay(Oracle):
         return False
 
     def answer(self, images: np.ndarray) -> Responses:
-        rows = [self.known[hashlib.sha256(image.tobytes()).hexdigest()] for image in images]
+        rows = [self.known[image_sha256(image)] for image in images]
         nothing = [0.0] * len(next(row for row in self.known.values() if row is not None))
         values = np.array([nothing if row is None else row for row in rows])
         answered = np.array([row is not None for row in rows])

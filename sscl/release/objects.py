@@ -45,6 +45,7 @@ CHUNK = 1 << 20  # bytes in memory at a time when an object is read
 ATTEMPTS = 8  # of a request, with exponential back-off and jitter
 READS = 5  # of a body that breaks off or arrives damaged
 LONGEST_WAIT = 10.0  # seconds between them
+MOST_PAGES = 10_000  # of a listing, at most 1,000 objects each: a stranger's server may never end
 STALE = 3600  # seconds after which an upload that was not completed is taken for dead
 SHA256 = "sha256"  # user metadata of every object that we write
 MISSING = {"404", "NoSuchKey", "NotFound"}
@@ -286,12 +287,20 @@ class Objects:
             raise TamperedError(f"{self.url}/{key}: its SHA-256 is not the manifest's; do not use it, tell the owner")
 
     def list(self, prefix: str) -> Iterator[Object]:
-        """Every object whose key starts with ``prefix``."""
+        """Every object whose key starts with ``prefix``.
+
+        Raises:
+            InputError: the listing does not end.
+        """
         with self._speaking(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix
             )
-            for page in pages:
+            for number, page in enumerate(pages):
+                if number == MOST_PAGES:
+                    raise InputError(
+                        f"{self.url}/{prefix}: a listing of more than {MOST_PAGES:,} pages; is this a bucket?"
+                    )
                 for item in page.get("Contents", []):
                     yield Object(item["Key"].removeprefix(self.prefix), item["Size"], item["LastModified"])
 

@@ -92,7 +92,7 @@ class Oracle(ABC):
     def answer(self, images: np.ndarray) -> Responses:
         """Answers for uint8 images (N, H, W, C), in the audit's order; what is not answered has a row of zeros.
 
-        Evidence and commitment name an image by the SHA-256 of its bytes in this layout.
+        Evidence and commitment name an image by the SHA-256 that it has as a binary PGM or PPM file.
         """
 
     @abstractmethod

@@ -393,6 +393,11 @@ def test_queries_can_be_repeated_from_the_bundle_or_are_sealed(finished: Path, t
     images["0"][0, 0, 0, 0] += 1
     bundle.write(tmp_path / "other.zip", {**parts, IMAGES: save(images)}, None)
     assert f"{IMAGES}: not the images that were sent" in check(tmp_path / "other.zip")
+    images["0"][0, 0, 0, 0] -= 1
+    count, channels, height, width = images["0"].shape
+    images["0"] = images["0"].reshape(count, channels, height * 2, width // 2)
+    bundle.write(tmp_path / "reshaped.zip", {**parts, IMAGES: save(images)}, None)
+    assert f"{IMAGES}: not the images that were sent" in check(tmp_path / "reshaped.zip")
     with pytest.raises(InputError, match="there already, and evidence is not replaced"):
         audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "open.zip")
     with pytest.raises(InputError, match="--seal-to: not an age public key"):
@@ -455,6 +460,17 @@ def test_other_marks_or_another_word_than_the_committed_ones(copy: Path) -> None
     save_tensors(secret, {**tensors, "word": tensors["word"].roll(1)}, metadata)
     with pytest.raises(InputError, match="its word does not follow from commitment and beacon"):
         audit_suspect(suspect, copy, COMPUTE)
+
+
+def test_images_of_another_shape_than_the_committed_ones(copy: Path) -> None:
+    """The defect: the same bytes could be sent as images of another width under any mark, once the word was known."""
+    (queries,) = (copy / "private/commitment").glob("*.safetensors")
+    tensors, metadata = load_tensors(queries)
+    count, channels, height, width = tensors["2"].shape
+    changed = tensors["2"].reshape(count, channels, height * 2, width // 2)
+    save_tensors(queries, {**tensors, "2": changed}, metadata)
+    with pytest.raises(InputError, match="not the committed images"):
+        audit_suspect(str(copy / "models/malicious/model.safetensors"), copy, COMPUTE)
 
 
 def test_keys(tmp_path: Path) -> None:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from sscl.audit.protocol import BENIGN, Record, ask, parts
+from sscl.audit.protocol import BENIGN, Record, ask, image_sha256, parts
 from sscl.compute import Compute
 from sscl.keystream import Keystream
 from sscl.watermarks.base import State
 from tests.audit.coded import GROUPS, MARKS, Stamps, Suspect, audited, config, drawn, knows, noise, world
 
 KEY = Keystream(bytes(32))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_images_digest_is_that_of_a_file_which_other_programs_write(channels: int) -> None:
+    image = np.arange(4 * 6 * channels, dtype=np.uint8).reshape(4, 6, channels)
+    file = io.BytesIO()
+    Image.fromarray(image.squeeze(2) if channels == 1 else image).save(file, "PPM")
+    assert image_sha256(image) == hashlib.sha256(file.getvalue()).hexdigest()
+    assert image_sha256(image.reshape(6, 4, channels)) != image_sha256(image), "the same bytes are another image"
 
 
 @pytest.mark.parametrize("test", ["exact", "sequential"])

@@ -50,7 +50,7 @@ def test_only_the_first_new_object_is_written(bucket: str) -> None:
     assert objects.read("other") is None
 
 
-def test_more_objects_than_a_page(bucket: str) -> None:
+def test_more_objects_than_a_page_and_than_a_listing_may_have(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     objects = Objects(f"s3://{bucket}/p")
     for number in range(12):
         objects.write(f"k/{number:02d}", b"")
@@ -58,6 +58,9 @@ def test_more_objects_than_a_page(bucket: str) -> None:
         "before-parameter-build.s3.ListObjectsV2", lambda params, **_: params.update(MaxKeys=5)
     )
     assert [item.key for item in objects.list("k/")] == [f"k/{number:02d}" for number in range(12)]
+    monkeypatch.setattr("sscl.release.objects.MOST_PAGES", 2)
+    with pytest.raises(InputError, match="a listing of more than 2 pages"):
+        list(objects.list("k/"))
 
 
 def test_errors_are_for_people(s3: str) -> None:
