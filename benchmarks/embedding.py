@@ -1,6 +1,7 @@
-"""Peak memory and speed of embedding: ten times the images must not need more memory.
+"""Peak memory and speed of embedding: more images must not need more memory.
 
     python benchmarks/embedding.py
+    python benchmarks/embedding.py --pixels 224 --channels 3 --size 1000 --size 5000
 
 Each size is embedded in a process of its own; the peak resident set is the operating system's (`ru_maxrss`).
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -26,33 +28,38 @@ from sscl.config import ComputeConfig, EmbedConfig
 from sscl.data.base import Record
 from sscl.data.codec import encode_png
 from sscl.data.store import Card, writing
-from sscl.models.unet import build_unet
 from sscl.params import load
 from sscl.provenance import machine
 from sscl.stages import embed
 from sscl.watermarks import State, create
 from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
-from sscl.watermarks.sscl_bw import Options
+from sscl.watermarks.marks import FAMILIES
+from sscl.watermarks.ownership_code import MARKS, STRENGTHS, Options, with_word
 
 COMPUTE = ComputeConfig("cpu", None, False, False, False)
 SIZES = [20_000, 200_000]
 NAMES = tuple("0123456789")
+PROFILES = {1: "demo", 3: "cifar10"}  # whose marks grey and colour images get
 
 
-def make(folder: Path, count: int) -> None:
-    """A dataset of noise digits and an untrained generator: speed and memory do not depend on what they show."""
+def make(folder: Path, count: int, pixels: int, channels: int) -> None:
+    """A dataset of noise and an ownership code: speed and memory do not depend on what images show."""
     rng = np.random.default_rng(0)
+    shape = (pixels, pixels) if channels == 1 else (pixels, pixels, channels)
     with writing(folder / "clean", "parquet", NAMES, {}) as writer:
         for split, images in (("train", count), ("test", 10)):
             for number in range(images):
-                pixels = rng.integers(0, 256, (28, 28), dtype=np.uint8)
-                writer.write(split, Record(f"{number}.png", encode_png(pixels), number % 10))
-    Card("noise-0", "parquet", NAMES, 1, 28, {"train": count, "test": 10}, {}).write(folder / "clean")
-    options = load(profile="demo", overrides=["generator.method=sscl_bw"]).generator.options
+                image = rng.integers(0, 256, shape, dtype=np.uint8)
+                writer.write(split, Record(f"{number}.png", encode_png(image), number % 10))
+    Card("noise-0", "parquet", NAMES, channels, pixels, {"train": count, "test": 10}, {}).write(folder / "clean")
+    options = load(profile=PROFILES[channels]).generator.options
     assert isinstance(options, Options)
-    state = State(dict(build_unet(1, options.width, seeds.generator(0, "g")).state_dict()))
+    marks = FAMILIES[options.family].draw(options.marks, channels, seeds.secret(0, None).part("marks"))
+    strengths = torch.full((options.marks,), options.eps)
+    secret = {f"{MARKS}{name}": value for name, value in marks.items()} | {STRENGTHS: strengths}
+    state = with_word(State(secret), torch.arange(options.marks))
     (folder / "generator").mkdir()
-    watermark = create("sscl_bw", options, 1, classes=10, compute=Compute.resolve(COMPUTE))
+    watermark = create("ownership_code", options, 0, classes=10, compute=Compute.resolve(COMPUTE))
     save_watermark(folder / "generator" / GENERATOR, watermark, state)
 
 
@@ -71,6 +78,8 @@ def work(folder: Path) -> None:
 def main(
     folder: Annotated[Path | None, typer.Argument(hidden=True, help="Embed what is here.")] = None,
     sizes: Annotated[list[int], typer.Option("--size", help="Images.")] = SIZES,
+    pixels: Annotated[int, typer.Option(help="Height and width of an image.")] = 28,
+    channels: Annotated[int, typer.Option(help="1 or 3.")] = 1,
 ) -> None:
     """Measure every size, and print the table."""
     if folder:
@@ -80,7 +89,7 @@ def main(
     peaks = []
     for count in sizes:
         with tempfile.TemporaryDirectory() as place:
-            make(Path(place), count)
+            make(Path(place), count, pixels, channels)
             command = [sys.executable, __file__, place]
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         seconds, peak = map(float, printed.split())
