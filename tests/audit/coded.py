@@ -16,6 +16,7 @@ from sscl.compute import Compute
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.statistics import words
+from sscl.statistics.effects import STATISTICS
 from sscl.suspects import Context, Oracle
 from sscl.types import ImageSet, Responses
 from sscl.watermarks.base import State
@@ -67,11 +68,12 @@ class Suspect(Oracle):
         return Responses(soft * valid[:, None], "probabilities", valid)
 
 
-def world(count: int = 24) -> ImageSet:
-    """Images that carry their own number in the second pixel; as many of every class."""
+def world(count: int = 24, views: int = 1) -> ImageSet:
+    """Images that carry their own number in the second pixel; as many of every class, each in some views in a row."""
+    count *= views
     images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
     images[:, 0, 0, 1] = torch.arange(count, dtype=torch.uint8)
-    return ImageSet(images, torch.arange(count) % GROUPS, NAMES)
+    return ImageSet(images, torch.arange(count) // views % GROUPS, NAMES)
 
 
 def config(**changes: Any) -> AuditConfig:
@@ -90,7 +92,8 @@ def audited(
 ) -> tuple[Finding, Record]:
     """An audit under a word."""
     watermark = Stamps(suspect.context.compute, len(word))
-    record, images = Record(GROUPS, GROUPS, world().labels.tolist()), world()
+    images = world(views=STATISTICS[protocol.statistic].views)
+    record = Record(GROUPS, GROUPS, images.labels.tolist())
     stop = enough(protocol, word, protocol.alpha, lambda _: references)
     ask(suspect, watermark.queries(images.images, State()), protocol, record=record, enough=stop)
     return decide(record, protocol, word, references=references, **how), record

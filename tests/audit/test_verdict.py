@@ -16,7 +16,8 @@ from sscl.audit.trial import References
 from sscl.audit.verdict import decide
 from sscl.compute import Compute
 from sscl.errors import ConfigError
-from tests.audit.coded import GROUPS, MARKS, Suspect, audited, config, drawn, knows, noise
+from sscl.statistics.alignment import VIEWS
+from tests.audit.coded import GROUPS, MARKS, Rule, Suspect, audited, config, drawn, knows, noise
 
 
 @pytest.mark.parametrize("test", ["exact", "sequential"])
@@ -55,6 +56,42 @@ def test_innocents_are_accused_at_most_alpha_of_the_time(name: str, test: str, a
     for seed in range(TRIALS):
         found, _ = audited(Suspect(INNOCENTS[name], compute, access), drawn(seed), protocol)
         accused += found.decision == "trained-on-it"
+    assert accused <= stats.binom.ppf(0.999, TRIALS, 0.1)
+
+
+def alike(word: np.ndarray) -> Rule:
+    """An encoder's trace: under a mark, views of images of its own class are answered alike, and others by chance."""
+
+    def rule(mark: int, image: int, seen: int) -> np.ndarray:
+        own = image // VIEWS % GROUPS
+        learnt = mark >= 0 and own == word[mark]
+        found: np.ndarray = np.random.default_rng([mark + 1, own if learnt else GROUPS + image]).standard_normal(GROUPS)
+        return found
+
+    return rule
+
+
+UNMATCHED = {"attraction": knows, "alignment": alike}  # statistics for suspects with answers of their own
+
+
+@pytest.mark.parametrize("statistic", UNMATCHED)
+@pytest.mark.parametrize("test", ["exact", "sequential"])
+def test_a_model_with_answers_of_its_own_is_found(test: str, statistic: str, compute: Compute) -> None:
+    word = drawn(3)
+    suspect = Suspect(UNMATCHED[statistic](word), compute)
+    found, _ = audited(suspect, word, config(test=test, statistic=statistic, first_images=12))
+    assert (found.decision, found.p_value <= 0.01) == ("trained-on-it", True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statistic", UNMATCHED)
+@pytest.mark.parametrize("test", ["exact", "sequential"])
+def test_innocents_with_answers_of_their_own_keep_the_level(test: str, statistic: str, compute: Compute) -> None:
+    """Models that know another word."""
+    protocol, accused = config(test=test, statistic=statistic, alpha=0.1, first_images=12), 0
+    suspect = Suspect(UNMATCHED[statistic](drawn(999)), compute)
+    for seed in range(TRIALS):
+        accused += audited(suspect, drawn(seed), protocol)[0].decision == "trained-on-it"
     assert accused <= stats.binom.ppf(0.999, TRIALS, 0.1)
 
 
