@@ -32,6 +32,7 @@ PAYLOAD_TYPE, STATEMENT = "application/vnd.in-toto+json", "https://in-toto.io/St
 PREDICATE = "urn:sscl-bw:audit:1"
 LARGEST = 1 << 29  # bytes; most bundles are some megabytes, those with features of many views some hundred
 PARTS = 100
+LARGEST_ATTESTATION = 1 << 20  # bytes; it names every part
 
 
 def new_key() -> bytes:
@@ -139,6 +140,8 @@ def signer(parts: dict[str, bytes]) -> str | None:
 
 def _unattested(parts: dict[str, bytes]) -> list[str]:
     rest = {name: content for name, content in parts.items() if name != ATTESTATION}
+    if len(parts.get(ATTESTATION, b"")) > LARGEST_ATTESTATION:
+        return [f"{ATTESTATION}: larger than in any audit"]
     try:
         given = json.loads(parts[ATTESTATION])
         envelope = Envelope.from_dict(json.loads(parts[ATTESTATION]))

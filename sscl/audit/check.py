@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from safetensors.torch import load
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import canonical
 from sscl.audit.commitment import (
+    LEAST_EFFECT,
     MOST_COMPARED,
     MOST_IMAGES,
-    commitment_digest,
     differences,
     draw_word,
     guarantees,
@@ -37,7 +37,7 @@ from sscl.layout import COMMITMENT, FINDING, OPENING
 from sscl.parsing import parse
 from sscl.statistics.effects import STATISTICS
 from sscl.suspects.base import distributions
-from sscl.suspects.http import REFUSALS
+from sscl.suspects.http import LARGEST_REPLY, REFUSALS
 from sscl.suspects.http_answers import Reader, Reading
 
 AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
@@ -45,7 +45,6 @@ PULSE, TOKEN = "pulse.json", "commitment.tsr"
 IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeated by who checks, or sealed for him
 MOST_MARKS, MOST_CELLS = 64, 20_000  # of an audit; cells: marks times classes
 LARGEST_ALPHA = 0.05
-LONG, LONGEST = 2000, 100_000  # characters of a setting, and of a map of class names
 MOST_NUMBERS = 40_000_000  # of all answers together
 LARGEST_JSON, LARGEST_LINE = 1 << 24, 1 << 22  # bytes of a part, and of one answer: parsed, they are 30 times as large
 AGREEMENT = 1e-9  # exponentials and logarithms differ in their last digits between processors
@@ -53,6 +52,7 @@ REQUIRED = (AUDIT, QUERIES, FINDING)
 KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+){0,2}")  # of a suspect; one that only looks like ``FILES`` would be no file
 PARTICULAR = re.compile(r"[!-~]{1,2000}")
 FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
+RECORDED = {"http": {"request"}, "model file": {"layout", "values", "dtype"}}  # what is known of how these were asked
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Expected:
         signer: the owner's Ed25519 key in hexadecimal.
         token: the time-stamp token. authority: root certificates (PEM) of who issued it.
         suspect: SHA-256 of the suspect's file.
+        images: the images that were sent, where the bundle has them sealed.
     """
 
     commitment: bytes | None = None
@@ -71,6 +72,7 @@ class Expected:
     token: bytes | None = None
     authority: bytes | None = None
     suspect: str | None = None
+    images: bytes | None = None
 
 
 def check(path: Path, expected: Expected | None = None) -> list[str]:
@@ -147,69 +149,10 @@ def _unexpected(parts: dict[str, bytes], expected: Expected) -> list[str]:
     found = suspect.get("sha256") if suspect.get("kind") in FILES else None
     if expected.suspect is not None and found != expected.suspect:
         wrong.append(f"{AUDIT}: another suspect than this file" if found else f"{AUDIT}: is not about a file")
+    if expected.images is not None:
+        audit = json.loads(parts[AUDIT])
+        wrong += _images(expected.images, unpack_record(parts[QUERIES], audit), audit)
     return wrong
-
-
-def particulars(parts: dict[str, bytes]) -> dict[str, str]:
-    """Whom and what a bundle is about, as it says itself."""
-    audit, finding = json.loads(parts[AUDIT]), json.loads(parts[FINDING])
-    suspect = audit["suspect"]
-    said = " ".join(str(suspect[name]) for name in ("kind", "url", "function", "sha256") if name in suspect)
-    found = {"suspect": said, "asked": f"{audit['started']} to {audit['finished']}"}
-    if COMMITMENT in parts:
-        committed = json.loads(parts[COMMITMENT])
-        found["commitment"] = f"{commitment_digest(committed)}, made {committed['created']}"
-        found["release"] = f"{committed['dataset']} {committed['version']}, attempt {committed['attempt']}"
-        stamped = timestamp.read(parts[TOKEN], committed) if TOKEN in parts else None
-        found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
-    spoken = {name: value for name, value in {**audit["interface"], **(audit["reader"] or {})}.items() if value}
-    found |= {f"setting {name}": str(spoken[name]) for name in sorted(spoken)} or {"settings": "the defaults"}
-    found["alpha"] = f"{finding['alpha']:.3g}"
-    found["signer"] = bundle.signer(parts) or "nobody: anybody could have made it"
-    if COMMITMENT in parts and bundle.signer(parts):
-        known = json.loads(parts[COMMITMENT]).get("signer") == bundle.signer(parts)
-        found["signer"] += ", the committed key" if known else ", a key that the commitment does not name"
-    longest = {"setting names": LONGEST, "suspect": 2 * LONG}
-    return {printable(name): printable(value, longest.get(name, LONG)) for name, value in found.items()}
-
-
-def verdict(parts: dict[str, bytes]) -> str:
-    """What a valid bundle says, and whether that is confirmatory."""
-    finding, audit = json.loads(parts[FINDING]), json.loads(parts[AUDIT])
-    kind = "confirmatory" if audit["confirmatory"] else "exploratory: without a commitment it proves nothing"
-    result = f"p = {finding['p_value']:.4g} ({finding['test']} test), alpha {finding['alpha']:.3g}"
-    return f"{finding['decision']} ({kind}), {result}"
-
-
-def rests_on(parts: dict[str, bytes], expected: Expected | None = None) -> list[str]:
-    """What a valid bundle's verdict rests on, what is missing, and what no check can see; a sentence each."""
-    audit = json.loads(parts[AUDIT])
-    found: list[str] = audit["guarantees"]
-    if TOKEN in parts:
-        known = expected is not None and expected.authority is not None
-        found.append(
-            "The time stamp's signature was verified with the certificate that you gave."
-            if known
-            else "MISSING: the time-stamp authority's root certificate (--authority). Without it nobody knows whether "
-            "the time stamp is genuine."
-        )
-    answers = [query.answer for query in unpack_record(parts[QUERIES], audit).queries]
-    if left := answers.count(None):
-        found.append(
-            f"MISSING: {left:,} of {len(answers):,} answers. The evidence does not show who left them out; whoever "
-            "knows the assignment could choose them."
-        )
-    if audit["interface"] or audit["reader"]:
-        found.append(
-            "How the suspect was queried was set after the assignment was known. If m settings were tried, "
-            "multiply p by m; only the owner knows m."
-        )
-    repeat = "repeat some: the bundle has the images" if IMAGES in parts else "ask for the images, and repeat some"
-    return [
-        *found,
-        f"Not visible here: that the suspect gave these answers ({repeat}), and that no other commitment was made for "
-        "this dataset (see where and when this one was published).",
-    ]
 
 
 def config_names(opening: dict[str, Any]) -> list[Any]:
@@ -268,6 +211,16 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         return [f"{AUDIT}: says that answers are features, and they are probabilities"]
     if config.alpha > LARGEST_ALPHA:
         return [f"{AUDIT}: alpha {config.alpha:g}; above {LARGEST_ALPHA:g} a verdict accuses too many innocents"]
+    if STATISTICS[config.statistic].matched and config.least_effect < LEAST_EFFECT:
+        return [
+            f"{AUDIT}: least_effect {config.least_effect:g}; below {LEAST_EFFECT:g} the last digits of answers decide"
+        ]
+    if unclear := _unclear(audit["suspect"], audit["interface"], audit["reader"]):
+        return unclear
+    if RAW in parts:
+        record, unheard = _heard(parts[RAW], record, audit)
+        if unheard:
+            return unheard
     references = references_for(opening, record) if opening else None
     null = null_key(opening, _pulse(parts)) if opening else None
     word, occasion, mapped = np.array(audit["word"]), audit["occasion"], is_mapped(audit["reader"])
@@ -282,12 +235,9 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     if mapped and not STATISTICS[config.statistic].matched:
         wrong.append(f"{AUDIT}: maps names to the dataset's classes, which {config.statistic} does not compare")
     if IMAGES in parts:
-        wrong += _images(parts[IMAGES], record)
-    if RAW in parts:
-        wrong += _raw(parts[RAW], record, audit)
-    elif audit["reader"] or audit["suspect"].get("kind") == "http":
+        wrong += _images(parts[IMAGES], record, audit)
+    if RAW not in parts and (audit["reader"] or "url" in audit["suspect"] or audit["suspect"].get("kind") == "http"):
         wrong.append(f"{RAW}: missing, and the suspect is an API")
-    wrong += _unclear(audit["suspect"])
     if audit["suspect"].get("kind") in FILES and any(query.answer is None for query in record.queries):
         wrong.append(f"{QUERIES}: a file that answers when it is asked has left images unanswered")
     if audit["confirmatory"] or COMMITMENT in parts:
@@ -302,12 +252,19 @@ def is_mapped(reader: dict[str, Any] | None) -> bool:
     return bool(reader and reader.get("names"))
 
 
-def _unclear(suspect: dict[str, Any]) -> list[str]:
-    """Particulars of a suspect that could be taken for something else when they are printed."""
+def _unclear(suspect: dict[str, Any], interface: Any, reader: Any) -> list[str]:
+    """Particulars of a suspect, and settings, that could be taken for something else when they are printed."""
     kind = str(suspect.get("kind"))
     folded = re.sub("[_-]", " ", kind)
-    if not KIND.fullmatch(kind) or (folded in FILES and kind not in FILES):
+    if not KIND.fullmatch(kind) or (kind not in FILES and any(name in folded for name in FILES)):
         return [f"{AUDIT}: the suspect's kind is not one in plain letters"]
+    settings = interface if isinstance(interface, dict) else {0: None}
+    if not all(isinstance(said, str) and re.fullmatch("[a-z_]+", str(name)) for name, said in settings.items()):
+        return [f"{AUDIT}: its interface is not a table of names and texts"]
+    if set(settings) & set(reader or {}):
+        return [f"{AUDIT}: its interface and its reader have settings of the same name"]
+    if missing := RECORDED.get(kind, set()) - set(settings):
+        return [f"{AUDIT}: does not say how the suspect was asked ({', '.join(sorted(missing))})"]
     wrong = (name for name in ("url", "function", "sha256") if not PARTICULAR.fullmatch(str(suspect.get(name, "-"))))
     return [f"{AUDIT}: the suspect's {name} is not one word in ASCII of at most 2,000 characters" for name in wrong]
 
@@ -328,20 +285,26 @@ def _same(one: Any, other: Any) -> bool:
     return canonical(one) == canonical(other)
 
 
-def _raw(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
-    """The API's own words against the answers that were read from them."""
+def _heard(content: bytes, record: Record, audit: dict[str, Any]) -> tuple[Record, list[str]]:
+    """The record with the answers that the API's own words are read as, and where it says something else.
+
+    Figures are derived from these: the record's may differ in their last digits, which whoever wrote it could choose.
+    """
     lines = [json.loads(line) for line in content.splitlines()]
     if len(lines) != len(record.queries):
-        return [f"{RAW}: {len(lines)} answers to {len(record.queries)} queries"]
+        return record, [f"{RAW}: {len(lines)} answers to {len(record.queries)} queries"]
     reader = Reader(audit["class_names"], parse(Reading, audit["reader"], "reader"))
     if reader.access != record.access:
-        return [f"{AUDIT}: says that answers are {record.access}, and its reader reads {reader.access}"]
-    wrong = []
-    for number, (line, query) in enumerate(zip(lines, record.queries, strict=True)):
+        return record, [f"{AUDIT}: says that answers are {record.access}, and its reader reads {reader.access}"]
+    wrong, queries = [], []
+    for number, (line, query) in enumerate(zip(lines, record.queries, strict=True), start=1):
+        if len(line["body"]) > LARGEST_REPLY:
+            return record, [f"{RAW}: answer {number} is longer than any that an audit takes"]
         row = None if line["status"] in REFUSALS else reader.read(line["body"])
-        if not _agree(query.answer, None if row is None else row.tolist()):
-            wrong.append(f"{RAW}: answer {number + 1} does not read as what {QUERIES} says")
-    return wrong
+        queries.append(replace(query, answer=None if row is None else row.tolist()))
+        if not _agree(query.answer, queries[-1].answer):
+            wrong.append(f"{RAW}: answer {number} does not read as what {QUERIES} says")
+    return replace(record, queries=queries), wrong
 
 
 def _dated(parts: dict[str, bytes], audit: dict[str, Any]) -> list[str]:
@@ -356,12 +319,12 @@ def _dated(parts: dict[str, bytes], audit: dict[str, Any]) -> list[str]:
     return []
 
 
-def _images(content: bytes, record: Record) -> list[str]:
-    """Whether the images to repeat the queries with are those that were sent."""
+def _images(content: bytes, record: Record, audit: dict[str, Any]) -> list[str]:
+    """Whether the images to repeat the queries with are those that were sent, and no others."""
     tensors = load(content)
-    marks = {str(query.mark) for query in record.queries}
+    marks = {str(mark) for mark in range(BENIGN, len(audit["word"]))}  # "0" and "00" would be two sets for one mark
     expected = (torch.uint8, len(record.labels))  # a shape may claim more than any content
-    if not marks <= set(tensors) or any(
+    if marks != set(tensors) or any(
         (t.dtype, t.shape[0] if t.ndim == 4 else None) != expected or t.shape[1] not in (1, 3) or not t.numel()
         for t in tensors.values()
     ):

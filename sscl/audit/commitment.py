@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from sscl.config import AuditConfig, BeaconConfig
 from sscl.errors import ConfigError, InputError
 from sscl.keystream import Keystream
 from sscl.statistics import words
+from sscl.statistics.effects import STATISTICS
 from sscl.suspects import Oracle, nhwc
 from sscl.watermarks.ownership_code import OwnershipCode
 
 FORMAT = "sscl-commitment/7"
 MOST_COMPARED = 20_000_000  # images times classes
+LEAST_EFFECT = 0.01  # in the unit of the statistic ``effect``: less could come from the last digits of answers
 MOST_IMAGES = 10_000  # of an audit, without a mark; a view counts as one
 MOST_QUERIES = 200_000  # whose digests fill 13 MiB of the opening; `check` reads 16
 MOST_BYTES = 1 << 28  # of its images under all marks: half of what a bundle or a sealed secret may have
@@ -60,8 +63,13 @@ def open_up(case: Case, key: Keystream) -> dict[str, Any]:
         key: what the salt and the secret of the word are drawn from.
 
     Raises:
-        ConfigError: so few marks that no answer could be evidence enough.
+        ConfigError: so few marks that no answer could be evidence enough, or a least effect that says nothing.
     """
+    if STATISTICS[case.config.statistic].matched and case.config.least_effect < LEAST_EFFECT:
+        raise ConfigError(
+            f"audit.least_effect: {case.config.least_effect:g} is not possible with audit.statistic "
+            f"{case.config.statistic}, expected {LEAST_EFFECT:g} or more"
+        )
     images, sent = case.questions.images, case.questions.sent
     check_floor(len(sent) - 1, images.classes, case.config)
     check_size(sent, images.classes)
@@ -141,7 +149,8 @@ def references_for(opening: dict[str, Any], record: Record) -> References:
     """The committed reference effects for a suspect that tells so much as its answers do, whatever they are called."""
     if record.access == "features":
         return references_of(opening, "features")
-    told = [query.answer for query in record.queries if query.answer is not None]
+    first = takewhile(lambda query: query.mark == BENIGN, record.queries)  # what is known when the first bet is made
+    told = [query.answer for query in first if query.answer is not None]
     return references_of(opening, "labels" if all(max(row) == sum(row) == 1 for row in told) else "probabilities")
 
 

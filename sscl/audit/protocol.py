@@ -82,9 +82,8 @@ class Record:
 
     def labels_only(self) -> Record:
         """The same audit of a suspect that tells nothing but the label."""
-        hot = np.eye(self.classes).tolist()
         queries = [
-            query if query.answer is None else replace(query, answer=hot[int(np.argmax(query.answer))])
+            query if query.answer is None else replace(query, answer=_hot(self.classes, int(np.argmax(query.answer))))
             for query in self.queries
         ]
         return replace(self, access="labels", queries=queries)
@@ -93,6 +92,12 @@ class Record:
         rows = np.array([q.answer or [0.0] * self.classes for q in queries], dtype=np.float64)
         valid = np.array([q.answer is not None for q in queries], dtype=bool)
         return Responses(rows.reshape(len(queries), self.classes), self.access, valid)  # type: ignore[arg-type]
+
+
+def _hot(classes: int, label: int) -> list[float]:
+    found = [0.0] * classes
+    found[label] = 1.0
+    return found
 
 
 def parts(config: AuditConfig, count: int) -> list[tuple[int, int]]:

@@ -21,6 +21,7 @@ from sscl.types import Responses
 
 Decision = Literal["trained-on-it", "no evidence", "inconclusive"]
 ANOTHER_ORDER = 0.1  # share of images by which another order of the classes may fit better by chance
+ANOTHER_MAP = 3  # images by which another order may, where a map says what the order is
 GUESSING = 0.05  # level of the test that a model does better than guesses
 SHOWN = 2  # images of a class that show which label is the class's
 TAU = 0.25  # the published test's margin; its outcome is shown and decides nothing
@@ -114,7 +115,7 @@ def decide(
         as_good=as_good,
         effect=effect,
         answered=trial.answered,
-        misread=_misread(trial),
+        misread=_misread(trial, ANOTHER_MAP if mapped else max(ANOTHER_MAP, ANOTHER_ORDER * trial.images)),
         unshown=_unshown(trial, word) if mapped else [],
         slight=effect < config.least_effect and _told(trial, word) < config.least_effect,
     )
@@ -225,8 +226,9 @@ def _accuracy(trial: Trial) -> float:
     return float((told == own).mean()) if trial.by_class and len(told) else 0.0
 
 
-def _misread(trial: Trial) -> bool:
-    """Whether images without a mark are answered no better than by guesses, at 5 %, or better in another class order.
+def _misread(trial: Trial, most: float) -> bool:
+    """Whether images without a mark are answered no better than by guesses, at 5 %, or better in another class order
+    by more than ``most``.
 
     The second also keeps an owner who knows the word from choosing an order that fits it.
     """
@@ -240,7 +242,7 @@ def _misread(trial: Trial) -> bool:
     best = confusion[optimize.linear_sum_assignment(confusion, maximize=True)].sum()
     right, count = (own == told).sum(), len(told)
     guessed = stats.binom.sf(right - 1, count, 1 / record.classes) > GUESSING
-    return bool(guessed or best - right > max(3, ANOTHER_ORDER * count))
+    return bool(guessed or best - right > most)
 
 
 def _unshown(trial: Trial, word: np.ndarray) -> list[int]:

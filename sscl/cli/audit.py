@@ -123,6 +123,9 @@ def check(
         Path | None, typer.Option(help="Root certificates (PEM) of the time-stamp authority; verifies the token.")
     ] = None,
     suspect: Annotated[Path | None, typer.Option(help="The model file that the evidence should be about.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="The images of a bundle that has them sealed, decrypted with age.")
+    ] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -131,11 +134,12 @@ def check(
     Example: sscl check evidence.zip --commitment commitment.json --signer 5f0e...
     """
     with reporting(debug):
-        from sscl.audit.check import Expected, examined, particulars, rests_on, verdict
+        from sscl.audit.check import Expected, examined
+        from sscl.audit.summary import particulars, rests_on, verdict
         from sscl.foreign import content_of, digest_of
 
-        def given(path: Path | None, what: str) -> bytes | None:
-            return content_of(path, 1 << 20, what) if path else None
+        def given(path: Path | None, what: str, most: int = 1 << 20) -> bytes | None:
+            return content_of(path, most, what) if path else None
 
         expected = Expected(
             given(commitment, "a commitment"),
@@ -143,6 +147,7 @@ def check(
             given(token, "a time-stamp token"),
             given(authority, "a certificate"),
             digest_of(suspect, "a model file") if suspect else None,
+            given(images, "a file of images", 1 << 29),
         )
         parts, wrong = examined(bundle, expected)
         about, said = ({}, None) if wrong else (particulars(parts), verdict(parts))

@@ -7,7 +7,8 @@ they are, every word is as likely to be the released one. With any statistic ``T
 
 then satisfies ``P(p <= a) <= a`` for every ``a`` (a randomisation test: Fisher 1935; Lehmann and Romano 2005, 15.2).
 Where the words are too many to list, ``DRAWN`` of them are drawn and the released one is counted with them (Phipson and
-Smyth 2010). Ties count against the owner.
+Smyth 2010). Ties count against the owner, and words that answers' sixth decimals
+could tell apart are ties: whoever knows the word could have changed these unseen.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from sscl.statistics import words
 from sscl.statistics.effects import centred
 
+TIE = 2e-4  # of an entry: what changes of 1e-6 in answers change it by at most, see ``effects.LEAST``
 RESOLUTION = 1 << 40  # of the largest entry; sums of integers tie exactly, in whatever order they are added
 
 
@@ -46,24 +48,28 @@ class Null:
         table: int64 (K, C), the centred effects.
         statistics: int64 (M,), sorted.
         listed: whether these are all words.
+        tie: by how much a mark's entries may differ in words that tie: ``TIE``, and the rounding of entries.
     """
 
     table: np.ndarray
     statistics: np.ndarray
     listed: bool
+    tie: int = 1
 
     @classmethod
     def of(cls, effects: np.ndarray, rng: words.Random) -> Null:
         """List the words, or draw them with ``rng``, which must not depend on the answers."""
         table = integers(effects)
         marks, groups = table.shape
+        largest = float(np.abs(centred(effects)).max())
+        tie = 1 + int(RESOLUTION * min(2.0, TIE / largest if largest else 0.0))
         if words.count(marks, groups) <= words.ENUMERATED:
-            return cls(table, np.sort(_all(table)), True)
+            return cls(table, np.sort(_all(table)), True, tie)
         total = np.zeros(words.DRAWN, dtype=np.int64)
         for start in range(0, words.DRAWN, 100_000):  # fixed, so that a stream gives the same words everywhere
             drawn = words.draw(marks, groups, rng, min(100_000, words.DRAWN - start))
             total[start : start + len(drawn)] = table[np.arange(marks), drawn].sum(axis=1)
-        return cls(table, np.sort(total), False)
+        return cls(table, np.sort(total), False, tie)
 
     def statistic(self, word: np.ndarray) -> int:
         """``T``, the sum of the centred effects of each mark on its group.
@@ -77,8 +83,8 @@ class Null:
         return int(self.table[np.arange(marks), word].sum())
 
     def at_least(self, word: np.ndarray) -> int:
-        """How many of the statistics are as large as this word's, but for the rounding of its entries."""
-        equal = self.statistic(word) - len(word)
+        """How many of the statistics are as large as this word's, ties included."""
+        equal = self.statistic(word) - len(word) * self.tie
         return len(self.statistics) - int(np.searchsorted(self.statistics, equal, side="left"))
 
     def p_value(self, word: np.ndarray) -> float:

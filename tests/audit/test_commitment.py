@@ -53,6 +53,12 @@ def test_a_commitment_to_too_few_marks_is_refused(config: Config, copy: Path) ->
         run_stage(STAGES["commit"], replace(config, audit=replace(config.audit, alpha=0.01)), copy, overwrite=True)
 
 
+def test_a_commitment_to_an_effect_of_nothing_is_refused(config: Config, copy: Path) -> None:
+    nothing = replace(config, audit=replace(config.audit, least_effect=0.0))
+    with pytest.raises(ConfigError, match=r"audit\.least_effect: 0 is not possible .* expected 0\.01 or more"):
+        run_stage(STAGES["commit"], nothing, copy, overwrite=True)
+
+
 def test_words_follow_from_secret_and_pulse_alone(finished: Path) -> None:
     opening = read_json(finished / "private/commitment" / OPENING)
     word = load_tensors(finished / "private/watermark/release" / GENERATOR)[0]["word"].tolist()

@@ -22,10 +22,11 @@ from sscl.artifacts import digest, load_tensors, read_json, save_tensors, write_
 from sscl.audit import bundle
 from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
-from sscl.audit.check import AUDIT, IMAGES, PARTICULAR, QUERIES, SEALED, Expected, check, particulars
+from sscl.audit.check import AUDIT, IMAGES, PARTICULAR, QUERIES, SEALED, Expected, check
 from sscl.audit.commitment import commitment_digest, seal
 from sscl.audit.examine import plain
 from sscl.audit.session import audit_suspect
+from sscl.audit.summary import particulars
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
 from sscl.errors import InputError
 from sscl.layout import COMMITMENT, FINDING, OPENING
@@ -186,6 +187,7 @@ def test_a_shape_that_claims_more_than_any_content_is_not_read(signed: Path, tmp
         ("url", "https://api.example.org/predict VALID"),
         ("function", "x" * 2001),
         ("kind", "model_file"),
+        ("kind", "the model file"),
         ("kind", "http and it was verified by everybody"),
     ],
 )
@@ -194,6 +196,29 @@ def test_particulars_cannot_be_taken_for_the_programs_own_words(
 ) -> None:
     forged = rewritten(signed, tmp_path / "f.zip", AUDIT, lambda v: v["suspect"].update({name: said}))
     assert any(f"{AUDIT}: the suspect's {name} is not one" in line for line in check(forged))
+
+
+@pytest.mark.parametrize(
+    ("kind", "interface", "wrong"),
+    [
+        ("classifier", ["x"], "not a table of names and texts"),
+        ("classifier", {"probabilities ": "$.scores"}, "not a table of names and texts"),
+        ("classifier", {"output": 3}, "not a table of names and texts"),
+        ("model file", {}, "does not say how the suspect was asked (dtype, layout, values)"),
+    ],
+)
+def test_settings_are_what_they_are_printed_as(
+    kind: str, interface: Any, wrong: str, signed: Path, tmp_path: Path
+) -> None:
+    def forge(audit: dict[str, Any]) -> None:
+        audit["suspect"]["kind"], audit["interface"] = kind, interface
+
+    assert any(wrong in line for line in check(rewritten(signed, tmp_path / "f.zip", AUDIT, forge)))
+
+
+def test_an_effect_of_nothing_is_none(signed: Path, tmp_path: Path) -> None:
+    forged = rewritten(signed, tmp_path / "f.zip", AUDIT, lambda v: v["protocol"].update(least_effect=0.0))
+    assert any("least_effect 0; below 0.01" in line for line in check(forged))
 
 
 def test_an_address_of_any_letters_is_one_word_in_the_evidence() -> None:
@@ -398,6 +423,14 @@ def test_queries_can_be_repeated_from_the_bundle_or_are_sealed(finished: Path, t
     images["0"] = images["0"].reshape(count, channels, height * 2, width // 2)
     bundle.write(tmp_path / "reshaped.zip", {**parts, IMAGES: save(images)}, None)
     assert f"{IMAGES}: not the images that were sent" in check(tmp_path / "reshaped.zip")
+    assert check(tmp_path / "sealed.zip", Expected(images=parts[IMAGES])) == []
+    other = Expected(images=save(images))
+    assert check(tmp_path / "sealed.zip", other) == [f"{IMAGES}: not the images that were sent"]
+    for name, changed in (("00", images["0"]), ("9", images["0"])):
+        bundle.write(tmp_path / f"{name}.zip", {**parts, IMAGES: save({**load(parts[IMAGES]), name: changed})}, None)
+        assert f"{IMAGES}: not uint8 images, one for each query" in check(tmp_path / f"{name}.zip"), (
+            "two sets for a mark"
+        )
     with pytest.raises(InputError, match="there already, and evidence is not replaced"):
         audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "open.zip")
     with pytest.raises(InputError, match="--seal-to: not an age public key"):
@@ -419,7 +452,17 @@ def test_what_the_checker_knows_is_compared(signed: Path, finished: Path, tmp_pa
     assert f"{AUDIT}: is not about a file" in check(recorded, Expected(suspect=file))
     assert check(signed, Expected(suspect=file)) == []
     said = particulars(bundle.unpack(signed)[0])
-    assert set(said) == {"suspect", "asked", "commitment", "release", "time stamp", "settings", "alpha", "signer"}
+    assert set(said) == {
+        "suspect",
+        "asked",
+        "commitment",
+        "release",
+        "time stamp",
+        "settings",
+        "effect",
+        "alpha",
+        "signer",
+    }
 
 
 def test_missing_and_foreign_parts(signed: Path, tmp_path: Path) -> None:
@@ -497,6 +540,8 @@ def test_parts_that_no_audit_has_the_size_of_are_not_parsed(signed: Path, tmp_pa
     bomb = b"[" + b"[]," * (6 << 20) + b"[]]"
     (tmp_path / "b.zip").write_bytes(bundle.pack({**parts, AUDIT: bomb}))
     assert check(tmp_path / "b.zip")[-1] == f"{AUDIT}: larger than in any audit"
+    (tmp_path / "a.zip").write_bytes(bundle.pack({**parts, bundle.ATTESTATION: bomb}))
+    assert f"{bundle.ATTESTATION}: larger than in any audit" in check(tmp_path / "a.zip")
 
 
 def test_an_audit_that_no_answer_could_decide_asks_nothing(finished: Path) -> None:

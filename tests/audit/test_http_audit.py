@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import yaml
 from examples.suspect_server import Fault, make_app
 from sscl.audit import bundle
 from sscl.audit.canonical import canonical
-from sscl.audit.check import AUDIT, RAW, check, verdict
+from sscl.audit.check import AUDIT, QUERIES, RAW, _heard, check, unpack_record
 from sscl.audit.session import audit_suspect
+from sscl.audit.summary import verdict
 from sscl.compute import Compute
 from sscl.data.store import Card
 from sscl.errors import SSCLError, SuspectError
@@ -59,6 +61,10 @@ def test_an_audit_by_http_finds_what_one_of_the_file_finds(copy: Path, compute: 
     assert verdict(parts).startswith(f"{found.decision} (confirmatory), p = ")
     lines = [json.loads(line) for line in parts[RAW].splitlines()]
     assert len(lines) == found.queries
+    record = unpack_record(parts[QUERIES], json.loads(parts[AUDIT]))
+    nearly = [replace(q, answer=[value * (1 + 9e-10) for value in q.answer or []]) for q in record.queries]
+    heard, wrong = _heard(parts[RAW], replace(record, queries=nearly), json.loads(parts[AUDIT]))
+    assert (heard, wrong) == (record, []), "figures follow from the API's own words to the last digit"
     lines[3]["body"] = lines[5]["body"]
     forged = {n: c for n, c in parts.items() if n != bundle.ATTESTATION}
     bundle.write(tmp_path / "f.zip", {**forged, RAW: b"".join(canonical(line) + b"\n" for line in lines)}, None)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sscl.audit.protocol import BENIGN, Record, ask, image_sha256, parts
+from sscl.audit.protocol import BENIGN, Query, Record, ask, image_sha256, parts
 from sscl.compute import Compute
 from sscl.keystream import Keystream
 from sscl.watermarks.base import State
@@ -35,6 +36,18 @@ def test_two_words_have_the_same_queries(test: str, compute: Compute) -> None:
     records = [audited(Suspect(rule, compute), drawn(seed), config(test=test))[1] for seed in (1, 2)]
     assert not np.array_equal(drawn(1), drawn(2))
     assert records[0].queries == records[1].queries
+
+
+def test_labels_of_many_classes_take_little_memory() -> None:
+    """The defect: a table of all classes, twenty gigabytes for 20,000 of them."""
+    answer = np.linspace(0, 1, 20_000).tolist()
+    record = Record(20_000, 2, [0], queries=[Query(BENIGN, 0, "", answer)])
+    tracemalloc.start()
+    (query,) = record.labels_only().queries
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+    assert query.answer is not None
+    assert (len(query.answer), sum(query.answer), query.answer[-1]) == (20_000, 1.0, 1.0)
 
 
 def test_images_without_a_mark_first_and_then_mark_by_mark(compute: Compute) -> None:

@@ -151,6 +151,25 @@ def test_a_map_of_names_counts_for_classes_that_images_show(compute: Compute) ->
     assert "read by a map of names, and for 1 classes" in found.reason
 
 
+def test_a_map_of_names_has_less_slack_than_classes_in_their_order(
+    compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many images, a tenth of them let an owner choose between maps that fitted about as well."""
+    monkeypatch.setattr("sscl.audit.verdict.ANOTHER_MAP", 1)
+    word = drawn(2)
+    _, record = audited(Suspect(knows(word), compute), word, config())
+    answered = {0: 1, 6: 1, 12: 1, 1: 0, 7: 0}  # three images of class 0 as class 1, two the other way round
+    queries = [
+        replace(q, answer=np.eye(record.classes)[answered[q.image]].tolist())
+        if q.mark == BENIGN and q.image in answered
+        else q
+        for q in record.queries
+    ]
+    swapped = replace(record, queries=queries)
+    assert decide(swapped, config(), word).decision == "trained-on-it"
+    assert "put into another order" in decide(swapped, config(), word, mapped=True).reason
+
+
 def test_a_suspect_does_not_hide_behind_the_references_by_softening_its_answers(compute: Compute) -> None:
     """The defect: subtracted as they are, they drown what soft answers say."""
     word = drawn(2)

@@ -1,0 +1,78 @@
+"""What a bundle of evidence says, in words: whom it is about, its verdict, and what that rests on."""
+
+from __future__ import annotations
+
+import json
+
+from sscl.audit import bundle, timestamp
+from sscl.audit.check import AUDIT, IMAGES, QUERIES, TOKEN, Expected, unpack_record
+from sscl.audit.commitment import commitment_digest
+from sscl.errors import printable
+from sscl.layout import COMMITMENT, FINDING
+
+LONG, LONGEST = 2000, 100_000  # characters of a setting, and of a map of class names
+
+
+def particulars(parts: dict[str, bytes]) -> dict[str, str]:
+    """Whom and what a bundle is about, as it says itself."""
+    audit, finding = json.loads(parts[AUDIT]), json.loads(parts[FINDING])
+    suspect = audit["suspect"]
+    said = " ".join(str(suspect[name]) for name in ("kind", "url", "function", "sha256") if name in suspect)
+    found = {"suspect": said, "asked": f"{audit['started']} to {audit['finished']}"}
+    if COMMITMENT in parts:
+        committed = json.loads(parts[COMMITMENT])
+        found["commitment"] = f"{commitment_digest(committed)}, made {committed['created']}"
+        found["release"] = f"{committed['dataset']} {committed['version']}, attempt {committed['attempt']}"
+        stamped = timestamp.read(parts[TOKEN], committed) if TOKEN in parts else None
+        found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
+    spoken = {name: value for name, value in {**audit["interface"], **(audit["reader"] or {})}.items() if value}
+    found |= {f"setting {name}": str(spoken[name]) for name in sorted(spoken)} or {"settings": "none recorded"}
+    found["effect"] = f"{finding['effect']:.3g}, at least {finding['least_effect']:g} counts"
+    found["alpha"] = f"{finding['alpha']:.3g}"
+    found["signer"] = bundle.signer(parts) or "nobody: anybody could have made it"
+    if COMMITMENT in parts and bundle.signer(parts):
+        known = json.loads(parts[COMMITMENT]).get("signer") == bundle.signer(parts)
+        found["signer"] += ", the committed key" if known else ", a key that the commitment does not name"
+    longest = {"setting names": LONGEST, "suspect": 2 * LONG}
+    return {printable(name): printable(value, longest.get(name, LONG)) for name, value in found.items()}
+
+
+def verdict(parts: dict[str, bytes]) -> str:
+    """What a valid bundle says, and whether that is confirmatory."""
+    finding, audit = json.loads(parts[FINDING]), json.loads(parts[AUDIT])
+    kind = "confirmatory" if audit["confirmatory"] else "exploratory: without a commitment it proves nothing"
+    result = f"p = {finding['p_value']:.4g} ({finding['test']} test), alpha {finding['alpha']:.3g}"
+    return f"{finding['decision']} ({kind}), {result}"
+
+
+def rests_on(parts: dict[str, bytes], expected: Expected | None = None) -> list[str]:
+    """What a valid bundle's verdict rests on, what is missing, and what no check can see; a sentence each."""
+    audit = json.loads(parts[AUDIT])
+    found: list[str] = audit["guarantees"]
+    if TOKEN in parts:
+        known = expected is not None and expected.authority is not None
+        found.append(
+            "The time stamp's signature was verified with the certificate that you gave."
+            if known
+            else "MISSING: the time-stamp authority's root certificate (--authority). Without it nobody knows whether "
+            "the time stamp is genuine."
+        )
+    answers = [query.answer for query in unpack_record(parts[QUERIES], audit).queries]
+    if left := answers.count(None):
+        found.append(
+            f"MISSING: {left:,} of {len(answers):,} answers. The evidence does not show who left them out; whoever "
+            "knows the assignment could choose them."
+        )
+    if audit["interface"] or audit["reader"]:
+        found.append(
+            "How the suspect was queried was set after the assignment was known. If m settings were tried, "
+            "multiply p by m; only the owner knows m."
+        )
+    where = "the bundle has the images" if IMAGES in parts else "ask for the images, and check them with --images"
+    return [
+        *found,
+        "Not visible here: that the suspect gave these answers, and that no other commitment was made for this dataset "
+        "(see where and when this one was published).",
+        f"Repeat some queries: {where}. Answers should agree to six decimals. If they vary, repeat all of them, and "
+        "derive p from these answers.",
+    ]
