@@ -52,6 +52,7 @@ REQUIRED = (AUDIT, QUERIES, FINDING)
 KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+){0,2}")  # of a suspect; one that only looks like ``FILES`` would be no file
 PARTICULAR = re.compile(r"[!-~]{1,2000}")
 FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
+BUILT_IN = (*FILES, "http")  # no other kind may look like one of these
 RECORDED = {"http": {"request"}, "model file": {"layout", "values", "dtype"}}  # what is known of how these were asked
 
 
@@ -236,7 +237,7 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         wrong.append(f"{AUDIT}: maps names to the dataset's classes, which {config.statistic} does not compare")
     if IMAGES in parts:
         wrong += _images(parts[IMAGES], record, audit)
-    if RAW not in parts and (audit["reader"] or "url" in audit["suspect"] or audit["suspect"].get("kind") == "http"):
+    if RAW not in parts and (audit["reader"] or audit["suspect"].get("kind") == "http"):
         wrong.append(f"{RAW}: missing, and the suspect is an API")
     if audit["suspect"].get("kind") in FILES and any(query.answer is None for query in record.queries):
         wrong.append(f"{QUERIES}: a file that answers when it is asked has left images unanswered")
@@ -256,7 +257,7 @@ def _unclear(suspect: dict[str, Any], interface: Any, reader: Any) -> list[str]:
     """Particulars of a suspect, and settings, that could be taken for something else when they are printed."""
     kind = str(suspect.get("kind"))
     folded = re.sub("[_-]", " ", kind)
-    if not KIND.fullmatch(kind) or (kind not in FILES and any(name in folded for name in FILES)):
+    if not KIND.fullmatch(kind) or (kind not in BUILT_IN and any(name in folded for name in BUILT_IN)):
         return [f"{AUDIT}: the suspect's kind is not one in plain letters"]
     settings = interface if isinstance(interface, dict) else {0: None}
     if not all(isinstance(said, str) and re.fullmatch("[a-z_]+", str(name)) for name, said in settings.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sscl.audit import bundle, timestamp
-from sscl.audit.check import AUDIT, IMAGES, QUERIES, TOKEN, Expected, unpack_record
+from sscl.audit.check import AUDIT, IMAGES, QUERIES, RAW, TOKEN, Expected, unpack_record
 from sscl.audit.commitment import commitment_digest
 from sscl.errors import printable
 from sscl.layout import COMMITMENT, FINDING
@@ -63,6 +63,8 @@ def rests_on(parts: dict[str, bytes], expected: Expected | None = None) -> list[
             f"MISSING: {left:,} of {len(answers):,} answers. The evidence does not show who left them out; whoever "
             "knows the assignment could choose them."
         )
+    if "url" in audit["suspect"] and RAW not in parts:
+        found.append("MISSING: the API's own replies. What it was asked and answered rests on the owner's word.")
     if audit["interface"] or audit["reader"]:
         found.append(
             "How the suspect was queried was set after the assignment was known. If m settings were tried, "

@@ -80,7 +80,7 @@ class Oracle(ABC):
 
     @property
     def interface(self) -> dict[str, str]:
-        """How the suspect was queried, for the record; empty where there is only one way."""
+        """How the suspect was queried, by names of lowercase letters; empty where there is only one way."""
         return {}
 
     @classmethod
@@ -100,7 +100,8 @@ class Oracle(ABC):
         """What the evidence says of the suspect: its ``kind``, and e.g. ``url``, ``function`` or ``sha256``.
 
         No credentials. ``sscl check`` shows these four. ``classifier`` and ``model file`` promise an answer to every
-        query, so an oracle of your own needs another ``kind``, in lowercase words.
+        query, so an oracle of your own needs another ``kind``, in lowercase words, none of which is ``http``. Where there
+        is a ``url`` and no ``transcript``, ``check`` says that the API's own replies are missing.
         """
 
     @final

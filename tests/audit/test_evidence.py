@@ -26,7 +26,7 @@ from sscl.audit.check import AUDIT, IMAGES, PARTICULAR, QUERIES, SEALED, Expecte
 from sscl.audit.commitment import commitment_digest, seal
 from sscl.audit.examine import plain
 from sscl.audit.session import audit_suspect
-from sscl.audit.summary import particulars
+from sscl.audit.summary import particulars, rests_on
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
 from sscl.errors import InputError
 from sscl.layout import COMMITMENT, FINDING, OPENING
@@ -188,6 +188,7 @@ def test_a_shape_that_claims_more_than_any_content_is_not_read(signed: Path, tmp
         ("function", "x" * 2001),
         ("kind", "model_file"),
         ("kind", "the model file"),
+        ("kind", "http api"),
         ("kind", "http and it was verified by everybody"),
     ],
 )
@@ -214,6 +215,15 @@ def test_settings_are_what_they_are_printed_as(
         audit["suspect"]["kind"], audit["interface"] = kind, interface
 
     assert any(wrong in line for line in check(rewritten(signed, tmp_path / "f.zip", AUDIT, forge)))
+
+
+def test_an_api_of_another_kind_lacks_its_own_replies(signed: Path, tmp_path: Path) -> None:
+    def forge(audit: dict[str, Any]) -> None:
+        audit["suspect"] = {"kind": "grpc", "url": "grpc://host/model"}
+
+    forged = rewritten(signed, tmp_path / "f.zip", AUDIT, forge)
+    assert check(forged) == []
+    assert any(line.startswith("MISSING: the API's own replies") for line in rests_on(bundle.unpack(forged)[0]))
 
 
 def test_an_effect_of_nothing_is_none(signed: Path, tmp_path: Path) -> None:
