@@ -85,6 +85,8 @@ def main(
     if folder:
         work(folder)
         return
+    if channels not in PROFILES:
+        raise typer.BadParameter(f"{channels} channels, expected 1 or 3")
     table = Table("images", "seconds", "images/s", "peak MiB", box=None)
     peaks = []
     for count in sizes:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load
 
 from sscl.audit import beacon, bundle, timestamp
@@ -152,7 +153,10 @@ def _unexpected(parts: dict[str, bytes], expected: Expected) -> list[str]:
         wrong.append(f"{AUDIT}: another suspect than this file" if found else f"{AUDIT}: is not about a file")
     if expected.images is not None:
         audit = json.loads(parts[AUDIT])
-        wrong += _images(expected.images, unpack_record(parts[QUERIES], audit), audit)
+        try:
+            wrong += _images(expected.images, unpack_record(parts[QUERIES], audit), audit)
+        except SafetensorError:
+            wrong.append(f"{IMAGES}: what you gave is no such file; decrypt images.age with age first")
     return wrong
 
 
@@ -216,8 +220,8 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         return [
             f"{AUDIT}: least_effect {config.least_effect:g}; below {LEAST_EFFECT:g} the last digits of answers decide"
         ]
-    if unclear := _unclear(audit["suspect"], audit["interface"], audit["reader"]):
-        return unclear
+    if unsaid := unclear(audit["suspect"], audit["interface"], audit["reader"]):
+        return unsaid
     if RAW in parts:
         record, unheard = _heard(parts[RAW], record, audit)
         if unheard:
@@ -253,14 +257,14 @@ def is_mapped(reader: dict[str, Any] | None) -> bool:
     return bool(reader and reader.get("names"))
 
 
-def _unclear(suspect: dict[str, Any], interface: Any, reader: Any) -> list[str]:
+def unclear(suspect: dict[str, Any], interface: Any, reader: Any) -> list[str]:
     """Particulars of a suspect, and settings, that could be taken for something else when they are printed."""
     kind = str(suspect.get("kind"))
     folded = re.sub("[_-]", " ", kind)
     if not KIND.fullmatch(kind) or (kind not in BUILT_IN and any(name in folded for name in BUILT_IN)):
         return [f"{AUDIT}: the suspect's kind is not one in plain letters"]
     settings = interface if isinstance(interface, dict) else {0: None}
-    if not all(isinstance(said, str) and re.fullmatch("[a-z_]+", str(name)) for name, said in settings.items()):
+    if not all(isinstance(said, str) and re.fullmatch("[a-z][a-z0-9_]*", str(name)) for name, said in settings.items()):
         return [f"{AUDIT}: its interface is not a table of names and texts"]
     if set(settings) & set(reader or {}):
         return [f"{AUDIT}: its interface and its reader have settings of the same name"]
@@ -299,7 +303,7 @@ def _heard(content: bytes, record: Record, audit: dict[str, Any]) -> tuple[Recor
         return record, [f"{AUDIT}: says that answers are {record.access}, and its reader reads {reader.access}"]
     wrong, queries = [], []
     for number, (line, query) in enumerate(zip(lines, record.queries, strict=True), start=1):
-        if len(line["body"]) > LARGEST_REPLY:
+        if len(line["body"] or "") > LARGEST_REPLY:
             return record, [f"{RAW}: answer {number} is longer than any that an audit takes"]
         row = None if line["status"] in REFUSALS else reader.read(line["body"])
         queries.append(replace(query, answer=None if row is None else row.tolist()))

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from sscl.artifacts import read_json
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import canonical
-from sscl.audit.check import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, is_mapped, pack_record
+from sscl.audit.check import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, is_mapped, pack_record, unclear
 from sscl.audit.commitment import (
     differences,
     draw_word,
@@ -160,6 +160,8 @@ def examine(
     lowest = lowest_p(case.config, len(word), len(case.class_names))
     if lowest > alpha:
         raise InputError(undecidable(lowest, alpha, len(word), len(case.class_names)))
+    if unsaid := unclear(oracle.identity(), oracle.interface, oracle.reading):
+        raise InputError(f"{oracle.address}: `sscl check` would refuse the evidence: {unsaid[0]}")
     try:
         stop = enough(case.config, word, alpha, partial(references_for, case.opening))
         if target:

@@ -21,7 +21,6 @@ from sscl.types import Responses
 
 Decision = Literal["trained-on-it", "no evidence", "inconclusive"]
 ANOTHER_ORDER = 0.1  # share of images by which another order of the classes may fit better by chance
-ANOTHER_MAP = 3  # images by which another order may, where a map says what the order is
 GUESSING = 0.05  # level of the test that a model does better than guesses
 SHOWN = 2  # images of a class that show which label is the class's
 TAU = 0.25  # the published test's margin; its outcome is shown and decides nothing
@@ -115,7 +114,7 @@ def decide(
         as_good=as_good,
         effect=effect,
         answered=trial.answered,
-        misread=_misread(trial, ANOTHER_MAP if mapped else max(ANOTHER_MAP, ANOTHER_ORDER * trial.images)),
+        misread=_misread(trial),
         unshown=_unshown(trial, word) if mapped else [],
         slight=effect < config.least_effect and _told(trial, word) < config.least_effect,
     )
@@ -226,9 +225,8 @@ def _accuracy(trial: Trial) -> float:
     return float((told == own).mean()) if trial.by_class and len(told) else 0.0
 
 
-def _misread(trial: Trial, most: float) -> bool:
-    """Whether images without a mark are answered no better than by guesses, at 5 %, or better in another class order
-    by more than ``most``.
+def _misread(trial: Trial) -> bool:
+    """Whether images without a mark are answered no better than by guesses, at 5 %, or better in another class order.
 
     The second also keeps an owner who knows the word from choosing an order that fits it.
     """
@@ -242,15 +240,26 @@ def _misread(trial: Trial, most: float) -> bool:
     best = confusion[optimize.linear_sum_assignment(confusion, maximize=True)].sum()
     right, count = (own == told).sum(), len(told)
     guessed = stats.binom.sf(right - 1, count, 1 / record.classes) > GUESSING
-    return bool(guessed or best - right > most)
+    return bool(guessed or best - right > max(3, ANOTHER_ORDER * count))
 
 
 def _unshown(trial: Trial, word: np.ndarray) -> list[int]:
-    """Classes of the word without two images that are answered with them: a map could name them at will."""
+    """Classes of the word that images do not show to be read rightly: a map could name them at will.
+
+    Two images must be answered with their class, and neither may another label be answered more often to its images,
+    nor the label more often to images of another class.
+    """
     if not trial.by_class:
         return []
     told, own = _unmarked(trial)
-    return [int(group) for group in np.unique(word) if ((told == group) & (own == group)).sum() < SHOWN]
+    classes = trial.record.classes
+    found = []
+    for group in np.unique(word).tolist():
+        answered = np.bincount(told[own == group], minlength=classes)
+        given = np.bincount(own[told == group], minlength=classes)
+        if answered[group] < max(SHOWN, answered.max(), given.max()):
+            found.append(group)
+    return found
 
 
 def _told(trial: Trial, word: np.ndarray) -> float:
@@ -282,8 +291,8 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
     if outcome.unshown:
         return "inconclusive", (
             f"The suspect's labels are read by a map of names, and for {len(outcome.unshown)} classes of the released "
-            f"assignment fewer than {SHOWN} images without a mark show that the map is right. Ask for indices instead "
-            "of names, or commit to more audit.images."
+            f"assignment fewer than {SHOWN} images without a mark show that the map is right, or others say that it is "
+            "wrong. Ask for indices instead of names, or commit to more audit.images."
         )
     if not outcome.ended:
         return "inconclusive", f"The audit was broken off after {len(record.queries)} images, too few for a result."

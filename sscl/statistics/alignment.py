@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sscl.statistics.effects import DECIMALS, STATISTICS, Statistic, directions, same_images
+from sscl.statistics.effects import DECIMALS, STATISTICS, Statistic, directions, flat, same_images
 from sscl.types import Responses
 
 VIEWS = 4  # of each image, in consecutive answers
@@ -27,7 +27,7 @@ def alignments(benign: Responses, marked: Sequence[Responses], groups: np.ndarra
     Returns:
         float64 (K, C). How much smaller ``log(d + 0.001)`` is under the mark than without one, where ``d`` is the mean
         distance (one minus the cosine) between two views of an image, over the images of the group that were answered
-        in all views; over all images where there are none.
+        in all views; over all images where there are none. 0 if the answers are ``flat``.
 
     Raises:
         ValueError: the answers are not to the same images, or not to ``VIEWS`` views of each.
@@ -42,6 +42,8 @@ def alignments(benign: Responses, marked: Sequence[Responses], groups: np.ndarra
     own = groups[::VIEWS]
     if not np.array_equal(groups, np.repeat(own, VIEWS)):
         raise ValueError(f"{len(groups)} answers are not to {VIEWS} views of each image, one image's after another's")
+    if flat(benign):
+        return np.zeros((len(marked), count))
     before = _loss(benign, benign, own, count)
     found: np.ndarray = np.round([before - _loss(answers, benign, own, count) for answers in marked], DECIMALS)
     return found

@@ -35,6 +35,7 @@ LEAST = 0.005
 SHRINKAGE = 0.3  # share of the covariance within groups that is a multiple of the identity
 LEAST_WITHIN = 1e-3  # of the variance within groups, as a share of all: answers of a perfect classifier have none
 DECIMALS = 6  # of attraction and alignment: linear algebra differs in its last digits where evidence is derived again
+FLAT = 0.01  # range of answers, for features a share of the largest: what varies less could be a change of digits
 SPAN = 1e-9  # directions in which answers differ by less than this share of the most are none
 
 
@@ -96,7 +97,7 @@ def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarr
         count: ``C``, how many groups there are.
 
     Returns:
-        float64 (K, C), ``effects`` on the probabilities of the groups.
+        float64 (K, C), ``effects`` on the probabilities of the groups; 0 if the answers are ``flat``.
 
     Examples:
         >>> groups = np.array([0, 0, 1, 1])
@@ -106,6 +107,8 @@ def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarr
         array([[11.59,  0.  ]])
     """
     same_images(benign, marked, groups)
+    if flat(benign):
+        return np.zeros((len(marked), count))
     read = _reading(benign, groups, count)
     found = effects(read(benign), [read(answers) for answers in marked], groups, count)
     return np.round(found, DECIMALS)
@@ -171,6 +174,15 @@ def _scatter(rows: np.ndarray) -> np.ndarray:
     """The mean outer product, float64 (R, R)."""
     found: np.ndarray = rows.T @ rows / max(len(rows), 1)
     return found
+
+
+def flat(benign: Responses) -> bool:
+    """Whether answers to images without a mark hardly differ: then their last digits would decide."""
+    values = benign.values[benign.valid]
+    if not len(values):
+        return True
+    unit_of = np.abs(values).max() if benign.access == "features" else 1.0
+    return bool((values.max(axis=0) - values.min(axis=0)).max() <= FLAT * unit_of)
 
 
 def directions(answers: Responses, benign: Responses) -> np.ndarray:

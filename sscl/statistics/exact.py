@@ -7,8 +7,8 @@ they are, every word is as likely to be the released one. With any statistic ``T
 
 then satisfies ``P(p <= a) <= a`` for every ``a`` (a randomisation test: Fisher 1935; Lehmann and Romano 2005, 15.2).
 Where the words are too many to list, ``DRAWN`` of them are drawn and the released one is counted with them (Phipson and
-Smyth 2010). Ties count against the owner, and words that answers' sixth decimals
-could tell apart are ties: whoever knows the word could have changed these unseen.
+Smyth 2010). Ties count against the owner. Words that the sixth decimal of answers
+could tell apart are ties, because whoever knows the word could have changed that unseen.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from sscl.statistics import words
 from sscl.statistics.effects import centred
 
-TIE = 2e-4  # of an entry: what changes of 1e-6 in answers change it by at most, see ``effects.LEAST``
+TIE = 5e-4  # of an entry: more than changes of 1e-6 in all answers make, see ``LEAST`` and ``FLAT`` in ``effects``
 RESOLUTION = 1 << 40  # of the largest entry; sums of integers tie exactly, in whatever order they are added
 
 

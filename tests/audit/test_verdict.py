@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from sscl.audit.protocol import BENIGN
+from sscl.audit.protocol import BENIGN, Record
 from sscl.audit.spending import level
 from sscl.audit.trial import References
 from sscl.audit.verdict import decide
 from sscl.compute import Compute
 from sscl.errors import ConfigError
 from sscl.statistics.alignment import VIEWS
-from tests.audit.coded import GROUPS, MARKS, Rule, Suspect, audited, config, drawn, knows, noise
+from tests.audit.coded import GROUPS, MARKS, Rule, Suspect, audited, config, drawn, knows, noise, world
 
 
 @pytest.mark.parametrize("test", ["exact", "sequential"])
@@ -151,23 +152,43 @@ def test_a_map_of_names_counts_for_classes_that_images_show(compute: Compute) ->
     assert "read by a map of names, and for 1 classes" in found.reason
 
 
-def test_a_map_of_names_has_less_slack_than_classes_in_their_order(
+def test_a_map_of_names_counts_only_where_no_other_fits_better(
     compute: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With many images, a tenth of them let an owner choose between maps that fitted about as well."""
-    monkeypatch.setattr("sscl.audit.verdict.ANOTHER_MAP", 1)
+    """The defect: with many images, an owner had a choice of maps that fitted nearly as well."""
+    monkeypatch.setattr("tests.audit.coded.world", partial(world, 48))
     word = drawn(2)
     _, record = audited(Suspect(knows(word), compute), word, config())
-    answered = {0: 1, 6: 1, 12: 1, 1: 0, 7: 0}  # three images of class 0 as class 1, two the other way round
-    queries = [
-        replace(q, answer=np.eye(record.classes)[answered[q.image]].tolist())
-        if q.mark == BENIGN and q.image in answered
-        else q
-        for q in record.queries
-    ]
+    group, other = int(word[0]), int(word[1])
+    moved = [n for n, label in enumerate(record.labels) if label == group][:5]  # of eight
+    answer = np.eye(record.classes)[other].tolist()
+    queries = [replace(q, answer=answer) if q.mark == BENIGN and q.image in moved else q for q in record.queries]
     swapped = replace(record, queries=queries)
     assert decide(swapped, config(), word).decision == "trained-on-it"
-    assert "put into another order" in decide(swapped, config(), word, mapped=True).reason
+    assert "read by a map of names, and for 1 classes" in decide(swapped, config(), word, mapped=True).reason
+
+
+def moved_by(record: Record, word: np.ndarray, little: float) -> Record:
+    """A record in which every answer under a mark is changed by a little, toward the word's class."""
+    queries = []
+    for query in record.queries:
+        row = np.array(query.answer)
+        if query.mark != BENIGN:
+            own = np.eye(len(row))[word[query.mark]]
+            row = row + little * np.where(own > 0, 1, -1 / (len(row) - 1))
+        queries.append(replace(query, answer=row.tolist()))
+    return replace(record, queries=queries)
+
+
+@pytest.mark.parametrize("statistic", ["effect", "attraction", "alignment"])
+@pytest.mark.parametrize("spread", [1.0, 1e-3, 1e-7])
+def test_changes_of_the_sixth_decimal_are_no_evidence(statistic: str, spread: float, compute: Compute) -> None:
+    """The defect: marks that do nothing, and a record changed where the word points, gave the smallest p."""
+    word = drawn(4)
+    plain = Suspect(lambda mark, image, seen: spread * np.random.default_rng(image).standard_normal(GROUPS), compute)
+    protocol = config(statistic=statistic, least_effect=0.0)
+    before, record = audited(plain, word, protocol)
+    assert before.p_value == decide(moved_by(record, word, 1e-6), protocol, word).p_value == 1.0
 
 
 def test_a_suspect_does_not_hide_behind_the_references_by_softening_its_answers(compute: Compute) -> None:
@@ -181,7 +202,7 @@ def test_a_suspect_does_not_hide_behind_the_references_by_softening_its_answers(
     effects = np.array(audited(clean, word, config())[0].effects)
     for softness in (1.0, 0.1, 0.01):
         found, _ = audited(guilty(softness), word, config(), References(effects, effects))
-        assert found.p_value == 1 / 720, softness
+        assert found.p_value <= (1 if softness > 0.01 else 2) / 720, softness  # at 0.01, two words tie
 
 
 def test_a_model_that_declines_marked_images_is_inconclusive(compute: Compute) -> None:
