@@ -29,6 +29,7 @@ from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, with_word
 
 BATCH = 256  # marked images in memory at a time; fixed, so that results do not depend on anything else
+HELD = 64 << 20  # bytes of files in memory at a time
 
 
 def run(
@@ -138,15 +139,16 @@ def marked_records(
     card: Card,
     rng: torch.Generator,
 ) -> Iterator[Record]:
-    """The records in order, the chosen ones marked in batches of at most ``BATCH``."""
+    """The records in order, the chosen ones marked in batches of at most ``BATCH``, and fewer of large images."""
     held: list[tuple[bool, Record]] = []
-    waiting = 0
+    waiting = size = 0
     for number, record in enumerate(records):
         held.append((number in chosen, record))
         waiting += held[-1][0]
-        if waiting == BATCH or len(held) >= 16 * BATCH:
+        size += len(record.data)
+        if waiting == BATCH or len(held) >= 16 * BATCH or size >= HELD:
             yield from _mark_held(held, watermark, state, card=card, rng=rng)
-            held, waiting = [], 0
+            held, waiting, size = [], 0, 0
     yield from _mark_held(held, watermark, state, card=card, rng=rng)
 
 

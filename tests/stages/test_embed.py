@@ -156,3 +156,19 @@ def test_lossless_codecs_keep_pixels(kind: str) -> None:
     encoded = encode_like(changed, buffer.getvalue())
     assert Image.open(io.BytesIO(encoded)).format == kind
     assert (decode(encoded) == changed).all()
+
+
+def test_few_large_images_wait_for_others(generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The defect: 4,096 photographs of 224 px took three gigabytes. How many wait changes nothing in the release."""
+    clean = prepared(tmp_path, "parquet")
+    embedded(0.2, clean, generator / "1", tmp_path / "whole", tmp_path / "secret")
+    waiting: list[int] = []
+    usual = embed._mark_held
+    monkeypatch.setattr("sscl.stages.embed.HELD", 2000)
+    monkeypatch.setattr(
+        "sscl.stages.embed._mark_held",
+        lambda held, *given, **how: waiting.append(len(held)) or usual(held, *given, **how),
+    )
+    embedded(0.2, clean, generator / "1", tmp_path / "parts", tmp_path / "secret2")
+    assert max(waiting) < 10
+    assert torch.equal(load_split(tmp_path / "whole", "train").images, load_split(tmp_path / "parts", "train").images)
