@@ -160,7 +160,7 @@ def examine(
     lowest = lowest_p(case.config, len(word), len(case.class_names))
     if lowest > alpha:
         raise InputError(undecidable(lowest, alpha, len(word), len(case.class_names)))
-    if unsaid := unclear(oracle.identity(), oracle.interface, oracle.reading):
+    if unsaid := unclear(plain(oracle.identity()), oracle.interface, oracle.reading):
         raise InputError(f"{oracle.address}: `sscl check` would refuse the evidence: {unsaid[0]}")
     try:
         stop = enough(case.config, word, alpha, partial(references_for, case.opening))

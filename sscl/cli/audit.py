@@ -134,6 +134,7 @@ def check(
     Example: sscl check evidence.zip --commitment commitment.json --signer 5f0e...
     """
     with reporting(debug):
+        from sscl.audit.bundle import LARGEST
         from sscl.audit.check import Expected, examined
         from sscl.audit.summary import particulars, rests_on, verdict
         from sscl.foreign import content_of, digest_of
@@ -147,7 +148,7 @@ def check(
             given(token, "a time-stamp token"),
             given(authority, "a certificate"),
             digest_of(suspect, "a model file") if suspect else None,
-            given(images, "a file of images", 1 << 29),
+            given(images, "a file of images", LARGEST),
         )
         parts, wrong = examined(bundle, expected)
         about, said = ({}, None) if wrong else (particulars(parts), verdict(parts))

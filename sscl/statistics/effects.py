@@ -182,7 +182,7 @@ def flat(benign: Responses) -> bool:
     if not len(values):
         return True
     unit_of = np.abs(values).max() if benign.access == "features" else 1.0
-    return bool((values.max(axis=0) - values.min(axis=0)).max() <= FLAT * unit_of)
+    return bool(np.ptp(values, axis=0).max() <= FLAT * unit_of)
 
 
 def directions(answers: Responses, benign: Responses) -> np.ndarray:

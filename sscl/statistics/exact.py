@@ -7,8 +7,8 @@ they are, every word is as likely to be the released one. With any statistic ``T
 
 then satisfies ``P(p <= a) <= a`` for every ``a`` (a randomisation test: Fisher 1935; Lehmann and Romano 2005, 15.2).
 Where the words are too many to list, ``DRAWN`` of them are drawn and the released one is counted with them (Phipson and
-Smyth 2010). Ties count against the owner. Words that the sixth decimal of answers
-could tell apart are ties, because whoever knows the word could have changed that unseen.
+Smyth 2010). Ties count against the owner. Words that the sixth decimal of answers could tell apart are ties, because
+whoever knows the word could have changed that unseen.
 """
 
 from __future__ import annotations

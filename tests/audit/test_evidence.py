@@ -226,6 +226,19 @@ def test_an_api_of_another_kind_lacks_its_own_replies(signed: Path, tmp_path: Pa
     assert any(line.startswith("MISSING: the API's own replies") for line in rests_on(bundle.unpack(forged)[0]))
 
 
+def test_evidence_that_check_would_refuse_is_not_asked_for(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspect = str(finished / "models/malicious/model.safetensors")
+    said = {"kind": "gateway", "url": "grpc://host/a b/é"}  # is encoded
+    monkeypatch.setattr("sscl.suspects.classifier.LocalModel.identity", lambda _: said)
+    audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "b.zip")
+    assert check(tmp_path / "b.zip") == []
+    said["kind"] = "image classifier"
+    with pytest.raises(InputError, match=r"would refuse the evidence: .* kind is not one in plain letters"):
+        audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "c.zip")
+
+
 def test_an_effect_of_nothing_is_none(signed: Path, tmp_path: Path) -> None:
     forged = rewritten(signed, tmp_path / "f.zip", AUDIT, lambda v: v["protocol"].update(least_effect=0.0))
     assert any("least_effect 0; below 0.01" in line for line in check(forged))
