@@ -1,22 +1,18 @@
-"""The asking side: starts the sandbox, sends it a model and images, and kills it when its time is up."""
+"""The asking side: has a worker forked, sends it a model and images, and kills it when its time is up."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-import sscl
 from sscl.errors import printable
 from sscl.sandbox.frames import BrokenError, receive, send
+from sscl.sandbox.servers import forked
 
 LARGEST_LENGTH = 4096  # of a dimension of a model's input
 ANSWERS = 1 << 28  # bytes of one batch's answers, at most
@@ -44,20 +40,11 @@ class Sandbox:
 
     def __init__(self, runtime: str, content: bytes, seconds: float, memory: int) -> None:
         self._seconds = seconds
-        root = str(Path(sscl.__file__).parent.parent)
-        # No secret of this process is in its environment, and none of its files is open there.
-        given = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "LANG") if name in os.environ}
-        given |= {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/", "TORCHINDUCTOR_CACHE_DIR": "/"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-m", "sscl.sandbox.worker", runtime, str(memory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=given,
-            cwd="/",
-            start_new_session=True,
-        )
-        self._end = weakref.finalize(self, _end, self._process)
+        try:
+            self._worker = forked(runtime, memory)
+        except (OSError, EOFError) as error:
+            raise SandboxError(f"its process could not be started ({error})") from None
+        self._end = weakref.finalize(self, self._worker.close)
         header, _ = self._exchange({}, content)
         self.shape, self.dtype = _declared(header)
 
@@ -85,20 +72,18 @@ class Sandbox:
         self._end()
 
     def _exchange(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with self._watched() as timed_out:
             try:
-                send(self._process.stdin, header, payload)
-                answer, content = receive(self._process.stdout, ANSWERS)
+                send(self._worker.stdin, header, payload)
+                answer, content = receive(self._worker.stdout, ANSWERS)
             except (BrokenError, OSError) as error:
-                self._process.kill()
+                self._worker.kill()
                 if timed_out.is_set():
                     raise SandboxError(f"it did not end within {self._seconds:g} s") from None
-                code = self._process.wait()
+                code = self._worker.wait()
                 raise SandboxError(f"its process ended ({_reason(code)}; {error})") from None
         if "error" in answer:
-            self._process.kill()
+            self._worker.kill()
             raise SandboxError(printable(str(answer["error"])))
         return answer, content
 
@@ -108,7 +93,7 @@ class Sandbox:
 
         def end() -> None:
             timed_out.set()
-            self._process.kill()
+            self._worker.kill()
 
         timer = threading.Timer(self._seconds, end)
         timer.daemon = True
@@ -129,15 +114,6 @@ def _declared(header: dict[str, Any]) -> tuple[list[int | None] | None, str | No
         if length is not None and (type(length) is not int or not 0 <= length <= LARGEST_LENGTH):
             raise SandboxError(f"its input has a dimension of {printable(str(length), 30)}")
     return shape, dtype
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(OSError):  # what was left to send
-                pipe.close()
 
 
 def _reason(code: int) -> str:

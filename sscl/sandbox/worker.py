@@ -1,12 +1,17 @@
-"""The sandbox's own process: confines itself, then opens a model and answers until its input ends."""
+"""The sandbox's own process: a fork that confines itself, then opens a model and answers until its input ends."""
 
 from __future__ import annotations
 
+import ctypes.util
 import os
-import sys
+import tempfile
+from typing import IO
+
+import numpy as np
 
 from sscl.sandbox.confine import confine
 from sscl.sandbox.frames import BrokenError, receive, send
+from sscl.sandbox.runtimes.base import RUNTIMES
 
 NO_SANDBOX = "this machine cannot confine it: Linux 5.13 with Landlock and libseccomp is needed; serve it as an API"
 
@@ -15,7 +20,7 @@ def main(name: str, memory: int) -> None:
     """Answer on standard output; what libraries print goes to standard error.
 
     Args:
-        name: of the runtime.
+        name: of the runtime, whose module has been imported.
         memory: bytes that the model may use.
     """
     stream = os.fdopen(os.dup(1), "wb")
@@ -25,28 +30,20 @@ def main(name: str, memory: int) -> None:
     except Exception as error:
         send(stream, {"error": f"{NO_SANDBOX} ({type(error).__name__}: {error})"})
         return
-
-    import ctypes.util
-    import importlib
-    import tempfile
-
     tempfile.tempdir = "/nonexistent"  # libraries ask for its name; nothing can be written
     ctypes.util.find_library = lambda name: None  # it would start a compiler; who asks knows the usual name
+    with os.fdopen(0, "rb") as source:
+        _answer(name, source, stream)
 
-    import numpy as np
 
-    from sscl.sandbox.runtimes.base import RUNTIMES
-
-    # One file, not the whole registry: the other runtimes' libraries would cost seconds.
-    importlib.import_module(f"sscl.sandbox.runtimes.{name}")
-    runtime = RUNTIMES.registered(name)
-    _, content = receive(sys.stdin.buffer)
+def _answer(name: str, source: IO[bytes], stream: IO[bytes]) -> None:
+    _, content = receive(source)
     try:
-        model = runtime.load(content)
+        model = RUNTIMES.registered(name).load(content)
         send(stream, {"shape": model.shape, "dtype": model.dtype})
         while True:
             try:
-                header, sent = receive(sys.stdin.buffer)
+                header, sent = receive(source)
             except BrokenError:
                 return
             images = np.frombuffer(sent, dtype=header["dtype"]).reshape(header["shape"])
@@ -60,7 +57,3 @@ def main(name: str, memory: int) -> None:
     except BaseException as error:
         lines = (str(error).strip() or type(error).__name__).splitlines()
         send(stream, {"error": lines[-1][:300]})  # the first lines say where, the last says what
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))

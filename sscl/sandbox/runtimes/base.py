@@ -35,11 +35,13 @@ class Runtime:
         suffixes: of the file's name.
         load: opens the content of a file; only ever called inside the sandbox.
         extra: the extra of this package that it needs.
+        libraries: what ``load`` imports; a fork server imports them before it forks, to save time.
     """
 
     suffixes: tuple[str, ...]
     load: Callable[[bytes], Loaded]
     extra: str | None = None
+    libraries: tuple[str, ...] = ()
 
 
 RUNTIMES: Registry[Runtime] = Registry("runtime", "sscl.sandbox.runtimes", base=Runtime)

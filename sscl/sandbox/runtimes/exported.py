@@ -26,4 +26,7 @@ def load(content: bytes) -> Loaded:
     return Loaded(run, shape, str(value.dtype).removeprefix("torch."))
 
 
-RUNTIMES.register("exported")(Runtime((".pt2",), load))
+# What `torch.export.load` imports when it is called.
+LIBRARIES = ("torch.export", "torch._export.serde.serialize", "torch.export.pt2_archive", "torch.export._unlift")
+
+RUNTIMES.register("exported")(Runtime((".pt2",), load, libraries=LIBRARIES))

@@ -23,4 +23,4 @@ def load(content: bytes) -> Loaded:
     return Loaded(run, shape, first.type.removeprefix("tensor(").removesuffix(")"))
 
 
-RUNTIMES.register("onnx")(Runtime((".onnx",), load, extra="onnx"))
+RUNTIMES.register("onnx")(Runtime((".onnx",), load, extra="onnx", libraries=("onnxruntime",)))

@@ -35,4 +35,4 @@ def load(content: bytes) -> Loaded:
     return Loaded(run)
 
 
-RUNTIMES.register("torchscript")(Runtime((".ts", ".torchscript"), load))
+RUNTIMES.register("torchscript")(Runtime((".ts", ".torchscript"), load, libraries=("torch",)))
