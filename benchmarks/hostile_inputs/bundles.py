@@ -16,7 +16,8 @@ from safetensors.torch import load
 from benchmarks.hostile_inputs.base import Input, Place
 from sscl.audit import bundle
 from sscl.audit.canonical import canonical
-from sscl.audit.check import AUDIT, IMAGES, QUERIES, Expected, check
+from sscl.audit.check import Expected, check
+from sscl.audit.parts import AUDIT, IMAGES, QUERIES
 from sscl.layout import COMMITMENT, FINDING, OPENING
 
 Parts = dict[str, bytes]

@@ -9,3 +9,8 @@ from typing import Any
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spaces: the bytes that are hashed and signed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same to the byte: ``1``, ``1.0`` and ``true`` are three."""
+    return canonical(one) == canonical(other)

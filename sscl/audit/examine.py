@@ -17,7 +17,6 @@ from safetensors.torch import save
 from sscl.artifacts import read_json
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import canonical
-from sscl.audit.check import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, is_mapped, pack_record, unclear
 from sscl.audit.commitment import (
     differences,
     draw_word,
@@ -28,6 +27,8 @@ from sscl.audit.commitment import (
     references_for,
     require_marks,
 )
+from sscl.audit.described import is_mapped, unclear
+from sscl.audit.parts import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, pack_record
 from sscl.audit.protocol import Record, Sent, ask, parts
 from sscl.audit.spending import level
 from sscl.audit.trial import enough

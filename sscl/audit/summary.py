@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from sscl.audit import bundle, timestamp
-from sscl.audit.check import AUDIT, IMAGES, QUERIES, RAW, TOKEN, Expected, unpack_record
+from sscl.audit.check import Expected
 from sscl.audit.commitment import commitment_digest
+from sscl.audit.parts import AUDIT, IMAGES, QUERIES, RAW, TOKEN, unpack_record
 from sscl.errors import printable
 from sscl.layout import COMMITMENT, FINDING
 

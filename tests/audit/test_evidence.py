@@ -22,9 +22,11 @@ from sscl.artifacts import digest, load_tensors, read_json, save_tensors, write_
 from sscl.audit import bundle
 from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
-from sscl.audit.check import AUDIT, IMAGES, PARTICULAR, QUERIES, SEALED, Expected, check
+from sscl.audit.check import Expected, check
 from sscl.audit.commitment import commitment_digest, seal
+from sscl.audit.described import PARTICULAR
 from sscl.audit.examine import plain
+from sscl.audit.parts import AUDIT, IMAGES, QUERIES, SEALED
 from sscl.audit.session import audit_suspect
 from sscl.audit.summary import particulars, rests_on
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig

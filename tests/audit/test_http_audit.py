@@ -15,7 +15,8 @@ import yaml
 from examples.suspect_server import Fault, make_app
 from sscl.audit import bundle
 from sscl.audit.canonical import canonical
-from sscl.audit.check import AUDIT, QUERIES, RAW, _heard, check, unpack_record
+from sscl.audit.check import _heard, check
+from sscl.audit.parts import AUDIT, QUERIES, RAW, unpack_record
 from sscl.audit.session import audit_suspect
 from sscl.audit.summary import verdict
 from sscl.compute import Compute

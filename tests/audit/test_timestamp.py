@@ -19,8 +19,9 @@ from sscl.artifacts import digest, read_json
 from sscl.audit import timestamp
 from sscl.audit.bundle import unpack
 from sscl.audit.canonical import canonical
-from sscl.audit.check import TOKEN, Expected, check
+from sscl.audit.check import Expected, check
 from sscl.audit.commitment import seal
+from sscl.audit.parts import TOKEN
 from sscl.audit.summary import rests_on
 from sscl.cli import app
 from sscl.config import BeaconConfig, Config

@@ -1,0 +1,36 @@
+"""What evidence says of a suspect: printed beside the verdict, it must not be mistaken for something else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sscl.audit.parts import AUDIT
+
+KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+){0,2}")  # of a suspect; one that only looks like ``FILES`` would be no file
+PARTICULAR = re.compile(r"[!-~]{1,2000}")
+FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
+BUILT_IN = (*FILES, "http")  # no other kind may look like one of these
+RECORDED = {"http": {"request"}, "model file": {"layout", "values", "dtype"}}  # what is known of how these were asked
+
+
+def is_mapped(reader: dict[str, Any] | None) -> bool:
+    """Whether a map says which classes an API's labels are."""
+    return bool(reader and reader.get("names"))
+
+
+def unclear(suspect: dict[str, Any], interface: Any, reader: Any) -> list[str]:
+    """Particulars of a suspect, and settings, that could be taken for something else when they are printed."""
+    kind = str(suspect.get("kind"))
+    folded = re.sub("[_-]", " ", kind)
+    if not KIND.fullmatch(kind) or (kind not in BUILT_IN and any(name in folded for name in BUILT_IN)):
+        return [f"{AUDIT}: the suspect's kind is not one in plain letters"]
+    settings = interface if isinstance(interface, dict) else {0: None}
+    if not all(isinstance(said, str) and re.fullmatch("[a-z][a-z0-9_]*", str(name)) for name, said in settings.items()):
+        return [f"{AUDIT}: its interface is not a table of names and texts"]
+    if set(settings) & set(reader or {}):
+        return [f"{AUDIT}: its interface and its reader have settings of the same name"]
+    if missing := RECORDED.get(kind, set()) - set(settings):
+        return [f"{AUDIT}: does not say how the suspect was asked ({', '.join(sorted(missing))})"]
+    wrong = (name for name in ("url", "function", "sha256") if not PARTICULAR.fullmatch(str(suspect.get(name, "-"))))
+    return [f"{AUDIT}: the suspect's {name} is not one word in ASCII of at most 2,000 characters" for name in wrong]
