@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import logsumexp
 
 from sscl.statistics import words
 
@@ -66,7 +65,7 @@ class Wealth:
         possible = np.flatnonzero(chances)
         exponents = np.outer(BETAS, effects[possible]) + np.log(chances[possible])
         own = int(np.flatnonzero(possible == group)[0])
-        self._bets += exponents[:, own] - logsumexp(exponents, axis=1) - np.log(chances[group])
+        self._bets += exponents[:, own] - np.logaddexp.reduce(exponents, axis=1) - np.log(chances[group])
         self._uses[group] += 1
         self.asked += 1
         self.highest = max(self.highest, self.log_wealth)
@@ -74,7 +73,7 @@ class Wealth:
     @property
     def log_wealth(self) -> float:
         """Log of the wealth now, which began at 1: an e-value."""
-        return float(logsumexp(self._bets) - np.log(len(BETAS)))
+        return float(np.logaddexp.reduce(self._bets) - np.log(len(BETAS)))
 
     @property
     def p_value(self) -> float:

@@ -46,7 +46,7 @@ def weak(name: str) -> float:
     attack = REMOVALS[name]
     if isinstance(attack, Hybrid):
         return attack.grid[0]
-    return 1.0 if attack.unit == "epochs" else attack.grid[-1]
+    return 1.0 if attack.unit in ("epochs", "rounds") else attack.grid[-1]
 
 
 @pytest.mark.parametrize("name", list(REMOVALS))
