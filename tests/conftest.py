@@ -10,12 +10,14 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import boto3
+import httpx
 import pytest
 import torch
 import yaml
@@ -202,8 +204,7 @@ def finished(common: Path, config: Config) -> Path:
 
 def shell(folder: Path, *command: str, **extra: str) -> str:
     """What a command prints that is run in ``folder`` and succeeds; this Python's scripts are on its path."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    given = environment(PATH=path, **extra)
+    given = environment(PATH=PATH, **extra)
     result = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout + result.stderr
@@ -267,6 +268,7 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 
 SERVICES = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN", "TRIGGERS")
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the same for all: one fork server
 BARE = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in SERVICES}  # a server without schedules
 
 
@@ -285,19 +287,47 @@ def prefect_home(common: Path) -> Path:
     return place
 
 
-@pytest.fixture(scope="session")
-def server(prefect_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Prefect's server for the flows of this process's tests."""
-    from prefect.testing.utilities import prefect_test_harness
+# A server that ends when nobody holds the pipe any more, however those who did have ended.
+HELD = 'prefect server start --port "$1" & read -r < "$2"; kill $!'
 
-    folder = tmp_path_factory.mktemp("prefect")
-    shutil.copy(prefect_home / "prefect.db", folder / "prefect-test.db")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in BARE.items():
-            patch.setenv(name, value)
-        patch.setattr("prefect.testing.utilities.mkdtemp", lambda: str(folder))
-        with prefect_test_harness(server_startup_timeout=120):
-            yield
+
+@pytest.fixture(scope="session")
+def server(common: Path, prefect_home: Path) -> Iterator[None]:
+    """Prefect's server for the flows of this run's tests, one for all processes."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
+
+    place = common / "prefect-server"
+    with open(common / "prefect-server.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            holding = os.open(place / "held", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # none was started yet, or it has ended
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(prefect_home, place)
+            os.mkfifo(place / "held")
+            holding, port = os.open(place / "held", os.O_RDWR), free_port()
+            (place / "url").write_text(f"http://127.0.0.1:{port}/api")
+            command = ["setsid", "-f", "bash", "-c", HELD, "held", str(port), str(place / "held")]
+            given = environment(PREFECT_HOME=str(place), PATH=PATH, **BARE)
+            silent = subprocess.DEVNULL
+            subprocess.run(command, env=given, stdout=silent, stderr=silent, check=True)
+    url = (place / "url").read_text()
+    answering(f"{url}/health")
+    database = f"sqlite+aiosqlite:///{place / 'prefect.db'}"
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_SERVER_DATABASE_CONNECTION_URL: database}):
+        yield
+    os.close(holding)
+
+
+def answering(url: str) -> None:
+    """Wait until a server does, two minutes at most."""
+    for _ in range(600):
+        try:
+            httpx.get(url, timeout=1)
+            return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    pytest.fail(f"{url} did not answer in time")
 
 
 @pytest.fixture

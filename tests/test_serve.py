@@ -31,7 +31,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.events.schemas.automations import AutomationCore
 from prefect.futures import wait as wait_for
-from prefect.settings import PREFECT_API_URL, PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS,
+    temporary_settings,
+)
 from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
@@ -142,6 +147,12 @@ class Server:
         done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """This process talks to the server, and sends it no logs: some would come after its end."""
+        with temporary_settings({PREFECT_API_URL: self.url, PREFECT_LOGGING_TO_API_ENABLED: False}):
+            yield
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -294,7 +305,8 @@ def test_a_verdict_is_announced_only_if_it_is_confirmatory_and_holds_for_the_lis
         assert used[1] in {"payload": named["payload"], "resource": resource}[used[0]]
 
 
-def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not(server: None) -> None:
+@pytest.mark.slow
+def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not(standalone: Server) -> None:
     tries: list[str] = []
     stay: dict[str, type[Exception]] = {
         "gate": GateError,
@@ -316,7 +328,8 @@ def test_what_passes_by_itself_is_tried_again_and_the_rest_is_not(server: None) 
     def every() -> list[Any]:
         return [patient.submit(kind).result(raise_on_failure=False) for kind in ("busy", *stay)]
 
-    found = every()
+    with standalone.here():
+        found = every()
     assert found[0] == "busy"
     assert {kind: tries.count(kind) for kind in set(tries)} == {"busy": 3, **dict.fromkeys(stay, 1)}
 
@@ -336,7 +349,8 @@ def test_serving_needs_a_server() -> None:
         main(lambda *_, **__: pytest.fail("it served"))
 
 
-def test_tasks_on_the_gpu_take_turns(server: None) -> None:
+@pytest.mark.slow
+def test_tasks_on_the_gpu_take_turns(standalone: Server) -> None:
     """Two at once, and the limit of one that ``sscl serve`` sets; ours are tagged."""
     assert all("gpu" in found.tags for found in (measure, publish_release, run_audit))
     spans: list[tuple[float, float]] = []
@@ -351,10 +365,8 @@ def test_tasks_on_the_gpu_take_turns(server: None) -> None:
     def both() -> None:
         wait_for([train.submit(), train.submit()])
 
-    with (
-        get_client(sync_client=True) as client,
-        temporary_settings({PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS: 0.5}),
-    ):
+    quick = {PREFECT_TASK_RUN_TAG_CONCURRENCY_SLOT_WAIT_SECONDS: 0.5}
+    with standalone.here(), temporary_settings(quick), get_client(sync_client=True) as client:
         limit_gpu()
         limit_gpu()  # a limit that is there stays
         both()

@@ -6,22 +6,18 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import boto3
-import httpx
 import pytest
 
 from sscl.release.objects import Objects
-from tests.conftest import BARE, environment, free_port
+from tests.conftest import BARE, PATH, answering, environment, free_port
 from tests.docs.pages import ALSO, STAND_INS, blocks
 
-PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the same for all: one fork server
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PATH": PATH}
 
 
@@ -55,16 +51,6 @@ def suspect(reproduced: Path) -> Iterator[int]:
     command = ("python", "-m", "examples.suspect_server", model, "--port", str(port))
     with serving(reproduced, port, "/", *command):
         yield port
-
-
-def answering(url: str) -> None:
-    for _ in range(600):
-        try:
-            httpx.get(url, timeout=1)
-            return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    pytest.fail(f"{url} did not answer in time")
 
 
 @pytest.fixture
