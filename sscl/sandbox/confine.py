@@ -1,6 +1,7 @@
 """Give up rights for good: Landlock takes the files away, seccomp everything else, resource limits bound the rest.
 
-Both are inherited and cannot be undone, by code of whatever kind in this process. Linux 5.13 or newer.
+All are inherited and cannot be undone, by code of whatever kind in this process. Linux 5.13 or newer. A fork server
+gives up all that importing libraries does not need; its workers then give up the rest.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from typing import Any
 # Python, numerical libraries and their threads need these, and nothing that reaches beyond this process.
 ALLOWED = (
     "access arch_prctl brk clock_getres clock_gettime clock_nanosleep close dup dup2 dup3 epoll_create1 epoll_ctl "
-    "epoll_wait eventfd2 exit exit_group faccessat faccessat2 fadvise64 fstat fstatfs futex getcpu getcwd "
+    "epoll_wait eventfd2 exit exit_group faccessat faccessat2 fstat fstatfs futex getcpu getcwd "
     "getdents64 getegid geteuid getgid getpid getppid getrandom getrlimit getrusage get_mempolicy gettid "
-    "gettimeofday getuid lseek lstat madvise membarrier mincore mprotect mremap munmap nanosleep newfstatat open "
+    "gettimeofday getuid lseek lstat madvise membarrier mprotect mremap munmap nanosleep newfstatat open "
     "openat pipe2 poll ppoll pread64 preadv pselect6 read readlink readlinkat readv restart_syscall rseq "
     "rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity sched_getparam sched_getscheduler sched_yield "
     "select set_mempolicy set_robust_list set_tid_address sigaltstack stat statfs statx sysinfo times uname write "
     "writev "
 )
+# What a fork server needs besides, and its workers give up.
+FORKING = "clone close_range pidfd_open prctl prlimit64 recvmsg seccomp sendmsg setsid"
 CLONE_THREAD = 0x10000
 LIBRARIES = 64 << 30  # bytes of address space, most of it never touched
 MAP_SHARED, MAP_ANONYMOUS, MAP_GROWSDOWN = 0x01, 0x20, 0x100
@@ -34,11 +37,8 @@ DEVICES = ("/dev/null", "/dev/urandom", "/sys/devices/system/cpu", "/sys/devices
 PR_SET_PDEATHSIG = 1
 
 
-def confine(memory: int) -> None:
-    """Confine this process and the threads that it starts; call it before there are any.
-
-    Args:
-        memory: bytes that it may allocate.
+def confine() -> None:
+    """Leave this process and its forks nothing to write to and little to read; call it before there are threads.
 
     Raises:
         ImportError, RuntimeError, OSError: this machine has no Landlock or no libseccomp.
@@ -46,12 +46,9 @@ def confine(memory: int) -> None:
     import landlock  # neither is there on other systems
     import pyseccomp
 
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it does not outlive who asked
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_AS, (memory + LIBRARIES, memory + LIBRARIES))
     files = landlock.Ruleset()
     reading = landlock.FSAccess.READ_FILE | landlock.FSAccess.EXECUTE
     here = Path(__file__).parent.parent  # this package's code
@@ -61,23 +58,38 @@ def confine(memory: int) -> None:
         elif os.path.exists(path):
             files.allow(path, rules=reading)
     files.apply()
-    _filter(pyseccomp)
+    rules = _rules(pyseccomp)
+    for name in FORKING.split():
+        rules.add_rule(pyseccomp.ALLOW, name)
+    rules.load()
 
 
-def _filter(seccomp: Any) -> None:
+def confine_more(memory: int) -> None:
+    """Leave a fork of a confined process no other process and no more than ``memory`` bytes."""
+    import pyseccomp
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it does not outlive the server
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_AS, (memory + LIBRARIES, memory + LIBRARIES))
+    rules = _rules(pyseccomp)
+    rules.add_rule(pyseccomp.ALLOW, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
+    for process in (0, os.getpid()):
+        rules.add_rule(pyseccomp.ALLOW, "prlimit64", pyseccomp.Arg(0, pyseccomp.EQ, process))
+    rules.add_rule(pyseccomp.ALLOW, "tgkill", pyseccomp.Arg(0, pyseccomp.EQ, os.getpid()))  # abort()
+    rules.load()
+
+
+def _rules(seccomp: Any) -> Any:
+    """What server and workers may do."""
     rules = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
     for name in ALLOWED.split():
         try:
             rules.add_rule(seccomp.ALLOW, name)
         except OSError:  # not a system call of this kind of processor
             continue
-    rules.add_rule(seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))
     for command in FCNTL:
         rules.add_rule(seccomp.ALLOW, "fcntl", seccomp.Arg(1, seccomp.EQ, command))
     for flag in (MAP_SHARED, MAP_ANONYMOUS):  # shared memory of no file, and stacks, are not counted by RLIMIT_DATA
         rules.add_rule(seccomp.ALLOW, "mmap", seccomp.Arg(3, seccomp.MASKED_EQ, flag | MAP_GROWSDOWN, 0))
-    for process in (0, os.getpid()):
-        rules.add_rule(seccomp.ALLOW, "prlimit64", seccomp.Arg(0, seccomp.EQ, process))
     rules.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags cannot be looked at; libraries fall back to clone
-    rules.add_rule(seccomp.ALLOW, "tgkill", seccomp.Arg(0, seccomp.EQ, os.getpid()))  # abort()
-    rules.load()
+    return rules

@@ -15,6 +15,7 @@ from sscl.sandbox.frames import BrokenError, receive, send
 from sscl.sandbox.servers import forked
 
 LARGEST_LENGTH = 4096  # of a dimension of a model's input
+NOT_STARTED = "its process could not be started"
 ANSWERS = 1 << 28  # bytes of one batch's answers, at most
 
 
@@ -43,7 +44,7 @@ class Sandbox:
         try:
             self._worker = forked(runtime, memory)
         except (OSError, EOFError) as error:
-            raise SandboxError(f"its process could not be started ({error})") from None
+            raise SandboxError(f"{NOT_STARTED} ({error})") from None
         self._end = weakref.finalize(self, self._worker.close)
         header, _ = self._exchange({}, content)
         self.shape, self.dtype = _declared(header)
@@ -80,8 +81,7 @@ class Sandbox:
                 self._worker.kill()
                 if timed_out.is_set():
                     raise SandboxError(f"it did not end within {self._seconds:g} s") from None
-                code = self._worker.wait()
-                raise SandboxError(f"its process ended ({_reason(code)}; {error})") from None
+                raise SandboxError(f"its process ended ({error})") from None
         if "error" in answer:
             self._worker.kill()
             raise SandboxError(printable(str(answer["error"])))
@@ -114,7 +114,3 @@ def _declared(header: dict[str, Any]) -> tuple[list[int | None] | None, str | No
         if length is not None and (type(length) is not int or not 0 <= length <= LARGEST_LENGTH):
             raise SandboxError(f"its input has a dimension of {printable(str(length), 30)}")
     return shape, dtype
-
-
-def _reason(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"code {code}"

@@ -1,7 +1,8 @@
-"""The fork server of one runtime: it imports the runtime's libraries once, and forks a worker for every model.
+"""The fork server of one runtime: confined, it imports the libraries once, and forks a worker for every model.
 
-Importing PyTorch takes seconds, and the images of every mark go to a worker of their own. The server holds no secret,
-reads no model, and lives as long as its control socket is open.
+Importing PyTorch takes seconds, and the images of every mark go to a worker of their own. The server reads no model,
+and learns nothing of its workers, not even how they ended: through it, one could tell the next what it saw. It lives as
+long as its control socket is open.
 """
 
 from __future__ import annotations
@@ -9,75 +10,92 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import select
 import signal
 import socket
 import struct
 import sys
 from contextlib import suppress
 
-from sscl.sandbox.runtimes.base import RUNTIMES
-from sscl.sandbox.worker import main
+from sscl.sandbox.confine import confine, confine_more
+from sscl.sandbox.frames import receive, send
 
-REQUEST = struct.Struct("!q")  # bytes of memory; comes with three descriptors: input, output and leash
-NUMBER = struct.Struct("!i")  # told on the leash: the worker's process id, then its exit code
-INTERVAL = 0.05  # seconds between two looks at whether a worker ended
+REQUEST = struct.Struct(
+    "!q"
+)  # bytes of memory; comes with descriptors: input, output, errors, and a socket to answer on
+NO_SANDBOX = "this machine cannot confine it: Linux 5.13 with Landlock and libseccomp is needed; serve it as an API"
 
 
 def serve(name: str, control: socket.socket) -> None:
-    """Fork a worker for every request, until the control socket is closed.
-
-    A worker is killed when its leash is: when a byte comes, or its other end is closed.
-    """
-    importlib.import_module(f"sscl.sandbox.runtimes.{name}")
-    for library in ("landlock", "pyseccomp", *RUNTIMES.registered(name).libraries):
-        with suppress(ImportError):  # what is missing is said by the worker
-            importlib.import_module(library)
+    """Fork a worker for every request, until the control socket is closed; answer with a descriptor of the process."""
+    missing = ""
+    try:
+        confine()
+    except Exception as error:
+        missing = f"{NO_SANDBOX} ({type(error).__name__}: {error})"
+    else:
+        prepare(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets a worker that ended
     gc.collect()
     gc.freeze()
-    workers: dict[socket.socket, int] = {}
     while True:
-        ready, _, _ = select.select([control, *workers], [], [], INTERVAL if workers else None)
-        for leash, pid in list(workers.items()):
-            if killed := leash in ready:
-                os.kill(pid, signal.SIGKILL)
-            if (ended := os.waitpid(pid, 0 if killed else os.WNOHANG))[0]:
-                _tell(leash, os.waitstatus_to_exitcode(ended[1]))
-                del workers[leash]
-                leash.close()
-        if control in ready:
-            message, descriptors, _, _ = socket.recv_fds(control, REQUEST.size, 3)
-            if not message:
-                return
-            (memory,) = REQUEST.unpack(message)
-            leash = socket.socket(fileno=descriptors[2])
+        message, descriptors, _, _ = socket.recv_fds(control, REQUEST.size, 4)
+        if len(message) != REQUEST.size or len(descriptors) != 4:
+            return
+        with suppress(OSError):  # no memory, or nobody waits any more: the asker sees that it gets no answer
             pid = os.fork()
             if not pid:
-                _become(name, memory, descriptors, (control, leash, *workers))
-            for descriptor in descriptors[:2]:
-                os.close(descriptor)
-            workers[leash] = pid
-            _tell(leash, pid)
+                _become(name, REQUEST.unpack(message)[0], descriptors, missing)
+            with _socket(descriptors.pop()) as answer:
+                process = os.pidfd_open(pid)
+                socket.send_fds(answer, [b"\0"], [process])
+                os.close(process)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
-def _tell(leash: socket.socket, number: int) -> None:
-    with suppress(OSError):  # nobody listens any more
-        leash.send(NUMBER.pack(number))
+def _socket(descriptor: int) -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptor)
 
 
-def _become(name: str, memory: int, descriptors: list[int], others: tuple[socket.socket, ...]) -> None:
-    """Be the worker, which has its input and output and nothing else of the server's; never returns."""
+def prepare(name: str) -> None:
+    """Import what workers of a runtime need."""
+    import ctypes.util
+    import tempfile
+
+    tempfile.tempdir = "/nonexistent"  # libraries ask for its name; nothing can be written
+    ctypes.util.find_library = lambda name: None  # it would start a compiler; who asks knows the usual name
+    # One file, not the whole registry: the other runtimes' libraries would cost seconds.
+    importlib.import_module(f"sscl.sandbox.runtimes.{name}")
+    importlib.import_module("sscl.sandbox.worker")
+    from sscl.sandbox.runtimes.base import RUNTIMES
+
+    for library in RUNTIMES.registered(name).libraries:
+        with suppress(Exception):  # the worker says what is wrong
+            importlib.import_module(library)
+
+
+def _become(name: str, memory: int, descriptors: list[int], missing: str) -> None:
+    """Be the worker, which has nothing of the server's but its memory; never returns."""
+    code = 1
     try:
         os.setsid()
-        for number, descriptor in enumerate(descriptors[:2]):
+        for number, descriptor in enumerate(descriptors[:3]):
             os.dup2(descriptor, number)
-            os.close(descriptor)
-        for other in others:
-            other.close()
-        main(name, memory)
+        os.closerange(3, 1 << 16)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if missing:
+            with os.fdopen(0, "rb") as source, os.fdopen(1, "wb") as stream:
+                receive(source)
+                send(stream, {"error": missing})
+        else:
+            confine_more(memory)
+            from sscl.sandbox.worker import main
+
+            main(name)
+        code = 0
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
+    serve(sys.argv[1], _socket(int(sys.argv[2])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -14,47 +15,39 @@ from pathlib import Path
 from typing import IO
 
 import sscl
-from sscl.sandbox.server import NUMBER, REQUEST
+from sscl.sandbox.server import NO_SANDBOX, REQUEST
 
 START_SECONDS = 60.0  # for a server to import its libraries, on a busy machine
+END_SECONDS = 10.0  # for a killed worker to be gone
 
 
 class Worker:
-    """A forked process: what it reads and writes, and the leash by which it is held.
+    """A process of its own: what it reads and writes, and a descriptor by which it is held.
 
     Attributes:
-        pid: its number.
         stdin, stdout: the pipes.
+        process: the pidfd.
     """
 
-    def __init__(self, leash: socket.socket, stdin: IO[bytes], stdout: IO[bytes]) -> None:
-        self._leash, self.stdin, self.stdout = leash, stdin, stdout
-        (self.pid,) = NUMBER.unpack(self._told())
+    def __init__(self, process: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        self.process, self.stdin, self.stdout = process, stdin, stdout
+        self._owner = os.getpid()
 
     def kill(self) -> None:
         """Have it killed; nothing happens if it ended."""
         with suppress(OSError):
-            self._leash.send(b"k")
-
-    def wait(self) -> int:
-        """The exit code, negative for a signal; that of a killed process if its server is gone too."""
-        with suppress(OSError, EOFError):
-            return int(NUMBER.unpack(self._told())[0])
-        return -signal.SIGKILL
+            signal.pidfd_send_signal(self.process, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill it, and let go of its pipes."""
-        self.kill()
-        self.wait()
-        for stream in (self.stdin, self.stdout, self._leash):
+        """Kill it, and let go of it. A fork of who asked only lets go."""
+        if self._owner == os.getpid():
+            self.kill()
+            select.select([self.process], [], [], END_SECONDS)
+        for stream in (self.stdin, self.stdout):
             with suppress(OSError):  # what was left to send
                 stream.close()
-
-    def _told(self) -> bytes:
-        content = self._leash.recv(NUMBER.size)
-        if len(content) != NUMBER.size:
-            raise EOFError("the sandbox's server ended")
-        return content
+        os.close(self.process)
+        self.process = -1
 
 
 class _Server:
@@ -64,8 +57,11 @@ class _Server:
         # No secret of this process is in its environment, and none of its files is open there.
         given = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "LANG") if name in os.environ}
         root = str(Path(sscl.__file__).parent.parent)
-        given |= {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/", "TORCHINDUCTOR_CACHE_DIR": "/"}
-        self.owner = os.getpid()
+        given |= {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"}
+        given |= {
+            "TORCHINDUCTOR_CACHE_DIR": "/",
+            "ORT_DISABLE_TELEMETRY": "1",
+        }  # a folder that is there, not to be written to
         self.control, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
@@ -78,17 +74,41 @@ class _Server:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        atexit.register(self.end)
 
-    def usable(self) -> bool:
-        """Whether this process started it, and it runs."""
-        return self.owner == os.getpid() and self.process.poll() is None
+    def fork(self, memory: int) -> Worker:
+        """A new worker.
+
+        Raises:
+            OSError, EOFError: the server has ended, or could not fork.
+        """
+        with ExitStack() as kept, ExitStack() as passed:
+            source, stdin = _pipe(passed, kept)
+            stdout, sink = _pipe(kept, passed)
+            errors = passed.enter_context(open(os.devnull, "wb", buffering=0))
+            answer, theirs = socket.socketpair()
+            passed.enter_context(theirs)
+            with answer:
+                answer.settimeout(START_SECONDS)
+                files = [source.fileno(), sink.fileno(), errors.fileno(), theirs.fileno()]
+                socket.send_fds(self.control, [REQUEST.pack(memory)], files)
+                passed.close()  # else a server that ended would still seem to hold them
+                _, processes, _, _ = socket.recv_fds(answer, 1, 1)
+            if not processes:
+                raise EOFError("its server ended")
+            kept.pop_all()
+            return Worker(processes[0], stdin, stdout)
 
     def end(self) -> None:
-        """Let it end; its workers are killed with it."""
+        """End it at once; its workers are killed with it."""
         self.control.close()
-        if self.owner == os.getpid():
-            self.process.wait()
+        self.process.kill()
+        self.process.wait()
+
+
+def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    reader, writer = os.pipe()
+    ends = os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
+    return reading.enter_context(ends[0]), writing.enter_context(ends[1])
 
 
 _lock = threading.Lock()
@@ -103,20 +123,33 @@ def forked(runtime: str, memory: int) -> Worker:
         memory: bytes that it may use.
 
     Raises:
-        OSError, EOFError: it could not be forked.
+        OSError, EOFError: it could not be started.
     """
+    if sys.platform != "linux":
+        raise OSError(NO_SANDBOX)
     with _lock:
-        if runtime not in _running or not _running[runtime].usable():
-            _running[runtime] = _Server(runtime)
-        server = _running[runtime]
-    source, stdin = os.pipe()
-    stdout, sink = os.pipe()
-    leash, theirs = socket.socketpair()
-    leash.settimeout(START_SECONDS)
-    with theirs, os.fdopen(source, "rb"), os.fdopen(sink, "wb"), ExitStack() as stack:
-        stack.enter_context(leash)
-        streams = stack.enter_context(os.fdopen(stdin, "wb")), stack.enter_context(os.fdopen(stdout, "rb"))
-        socket.send_fds(server.control, [REQUEST.pack(memory)], [source, sink, theirs.fileno()])
-        worker = Worker(leash, *streams)
-        stack.pop_all()
-    return worker
+        if runtime in _running:
+            with suppress(OSError, EOFError):
+                return _running[runtime].fork(memory)
+            _running.pop(runtime).end()
+        _running[runtime] = _Server(runtime)
+        return _running[runtime].fork(memory)
+
+
+@atexit.register
+def _end() -> None:
+    while _running:
+        _running.popitem()[1].end()
+
+
+def _forget() -> None:
+    """A fork of this process has servers of its own; these end when this process lets go of them."""
+    global _lock
+    _lock = threading.Lock()
+    for server in _running.values():
+        server.control.close()
+        server.process.returncode = 0  # not a child of the fork: nothing is waited for
+    _running.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

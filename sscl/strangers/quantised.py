@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,6 +41,7 @@ class Quantised(Stranger):
         Raises:
             ConfigError: the packages ``onnx`` and ``onnxruntime`` are missing.
         """
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it reports to its makers
         try:
             from onnxruntime.quantization import CalibrationDataReader, quantize_static
             from onnxruntime.quantization.shape_inference import quant_pre_process

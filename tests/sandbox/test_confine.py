@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
-START = "import sys, os, socket; from sscl.sandbox.confine import confine; confine(1 << 30)\n"
+START = "import sys, os, socket; from sscl.sandbox.confine import *; confine(); confine_more(1 << 30)\n"
 # Each must end in an error inside the sandbox. `{file}` is a readable file, `{folder}` a writable folder.
 ESCAPES = {
     "read a file": "open({file!r}).read()",

@@ -28,6 +28,7 @@ from benchmarks.hostile_inputs.model_files import (
 from sscl.sandbox import process as module
 from sscl.sandbox.frames import BrokenError, receive, send
 from sscl.sandbox.process import Sandbox, SandboxError
+from sscl.sandbox.servers import Worker
 
 pytestmark = pytest.mark.slow
 MEMORY = 4 << 30
@@ -108,10 +109,10 @@ def test_onnx_weights_in_other_files_are_not_read(tmp_path: Path) -> None:
         Sandbox("onnx", content, 30, MEMORY)
 
 
-def test_credentials_are_not_in_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_are_not_in_its_environment(no_servers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
     sandbox = Sandbox("torchscript", scripted(Loops()), 60, MEMORY)
-    with open(f"/proc/{sandbox._worker.pid}/environ", "rb") as file:
+    with open(f"/proc/{pid_of(sandbox._worker)}/environ", "rb") as file:
         assert b"very-secret" not in file.read()
 
 
@@ -159,14 +160,20 @@ def test_messages_go_round() -> None:
 
 def test_it_ends_with_who_asked() -> None:
     sandbox = Sandbox("onnx", tiny_onnx(), 30, MEMORY)
-    pid = sandbox._worker.pid
+    pid = pid_of(sandbox._worker)
     del sandbox
     assert ended(pid)
 
 
-def ended(pid: int) -> bool:
+def pid_of(worker: Worker) -> int:
+    """The process id, which its descriptor tells."""
+    told = Path(f"/proc/self/fdinfo/{worker.process}").read_text()
+    return int(told.partition("\nPid:")[2].split()[0])
+
+
+def ended(pid: int, tries: int = 100) -> bool:
     """Whether a process is gone, within ten seconds."""
-    for _ in range(100):
+    for _ in range(tries):
         try:
             if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
                 return True
