@@ -73,7 +73,7 @@ class LPIPS(nn.Module):
 
 
 class _Unset(TorchFunctionMode):
-    """Layers are made without drawing their initial weights, which takes most of the time."""
+    """Makes layers without drawing initial weights; drawing takes most of the time."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -287,41 +287,49 @@ def prefect_home(common: Path) -> Path:
     return place
 
 
-# A server that ends when nobody holds the pipe any more, however those who did have ended.
-HELD = 'prefect server start --port "$1" & read -r < "$2"; kill $!'
+# The server ends when no process holds the pipe open any more, also if they were killed.
+HELD = 'exec 3< "$2"; prefect server start --port "$1" 3<&- & read -r <&3; kill $!'
 
 
 @pytest.fixture(scope="session")
 def server(common: Path, prefect_home: Path) -> Iterator[None]:
     """Prefect's server for the flows of this run's tests, one for all processes."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
 
-    place = common / "prefect-server"
+    present = common / "prefect-server"
     with open(common / "prefect-server.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            holding = os.open(place / "held", os.O_WRONLY | os.O_NONBLOCK)
+            holding = os.open(present / "held", os.O_WRONLY | os.O_NONBLOCK)
         except OSError:  # none was started yet, or it has ended
-            shutil.rmtree(place, ignore_errors=True)
-            shutil.copytree(prefect_home, place)
+            place, port = Path(shutil.copytree(prefect_home, common / f"prefect-{uuid.uuid4().hex}")), free_port()
             os.mkfifo(place / "held")
-            holding, port = os.open(place / "held", os.O_RDWR), free_port()
             (place / "url").write_text(f"http://127.0.0.1:{port}/api")
             command = ["setsid", "-f", "bash", "-c", HELD, "held", str(port), str(place / "held")]
-            given = environment(PREFECT_HOME=str(place), PATH=PATH, **BARE)
             silent = subprocess.DEVNULL
+            given = environment(PREFECT_HOME=str(place), PATH=PATH, **BARE)
             subprocess.run(command, env=given, stdout=silent, stderr=silent, check=True)
-    url = (place / "url").read_text()
-    answering(f"{url}/health")
-    database = f"sqlite+aiosqlite:///{place / 'prefect.db'}"
-    with temporary_settings({PREFECT_API_URL: url, PREFECT_SERVER_DATABASE_CONNECTION_URL: database}):
-        yield
-    os.close(holding)
+            holding = os.open(place / "held", os.O_WRONLY)  # waits for the other end
+            present.unlink(missing_ok=True)
+            present.symlink_to(place)
+        place = present.resolve()
+    try:
+        url, database = (place / "url").read_text(), f"sqlite+aiosqlite:///{place / 'prefect.db'}"
+        answering(f"{url}/health")
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_SERVER_DATABASE_CONNECTION_URL: database}):
+            yield
+            for service in (APILogWorker, EventsWorker):
+                service.drain_all(timeout=10)
+    finally:
+        os.close(holding)
 
 
 def answering(url: str) -> None:
-    """Wait until a server does, two minutes at most."""
-    for _ in range(600):
+    """Wait until a server answers, two minutes at most."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         try:
             httpx.get(url, timeout=1)
             return
@@ -373,7 +381,8 @@ def free_port() -> int:
 
 def environment(**extra: str) -> dict[str, str]:
     """A quiet environment for subprocesses."""
-    return {**os.environ, "CI": "1", "DVC_NO_ANALYTICS": "1", **extra}
+    silent = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DVC_NO_ANALYTICS": "1"}
+    return {**os.environ, "CI": "1", **silent, **extra}
 
 
 CREDENTIALS = {

@@ -48,7 +48,7 @@ from tasks.audit import announce_verdict, read_suspects, run_audit
 from tasks.benchmark import measure
 from tasks.release import publish_release
 from tasks.retries import PATIENT, busy_or_io
-from tests.conftest import BARE, ROOT, environment, free_port
+from tests.conftest import PATH, ROOT, environment, free_port
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"]
@@ -150,7 +150,7 @@ class Server:
 
     @contextmanager
     def here(self) -> Iterator[None]:
-        """This process talks to the server, and sends it no logs: some would come after its end."""
+        """This process talks to the server, and sends it no logs: some would arrive after it has stopped."""
         with temporary_settings({PREFECT_API_URL: self.url, PREFECT_LOGGING_TO_API_ENABLED: False}):
             yield
 
@@ -185,11 +185,9 @@ def fresh(template: Path, home: Path) -> Server:
     """A server's address and settings, as docs/pipeline.md has them."""
     shutil.copytree(template, home)
     url = f"http://127.0.0.1:{free_port()}/api"
-    extra = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    extra |= {"PREFECT_API_URL": url, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    extra = {"PREFECT_HOME": str(home), "PREFECT_API_URL": url, "PATH": PATH}
     extra |= {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
-    whole = {name: value for name, value in environment(**extra).items() if name not in BARE}
-    return Server(url, whole)  # with all services, also where another test's server of this process does without
+    return Server(url, environment(**extra))
 
 
 @contextmanager
@@ -369,8 +367,10 @@ def test_tasks_on_the_gpu_take_turns(standalone: Server) -> None:
     with standalone.here(), temporary_settings(quick), get_client(sync_client=True) as client:
         limit_gpu()
         limit_gpu()  # a limit that is there stays
-        both()
-        client.delete_concurrency_limit_by_tag("gpu")
+        try:
+            both()
+        finally:
+            client.delete_concurrency_limit_by_tag("gpu")
     first, second = sorted(spans)
     assert first[1] <= second[0]
 

@@ -16,6 +16,8 @@ from safetensors.torch import load
 
 from sscl.audit import bundle, timestamp
 from sscl.audit.canonical import canonical, same
+from sscl.audit.check_commitment import not_as_committed, pulse_of
+from sscl.audit.check_suspect import FILES, is_mapped, unclear
 from sscl.audit.commitment import (
     LEAST_EFFECT,
     MOST_COMPARED,
@@ -25,8 +27,6 @@ from sscl.audit.commitment import (
     references_for,
     sha256_of,
 )
-from sscl.audit.committed import not_as_committed, pulse_of
-from sscl.audit.described import FILES, is_mapped, unclear
 from sscl.audit.parts import (
     AUDIT,
     IMAGES,
@@ -37,7 +37,7 @@ from sscl.audit.parts import (
     REQUIRED,
     SEALED,
     TOKEN,
-    plain,
+    is_canonical,
     too_large,
     unpack_record,
 )
@@ -102,8 +102,8 @@ def _differing(parts: dict[str, bytes], wrong: list[str], expected: Expected) ->
         return wrong
     if large := [name for name in parts if too_large(name, parts[name])]:
         return [*wrong, *(f"{name}: larger than in any audit" for name in large)]
-    if unclear := [name for name in parts if not plain(name, parts[name])]:
-        return [*wrong, *(f"{name}: not canonical JSON, which has one reading only" for name in unclear)]
+    if other := [name for name in parts if not is_canonical(name, parts[name])]:
+        return [*wrong, *(f"{name}: not canonical JSON, which has one reading only" for name in other)]
     try:
         return wrong + _derive(parts) + _unexpected(parts, expected)
     except Exception as error:  # whatever a hostile bundle leads to, it is not valid

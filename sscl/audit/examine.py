@@ -17,6 +17,7 @@ from safetensors.torch import save
 from sscl.artifacts import read_json
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import canonical
+from sscl.audit.check_suspect import is_mapped, unclear
 from sscl.audit.commitment import (
     differences,
     draw_word,
@@ -27,7 +28,6 @@ from sscl.audit.commitment import (
     references_for,
     require_marks,
 )
-from sscl.audit.described import is_mapped, unclear
 from sscl.audit.parts import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, pack_record
 from sscl.audit.protocol import Record, Sent, ask, parts
 from sscl.audit.spending import level

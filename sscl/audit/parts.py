@@ -29,7 +29,7 @@ def too_large(name: str, content: bytes) -> bool:
     return name.endswith(".json") and len(content) > LARGEST_JSON
 
 
-def plain(name: str, content: bytes) -> bool:
+def is_canonical(name: str, content: bytes) -> bool:
     """Whether JSON is as this program writes it: no key twice, no spaces, sorted."""
     if not name.endswith((".json", ".jsonl")):
         return True

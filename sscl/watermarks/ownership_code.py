@@ -185,9 +185,10 @@ class OwnershipCode(Watermark[Options]):
 
 
 def largest(distance: Callable[[int], float], limit: float, most: int, guess: int) -> int:
-    """The largest number from 0 to ``most`` whose distance is at most ``limit``, as that of all below it is.
+    """The largest number from 0 to ``most`` at a distance of at most ``limit``.
 
-    Distances near it should grow with the number's square: then few are tried, and the fewer the better ``guess`` is.
+    Distances must not fall as numbers grow. Few are tried if they grow about with the square and ``guess`` is near;
+    never more than three for each bit of ``most``, and one.
 
     >>> largest(lambda number: number * number, 900, 64, guess=28)
     30

@@ -23,8 +23,8 @@ from sscl.audit import bundle
 from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
 from sscl.audit.check import Expected, check
+from sscl.audit.check_suspect import PARTICULAR
 from sscl.audit.commitment import commitment_digest, seal
-from sscl.audit.described import PARTICULAR
 from sscl.audit.examine import plain
 from sscl.audit.parts import AUDIT, IMAGES, QUERIES, SEALED
 from sscl.audit.session import audit_suspect

@@ -18,13 +18,11 @@ from sscl.release.objects import Objects
 from tests.conftest import BARE, PATH, answering, environment, free_port
 from tests.docs.pages import ALSO, STAND_INS, blocks
 
-QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PATH": PATH}
-
 
 @contextmanager
 def serving(folder: Path, port: int, path: str, *command: str, **extra: str) -> Iterator[int]:
     """A server that is started in ``folder`` and answers at ``path``; yields its port."""
-    given = environment(**QUIET, **extra)
+    given = environment(PATH=PATH, **extra)
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, cwd=folder, env=given, stdout=silent, stderr=silent, process_group=0) as process:
         try:
@@ -72,7 +70,7 @@ def block(
             for folder in ("public", "private"):  # nothing is committed to yet
                 shutil.rmtree(place / "out" / folder / "commitment")
         text = blocks(page)[number] + ALSO.get((page, number), "")
-        extra = {**QUIET, "SSCL_FORKSERVER": "1", "PREFECT_HOME": str(tmp_path / "prefect"), **more}
+        extra = {"PATH": PATH, "SSCL_FORKSERVER": "1", "PREFECT_HOME": str(tmp_path / "prefect"), **more}
         ports = {"prefect": urlsplit(extra.get("PREFECT_API_URL", "")).port, "suspect": suspect, "moto": free_port()}
         for theirs, ours in STAND_INS.items():
             text = text.replace(theirs, ours.format(**ports))

@@ -1,4 +1,4 @@
-"""Hold a bundle against the commitment in it: protocol, images, word, dates and guarantees."""
+"""Compare a bundle with the commitment in it: protocol, images, word, dates and guarantees."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sscl.statistics.effects import STATISTICS
 
 
 def not_as_committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -> list[str]:
-    """What an audit differs in from what was committed to."""
+    """Where the audit differs from the commitment."""
     if COMMITMENT not in parts or OPENING not in parts:
         return [f"{COMMITMENT}: missing, and the audit is called confirmatory"]
     commitment, opening = json.loads(parts[COMMITMENT]), json.loads(parts[OPENING])

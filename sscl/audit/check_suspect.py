@@ -1,4 +1,4 @@
-"""What evidence says of a suspect: printed beside the verdict, it must not be mistaken for something else."""
+"""What a bundle says about the suspect. It is printed beside the verdict, so it must be unambiguous."""
 
 from __future__ import annotations
 
