@@ -55,6 +55,7 @@ def main(
         common = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": seed}
         common |= {"start": study.config.user.start, "architecture": study.config.user.model, "innocent": False}
         common |= {"attack": "none", "peer": study.method, "rate": len(study.marked) / len(study.train)}
+        common |= study.visibility
         with tempfile.TemporaryDirectory() as folder:
             place = Workplace(study.released, study.train, study.config.user, study.compute, study.seed, Path(folder))
             for name in stranger or [name for name in STRANGERS if STRANGERS[name].fits(study.config.user)]:
