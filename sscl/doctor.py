@@ -13,7 +13,7 @@ import torch
 from sscl.data.sources.known import local
 from sscl.perceptual import weights_path
 from sscl.permissions import copies
-from sscl.sandbox.process import NOT_STARTED, Sandbox, SandboxError
+from sscl.sandbox.process import ENDED, LATE, NOT_STARTED, Sandbox, SandboxError
 from sscl.sandbox.server import NO_SANDBOX
 
 NO_BOTO = ("boto3 is not installed", "pip install 'sscl-bw[s3]'; audits do not need it")
@@ -129,8 +129,10 @@ def _sandbox() -> Finding:
     """Whether strangers' model files can be confined here."""
     try:
         Sandbox("onnx", b"", seconds=60, memory=1 << 30)
-    except SandboxError as error:
-        ok = not any(text in str(error) for text in (NO_SANDBOX, NOT_STARTED))  # it should say that nothing is no model
+        said = ""
+    except SandboxError as error:  # it should say that nothing is no model
+        said = str(error)
+    ok = not any(text in said for text in (NO_SANDBOX, NOT_STARTED, ENDED, LATE))
     remedy = "" if ok else "Linux 5.13 with Landlock and libseccomp; else audit models behind an API"
     return Finding("sandbox for suspects", ok, "there" if ok else "none: model files are refused", remedy)
 

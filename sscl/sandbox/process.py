@@ -15,7 +15,7 @@ from sscl.sandbox.frames import BrokenError, receive, send
 from sscl.sandbox.servers import forked
 
 LARGEST_LENGTH = 4096  # of a dimension of a model's input
-NOT_STARTED = "its process could not be started"
+NOT_STARTED, ENDED, LATE = "its process could not be started", "its process ended", "it did not end within"
 ANSWERS = 1 << 28  # bytes of one batch's answers, at most
 
 
@@ -80,8 +80,8 @@ class Sandbox:
             except (BrokenError, OSError) as error:
                 self._worker.kill()
                 if timed_out.is_set():
-                    raise SandboxError(f"it did not end within {self._seconds:g} s") from None
-                raise SandboxError(f"its process ended ({error})") from None
+                    raise SandboxError(f"{LATE} {self._seconds:g} s") from None
+                raise SandboxError(f"{ENDED} ({error})") from None
         if "error" in answer:
             self._worker.kill()
             raise SandboxError(printable(str(answer["error"])))

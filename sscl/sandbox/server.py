@@ -41,14 +41,19 @@ def serve(name: str, control: socket.socket) -> None:
         message, descriptors, _, _ = socket.recv_fds(control, REQUEST.size, 4)
         if len(message) != REQUEST.size or len(descriptors) != 4:
             return
-        with suppress(OSError):  # no memory, or nobody waits any more: the asker sees that it gets no answer
-            pid = os.fork()
-            if not pid:
-                _become(name, REQUEST.unpack(message)[0], descriptors, missing)
-            with _socket(descriptors.pop()) as answer:
+        with _socket(descriptors.pop()) as answer, suppress(OSError):  # nobody may wait any more
+            try:
+                pid = os.fork()
+            except OSError:
+                answer.send(b"\0")
+            else:
+                if not pid:
+                    _become(name, REQUEST.unpack(message)[0], descriptors, missing)
                 process = os.pidfd_open(pid)
-                socket.send_fds(answer, [b"\0"], [process])
-                os.close(process)
+                try:
+                    socket.send_fds(answer, [b"\0"], [process])
+                finally:
+                    os.close(process)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -70,7 +75,7 @@ def prepare(name: str) -> None:
     from sscl.sandbox.runtimes.base import RUNTIMES
 
     for library in RUNTIMES.registered(name).libraries:
-        with suppress(Exception):  # the worker says what is wrong
+        with suppress(Exception, SystemExit):  # the worker says what is wrong
             importlib.import_module(library)
 
 
@@ -81,14 +86,17 @@ def _become(name: str, memory: int, descriptors: list[int], missing: str) -> Non
         os.setsid()
         for number, descriptor in enumerate(descriptors[:3]):
             os.dup2(descriptor, number)
-        os.closerange(3, 1 << 16)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if not missing:
+            try:
+                confine_more(memory)
+            except Exception as error:
+                missing = f"{NO_SANDBOX} ({type(error).__name__}: {error})"
         if missing:
             with os.fdopen(0, "rb") as source, os.fdopen(1, "wb") as stream:
                 receive(source)
                 send(stream, {"error": missing})
         else:
-            confine_more(memory)
             from sscl.sandbox.worker import main
 
             main(name)

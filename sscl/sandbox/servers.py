@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack, suppress
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
-from typing import IO
 
 import sscl
 from sscl.sandbox.server import NO_SANDBOX, REQUEST
@@ -29,7 +29,7 @@ class Worker:
         process: the pidfd.
     """
 
-    def __init__(self, process: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+    def __init__(self, process: int, stdin: BufferedWriter, stdout: BufferedReader) -> None:
         self.process, self.stdin, self.stdout = process, stdin, stdout
         self._owner = os.getpid()
 
@@ -42,12 +42,14 @@ class Worker:
         """Kill it, and let go of it. A fork of who asked only lets go."""
         if self._owner == os.getpid():
             self.kill()
-            select.select([self.process], [], [], END_SECONDS)
+            ended = select.poll()
+            ended.register(self.process, select.POLLIN)
+            ended.poll(END_SECONDS * 1000)
         for stream in (self.stdin, self.stdout):
             with suppress(OSError):  # what was left to send
-                stream.close()
-        os.close(self.process)
-        self.process = -1
+                (stream if self._owner == os.getpid() else stream.raw).close()  # a thread may have held its lock
+        process, self.process = self.process, -1
+        os.close(process)
 
 
 class _Server:
@@ -79,7 +81,7 @@ class _Server:
         """A new worker.
 
         Raises:
-            OSError, EOFError: the server has ended, or could not fork.
+            OSError: it could not be started; ``EOFError``, ``ConnectionError``: the server has ended.
         """
         with ExitStack() as kept, ExitStack() as passed:
             source, stdin = _pipe(passed, kept)
@@ -92,9 +94,12 @@ class _Server:
                 files = [source.fileno(), sink.fileno(), errors.fileno(), theirs.fileno()]
                 socket.send_fds(self.control, [REQUEST.pack(memory)], files)
                 passed.close()  # else a server that ended would still seem to hold them
-                _, processes, _, _ = socket.recv_fds(answer, 1, 1)
-            if not processes:
+                answered, processes, _, _ = socket.recv_fds(answer, 1, 1)
+            if not answered:
                 raise EOFError("its server ended")
+            if not processes:
+                raise OSError("no memory or process is left")
+            os.set_inheritable(processes[0], False)
             kept.pop_all()
             return Worker(processes[0], stdin, stdout)
 
@@ -105,10 +110,12 @@ class _Server:
         self.process.wait()
 
 
-def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[BufferedReader, BufferedWriter]:
     reader, writer = os.pipe()
-    ends = os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
-    return reading.enter_context(ends[0]), writing.enter_context(ends[1])
+    source, sink = os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
+    reading.enter_context(source)
+    writing.enter_context(sink)
+    return source, sink
 
 
 _lock = threading.Lock()
@@ -129,7 +136,7 @@ def forked(runtime: str, memory: int) -> Worker:
         raise OSError(NO_SANDBOX)
     with _lock:
         if runtime in _running:
-            with suppress(OSError, EOFError):
+            with suppress(EOFError, ConnectionError):
                 return _running[runtime].fork(memory)
             _running.pop(runtime).end()
         _running[runtime] = _Server(runtime)

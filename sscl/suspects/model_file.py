@@ -59,7 +59,7 @@ class FileOptions:
     def __post_init__(self) -> None:
         require(self.channels in (None, 1, 3), "channels", self.channels, "1 or 3")
         require(self.seconds > 0, "seconds", self.seconds, "a positive number")
-        require(self.memory >= 1 << 28, "memory", self.memory, "at least 268435456 bytes")
+        require(self.memory >= 1 << 30, "memory", self.memory, "at least 1073741824 bytes, most of it for libraries")
         require(not self.std or all(self.std), "std", self.std, "numbers other than 0")
 
 

@@ -69,6 +69,13 @@ def test_it_holds(name: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["secret"]
 
 
+def test_a_file_that_may_be_read_is_not_emptied() -> None:
+    """The defect: before Linux 6.2 Landlock allows that, so the filter of system calls has to refuse it."""
+    code = "import errno, os\n    os.open('/dev/null', os.O_TRUNC)\nexcept PermissionError as error:\n"
+    done = inside(f"{code}    print('refused' if error.errno == errno.EPERM else 'by Landlock')")
+    assert done.stdout == "refused\n", done.stdout + done.stderr
+
+
 def test_the_same_code_works_outside(tmp_path: Path) -> None:
     """Otherwise the tests above would show nothing."""
     (tmp_path / "secret").write_text("secret")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +70,16 @@ def test_a_worker_shares_nothing_with_its_server_or_other_workers(runtime: str) 
         assert " rw-s " not in (server / "maps").read_text()
         for worker in workers:
             pipes = {f"pipe:[{os.fstat(stream.fileno()).st_ino}]" for stream in (worker.stdin, worker.stdout)}
-            place = Path(f"/proc/{pid_of(worker)}")
-            for _ in range(100):  # it has just been forked, and reads nothing before
-                kept = {os.readlink(entry) for entry in (place / "fd").iterdir()} - pipes - {"/dev/null"}
-                if not kept:
+            place, kept = Path(f"/proc/{pid_of(worker)}"), {"something"}
+            for _ in range(100):  # it has just been forked, and reads nothing before it is ready
+                with suppress(FileNotFoundError):
+                    kept = {os.readlink(entry) for entry in (place / "fd").iterdir()} - pipes - {"/dev/null"}
+                if not kept and "Seccomp_filters:\t2" in (place / "status").read_text():
                     break
                 time.sleep(0.1)
             assert kept == set()
+            assert "Seccomp_filters:\t2" in (place / "status").read_text()
+            assert re.search(rf"^Max data size +{MEMORY} +{MEMORY} ", (place / "limits").read_text(), flags=re.M)
             assert " rw-s " not in (place / "maps").read_text()
     finally:
         for worker in workers:
@@ -87,6 +92,21 @@ def test_a_model_leaves_nothing_for_the_next_one() -> None:
     for _ in range(3):
         with pytest.raises(SandboxError, match="its process ended"):
             Sandbox("exported", content, 60, MEMORY)
+
+
+def test_a_worker_does_not_see_the_others() -> None:
+    """The defect: workers of one server could open each other's pipes in /proc, and answer for each other."""
+    other = servers.forked("exported", MEMORY)
+    look = (
+        "import os\nfor pid in range(os.getpid() - 50, os.getpid() + 50):\n    if pid == os.getpid(): continue\n"
+        "    try: os.readlink(f'/proc/{pid}/fd/0')\n    except OSError: continue\n"
+        "    raise ValueError(f'it sees {pid}')\nraise ValueError('it sees nobody')\n"
+    )
+    try:
+        with pytest.raises(SandboxError, match="it sees nobody"):
+            Sandbox("exported", exported(look), 60, MEMORY)
+    finally:
+        other.close()
 
 
 def test_after_a_server_ended_another_is_started() -> None:
@@ -128,6 +148,17 @@ def test_a_fork_of_who_asked_keeps_nothing_alive_and_ends_nothing() -> None:
         assert process.stdout is not None
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert process.wait(timeout=20) == 0
+        assert all(ended(pid) for pid in pids)
+        process.stdout.close()
+
+
+def test_a_fork_does_not_keep_a_server_whose_owner_is_killed() -> None:
+    program = "if not os.fork(): time.sleep(30); os._exit(0)\ntime.sleep(60)"
+    with asking(program) as process:
+        assert process.stdout is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        time.sleep(0.5)  # it has forked
+        process.send_signal(signal.SIGKILL)
         assert all(ended(pid) for pid in pids)
         process.stdout.close()
 
