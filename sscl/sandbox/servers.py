@@ -60,10 +60,8 @@ class _Server:
         given = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "LANG") if name in os.environ}
         root = str(Path(sscl.__file__).parent.parent)
         given |= {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"}
-        given |= {
-            "TORCHINDUCTOR_CACHE_DIR": "/",
-            "ORT_DISABLE_TELEMETRY": "1",
-        }  # a folder that is there, not to be written to
+        given |= {"TORCHINDUCTOR_CACHE_DIR": "/"}  # a folder that is there, and that nothing can be written to
+        given |= {"ORT_DISABLE_TELEMETRY": "1"}
         self.control, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
