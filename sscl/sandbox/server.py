@@ -31,7 +31,7 @@ def serve(name: str, control: socket.socket) -> None:
     try:
         confine()
     except Exception as error:
-        missing = f"{NO_SANDBOX} ({type(error).__name__}: {error})"
+        missing = _refusal(error)
     else:
         prepare(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets a worker that ended
@@ -60,6 +60,10 @@ def serve(name: str, control: socket.socket) -> None:
 
 def _socket(descriptor: int) -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptor)
+
+
+def _refusal(error: Exception) -> str:
+    return f"{NO_SANDBOX} ({type(error).__name__}: {error})"
 
 
 def prepare(name: str) -> None:
@@ -91,7 +95,7 @@ def _become(name: str, memory: int, descriptors: list[int], missing: str) -> Non
             try:
                 confine_more(memory)
             except Exception as error:
-                missing = f"{NO_SANDBOX} ({type(error).__name__}: {error})"
+                missing = _refusal(error)
         if missing:
             with os.fdopen(0, "rb") as source, os.fdopen(1, "wb") as stream:
                 receive(source)

@@ -159,11 +159,11 @@ def test_a_fork_of_who_asked_keeps_nothing_alive_and_ends_nothing() -> None:
 
 
 def test_a_fork_does_not_keep_a_server_whose_owner_is_killed() -> None:
-    program = "if not os.fork(): time.sleep(30); os._exit(0)\ntime.sleep(60)"
+    program = "if not os.fork(): time.sleep(30); os._exit(0)\nprint(flush=True)\ntime.sleep(60)"
     with asking(program) as process:
         assert process.stdout is not None
         pids = [int(pid) for pid in process.stdout.readline().split()]
-        time.sleep(0.5)  # it has forked
+        process.stdout.readline()  # it has forked
         process.send_signal(signal.SIGKILL)
         assert all(ended(pid) for pid in pids)
         process.stdout.close()
