@@ -5,15 +5,16 @@
         --set generator.ownership_code.visible=0.0025 --set generator.ownership_code.eps=8/255
     python benchmarks/ownership.py guilty cifar10-small --first 1 --seeds 5 --rate 0.05 --rate 0.02 \
         --set generator.ownership_code.visible=0.005 --set generator.ownership_code.eps=11/255
-    python benchmarks/ownership.py guilty cifar10 --first 1 --seeds 2 --no-paired
+    python benchmarks/ownership.py guilty cifar10 --first 1 --seeds 3
     python benchmarks/ownership.py guilty demo --seeds 10
-    python benchmarks/ownership.py guilty demo --seeds 3 --set generator.ownership_code.eps=48/255
+    python benchmarks/ownership.py guilty demo --seeds 3 --set generator.ownership_code.eps=48/255  # 32/255, 24/255
     python benchmarks/ownership.py guilty sub-imagenet-small --seeds 3
     python benchmarks/ownership.py guilty sub-imagenet-small --seeds 3 --set user.model=efficientnet_lite0 \
         --set user.start=imagenet --set user.epochs=3
     python benchmarks/ownership.py removal demo
     python benchmarks/ownership.py removal demo --attack dp_sgd --strength 0.5 --strength 1
     python benchmarks/ownership.py removal cifar10-small --seed 11
+    python benchmarks/ownership.py removal cifar10 --seed 3 --attack fine_tuning --attack pruning
     python benchmarks/ownership.py removal cifar10-small --seed 0 \
         --set generator.ownership_code.visible=0.005 --set generator.ownership_code.eps=11/255
     python benchmarks/ownership.py removal cifar10-small --seed 12 --attack train_jpeg --attack train_noise \

@@ -1,7 +1,7 @@
 """The published test: a one-sided paired t-test with a margin.
 
 It asks whether the mean over *images* of one model exceeds tau. It says nothing about how often innocent *models* do:
-measured, a clean model that never saw the marked data can be far above tau. See docs/verification.md.
+measured, a clean model that never saw the marked data can be far above tau. See docs/benchmark.md.
 """
 
 from __future__ import annotations
