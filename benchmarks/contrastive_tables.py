@@ -1,4 +1,4 @@
-"""The tables of docs/contrastive.md, docs/contrastive-studies.md and docs/encoders.md, from the rows that ``contrastive.py`` made.
+"""The tables of docs/contrastive*.md and docs/encoders.md, from the rows that ``contrastive.py`` made.
 
 python benchmarks/contrastive_tables.py
 """

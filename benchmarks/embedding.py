@@ -54,7 +54,7 @@ def make(folder: Path, count: int, pixels: int, channels: int) -> None:
     Card("noise-0", "parquet", NAMES, channels, pixels, {"train": count, "test": 10}, {}).write(folder / "clean")
     options = load(profile=PROFILES[channels]).generator.options
     assert isinstance(options, Options)
-    marks = FAMILIES[options.family].draw(options.marks, channels, seeds.secret(0, None).part("marks"))
+    marks = FAMILIES[options.family].draw(options.marks, seeds.secret(0, None).part("marks"))
     strengths = torch.full((options.marks,), options.eps)
     secret = {f"{MARKS}{name}": value for name, value in marks.items()} | {STRENGTHS: strengths}
     state = with_word(State(secret), torch.arange(options.marks))

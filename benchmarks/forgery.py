@@ -30,6 +30,7 @@ from sscl.benchmark.study import Study
 from sscl.models import Classifier
 from sscl.provenance import machine
 from sscl.statistics import words
+from sscl.types import BENIGN
 
 RESULTS = Path("docs/results/forgery.json")
 
@@ -67,8 +68,8 @@ def main(
 
 
 def forged(study: Study, own: Classifier, name: str, word: np.ndarray) -> dict[int, Tensor]:
-    """What the audit sends: the images as they are (-1), and under each forged mark."""
-    x, sent = study.compute.floats(study.images.images), {-1: study.images.images}
+    """What the audit sends: the images as they are (``BENIGN``), and under each forged mark."""
+    x, sent = study.compute.floats(study.images.images), {BENIGN: study.images.images}
     for mark, group in enumerate(word.tolist()):
         wanted = torch.full((len(x),), group, device=x.device)
         with torch.no_grad():

@@ -36,10 +36,12 @@ go to ``docs/results/code.json``, one a suspect or detector; earlier rows about 
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,10 +72,12 @@ from sscl.provenance import machine, versions
 from sscl.statistics import words
 from sscl.train import train_classifier
 from sscl.types import ImageSet
+from sscl.watermarks.io import GENERATOR
 from sscl.watermarks.ownership_code import with_word
 
 RESULTS, ROOT = Path("docs/results/code.json"), Path("runs/code")
 KINDS = ("clean", "undertrained", "adversarial", "other word", "label noise")  # of innocents
+MADE_BY = {"adversarial": "sscl.attacks.robust_training", "other word": "sscl.stages.embed"}  # else simulate
 ARCHITECTURES = ("baseline_cnn", "mlp", "lenet5", "vgg8", "resnet8")
 app = typer.Typer(help="Measure the ownership code; see the top of this file.")
 Root = Annotated[Path, typer.Option(help="Where data, models and releases are kept.")]
@@ -108,6 +112,7 @@ SAME = (
     "rate",
     "learning",
     "watermark",
+    "peer",
     "encoder",
     "architecture",
 )  # rows that replace each other
@@ -120,9 +125,14 @@ def write(results: Path, rows: list[dict[str, Any]]) -> None:
         return tuple(row.get(name) for name in SAME)
 
     measured = {about(row) for row in rows}
-    kept = json.loads(results.read_text()) if results.is_file() else []
     made = {"commit": commit(), "torch": versions()["torch"]}
-    write_json(results, [row for row in kept if about(row) not in measured] + [made | row for row in rows])
+    folder = os.open(results.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # two seeds may be measured side by side
+        kept = json.loads(results.read_text()) if results.is_file() else []
+        write_json(results, [row for row in kept if about(row) not in measured] + [made | row for row in rows])
+    finally:
+        os.close(folder)
 
 
 @cache
@@ -299,9 +309,10 @@ def turn_of(study: Study, number: int) -> tuple[str, str]:
 def innocent(study: Study, kind: str, architecture: str, number: int) -> Classifier:
     """Trained on a third of the data, of its own; kept."""
     config = replace(study.config.user, model=architecture)
-    path_of = study.bench.workshop.slot(
-        "innocents", "sscl.stages.simulate", data=study.data, how=kind, training=vars(config), number=number
-    )
+    made = {"data": study.data, "how": kind, "training": vars(config), "number": number}
+    if kind == "other word":
+        made |= {"secret": study.release / "private" / GENERATOR, "embed": asdict(study.config.embed)}
+    path_of = study.bench.workshop.slot("innocents", MADE_BY.get(kind, "sscl.stages.simulate"), **made)
 
     def build(out: Path, _: object) -> None:
         out.mkdir(parents=True)

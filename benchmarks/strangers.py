@@ -25,7 +25,7 @@ import typer
 from torch import Tensor
 
 from benchmarks.ownership import ROOT, Root, Sets, study_of, write
-from sscl.audit.commitment import Case, reference_effects
+from sscl.audit.commitment import Draft, reference_effects
 from sscl.audit.protocol import Record, ask
 from sscl.audit.trial import References
 from sscl.audit.verdict import decide
@@ -91,7 +91,7 @@ def of_own_classes(study: Study, oracle: Oracle, classes: int) -> Iterator[dict[
     record = Record(classes, study.test.classes, study.images.labels.tolist())
     ask(oracle, study.sent, config, record=record)
     clean = InMemory(study.opened(study.surrogate), Context(None, study.compute))
-    found = reference_effects(Case("", study.questions, config, clean))
+    found = reference_effects(Draft("", study.questions, config, clean))
     word = study.secret[0].targets(study.secret[1]).numpy()
     for access, seen in (("probabilities", record), ("labels", record.labels_only())):
         references = References(np.array(found[access]["first"]), np.array(found[access]["all"]))

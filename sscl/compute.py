@@ -49,7 +49,7 @@ class Compute:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.allow_tf32 = False  # answers are evidence; training has bf16
         bf16 = native_bf16(device) if config.bf16 == "auto" else config.bf16
-        return cls(device, bf16, config.channels_last is not False, config.compile)
+        return cls(device, bf16, config.channels_last, config.compile)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 autocast where it is on."""

@@ -243,7 +243,7 @@ class ComputeConfig:
     device: str
     threads: int | None
     bf16: bool | Literal["auto"]
-    channels_last: bool | Literal["auto"]
+    channels_last: bool
     compile: bool
 
     def __post_init__(self) -> None:

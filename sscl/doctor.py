@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from sscl.data.sources.known import local
+from sscl.errors import SSCLError
 from sscl.perceptual import weights_path
 from sscl.permissions import copies
 from sscl.sandbox.process import ENDED, LATE, NOT_STARTED, Sandbox, SandboxError
@@ -35,7 +36,10 @@ def examine() -> list[Finding]:
 
 
 def _data(name: str) -> Finding:
-    ok = local(name) is not None
+    try:
+        ok = local(name) is not None
+    except SSCLError as error:
+        return Finding(f"data: {name}", False, str(error), "complete the folder, or move it away")
     fetched = {
         "mnist": "fetched from PyPI on first use",
         "cifar10": "fetched by torchvision on first use",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,14 @@ def load(path: Path | None = None, profile: str | None = None, overrides: Iterab
     """
     raw = read(path or default_params())
     return build(overlay(raw, profile, overrides))
+
+
+def rebased(config: Config, base: Path) -> Config:
+    """The same with relative paths under ``base``, for work that starts elsewhere; a dataset's name stays as it is."""
+    path, key_file = config.data.path, config.key_file and str((base / config.key_file).resolve())
+    if path and (base / path).exists():
+        path = str((base / path).resolve())
+    return replace(config, key_file=key_file, data=replace(config.data, path=path))
 
 
 def overlay(raw: Raw, profile: str | None = None, overrides: Iterable[str] = ()) -> Raw:

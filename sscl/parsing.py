@@ -59,7 +59,9 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if origin in (list, tuple):
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: expected a list, got {value!r}")
-        inner = typing.get_args(hint)[0]
+        inner, *others = typing.get_args(hint)
+        if origin is tuple and Ellipsis not in others and len(value) != 1 + len(others):
+            raise ConfigError(f"{where}: expected {1 + len(others)} values, got {value!r}")
         return origin(_convert(item, inner, f"{where}.{number}") for number, item in enumerate(value))
     if origin is dict:
         inner = typing.get_args(hint)[1]

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sscl.artifacts import Slot, building, digest, key_of
+from sscl.artifacts import digest, key_of
 from sscl.config import Config, dump
 from sscl.data.listing import listing
 from sscl.layout import Root
 from sscl.provenance import code_digest
 from sscl.seeds import secret_digest
+from sscl.slots import Slot, building, read_note
 from sscl.stages.table import EVERYTHING, STAGES, Stage
 
 
@@ -42,6 +43,11 @@ def slot_of(stage: Stage, config: Config, root: Path, base: Path = Path()) -> Sl
     )
     outs = tuple(root / path for path in stage.outputs.values())
     return Slot(stage.name, outs, key, Root(root).state, irrevocable=stage.irrevocable and config.key_file is not None)
+
+
+def note_of(stage: Stage, root: Path) -> dict[str, Any]:
+    """What was noted when the stage's outputs under ``root`` were last made; empty if nothing is known."""
+    return read_note(Slot(stage.name, (), "", Root(root).state).note) or {}
 
 
 def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False, *, vouched: bool = False) -> bool:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+BENIGN = -1  # the mark's number in queries without one
+
 
 @dataclass(frozen=True)
 class ImageSet:

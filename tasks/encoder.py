@@ -11,7 +11,7 @@ from prefect.artifacts import create_table_artifact
 
 from sscl.artifacts import read_json
 from sscl.layout import Root
-from sscl.params import load
+from sscl.params import load, rebased
 from sscl.report.tables import encoder_rows
 from sscl.runner import run_stage
 from sscl.stages.table import ENCODER
@@ -26,7 +26,8 @@ def encoder_stage(name: str, out: str, params: str, profile: str | None, overrid
     """Build one stage's outputs unless they are there; whether it computed anything. A killed one resumes."""
     started = time.monotonic()
     LINES.running(name)
-    computed = run_stage(ENCODER[name], load(Path(params), profile, overrides), Path(out), overwrite=True)
+    config = rebased(load(Path(params), profile, overrides), Path(params).parent)
+    computed = run_stage(ENCODER[name], config, Path(out), overwrite=True)
     if computed:
         LINES.ended(name, f"{time.monotonic() - started:.1f} s")
     return computed

@@ -23,7 +23,7 @@ import yaml
 
 from sscl import forkserver
 from sscl.__main__ import PRELOAD
-from sscl.artifacts import Slot, digest, key_of, read_json, write_json
+from sscl.artifacts import digest, key_of, read_json, write_json
 from sscl.errors import InputError, SSCLError
 from sscl.layout import CODE, Root
 from sscl.orphans import PARENT
@@ -31,6 +31,7 @@ from sscl.params import document, load
 from sscl.progress import WATCH
 from sscl.provenance import code_digest
 from sscl.runner import slot_of
+from sscl.slots import Slot
 from sscl.stages.table import STAGES
 from tasks.results import OUT
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ def publish_release(version: str, root: str, differing: bool = False) -> dict[st
 
     folder = Path(root)
     config = load_release(folder / "params.yaml")
+    config = replace(config, sign=config.sign and str(folder / config.sign))
     lines: list[str] = []
     outcome = create(
         Root(folder / OUT),

@@ -186,6 +186,11 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert not findings["LPIPS weights"]["ok"]
     assert "prefect server start" in findings["Prefect API"]["remedy"]
     assert "AWS_ACCESS_KEY_ID" in findings["S3 credentials"]["remedy"]
+    (tmp_path / "cifar10").mkdir()
+    monkeypatch.setenv("SSCL_DATA", str(tmp_path))
+    code, out, _ = sscl("doctor", "--json")
+    assert code == 0
+    assert "cifar10" in {f["what"]: f for f in json.loads(out)}["data: cifar10"]["state"]
     assert sscl("doctor")[0] == 0
 
 

@@ -79,6 +79,8 @@ def test_config_round_trip(seed: int, tau: float, rate: float, eps: int, images:
             "attacks.removals: fine_tuning strength must be a whole number of epochs of at least 0, got 2.5",
         ),
         ("attacks.removals=[{name: query_jpeg}]", "attacks.removals: query_jpeg changes more than weights"),
+        ("generator.ctrl.bins=[6]", "generator.ctrl.bins: expected 2 values, got [6]"),
+        ("generator.ctrl.bins=[6, 7, 8]", "generator.ctrl.bins: expected 2 values, got [6, 7, 8]"),
         ("embed.rate=0", "embed.rate: 0.0 is not possible"),
         ("embed.rate_basis=class", "embed.rate_basis: 'class' is not one of"),
         ("surrogate.epochs=many", "surrogate.epochs: expected int, got 'many'"),

@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto, helper
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmarks.hostile_inputs.base import Input, Place, asked
@@ -175,6 +176,13 @@ def sizes(**changes: object) -> Callable[[Place], str]:
     return attempt
 
 
+def nested(place: Place) -> bytes:
+    """Weights whose metadata is nested deeper than a reader can follow."""
+    made = place.folder / "nested.safetensors"
+    save_file({"w": torch.zeros(1)}, made, {"sscl": "[" * 100_000})
+    return made.read_bytes()
+
+
 def at(address: Callable[[Place], str], settings: dict[str, Any] | None = None) -> Callable[[Place], str]:
     return lambda place: asked(place, address(place), settings)
 
@@ -218,6 +226,8 @@ INPUTS = [
     Input("pickle named .pt", "model file", "pickles are never opened", tried(".pt", lambda p: pickle.dumps(Bomb(writes(p))), None)),
     Input("classifier of a billion pixels", "model file", REFUSED, sizes(size=10**9)),
     Input("classifier of a trillion classes", "model file", REFUSED, sizes(classes=10**12)),
+    Input("classifier of a list of models", "model file", REFUSED, sizes(model=[])),
+    Input("classifier with a hundred thousand brackets", "model file", REFUSED, tried(".safetensors", nested, None)),
     Input("classifier of text channels", "model file", REFUSED, sizes(channels="1")),
     Input("pipe named .onnx", "model file", "not a regular file", at(pipe)),
     Input("device named .ts", "model file", "not a regular file", at(link("/dev/zero", "model.ts"))),

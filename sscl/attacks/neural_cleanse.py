@@ -35,10 +35,6 @@ class Inversion:
     success: np.ndarray
     anomaly: np.ndarray
 
-    @property
-    def flagged(self) -> list[int]:
-        return [int(label) for label in np.flatnonzero(self.anomaly > SUSPICIOUS)]
-
 
 class NeuralCleanse(TriggerInversion):
     """The anomaly index of each class's smallest mask."""

@@ -18,6 +18,7 @@ from typing import Any
 import drand_verify
 import httpx
 
+from sscl.audit.remote import fetch
 from sscl.errors import InputError, SSCLError, printable
 
 SOURCES = ("drand", "nist")
@@ -155,11 +156,9 @@ def _fetch(source: str, number: int) -> Any:
             "until then, `sscl stamp URL` and publish the folder public/commitment; afterwards run this again"
         )
     try:
-        response = httpx.get(url, timeout=30)
-        response.raise_for_status()
-        return response.json()
-    except (httpx.HTTPError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        return json.loads(fetch("GET", url, largest=LARGEST))
+    except (httpx.HTTPError, ValueError, RecursionError) as error:
+        reason = printable(str(error))
         raise SSCLError(
             f"beacon: {url} cannot be fetched ({reason}); fetch it elsewhere and name the file in beacon.pulse"
         ) from None

@@ -41,7 +41,7 @@ from sscl.audit.parts import (
     too_large,
     unpack_record,
 )
-from sscl.audit.protocol import BENIGN, Record
+from sscl.audit.protocol import Record
 from sscl.audit.verdict import decide
 from sscl.config import AuditConfig
 from sscl.errors import InputError, printable
@@ -51,6 +51,7 @@ from sscl.statistics.effects import STATISTICS
 from sscl.suspects.base import distributions
 from sscl.suspects.http import LARGEST_REPLY, REFUSALS
 from sscl.suspects.http_answers import Reader, Reading
+from sscl.types import BENIGN
 
 MOST_CELLS = 20_000  # of an audit: marks times classes
 LARGEST_ALPHA = 0.05

@@ -10,10 +10,11 @@ from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import same
 from sscl.audit.commitment import differences, draw_word, guarantees, out_of_order
 from sscl.audit.parts import AUDIT, PULSE, QUERIES, TOKEN
-from sscl.audit.protocol import BENIGN, Record
+from sscl.audit.protocol import Record
 from sscl.config import NAME
 from sscl.layout import COMMITMENT, OPENING
 from sscl.statistics.effects import STATISTICS
+from sscl.types import BENIGN
 
 
 def not_as_committed(parts: dict[str, bytes], audit: dict[str, Any], record: Record) -> list[str]:

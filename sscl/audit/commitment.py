@@ -15,7 +15,7 @@ from torch import Tensor
 from sscl.artifacts import load_tensors, save_tensors
 from sscl.audit import beacon
 from sscl.audit.canonical import canonical
-from sscl.audit.protocol import BENIGN, Record, Sent, ask, image_sha256, parts
+from sscl.audit.protocol import Record, Sent, ask, image_sha256, parts
 from sscl.audit.questions import Questions
 from sscl.audit.timestamp import STAMP_MARGIN
 from sscl.audit.trial import References, Trial
@@ -25,6 +25,7 @@ from sscl.keystream import Keystream
 from sscl.statistics import words
 from sscl.statistics.effects import STATISTICS
 from sscl.suspects import Oracle, nhwc
+from sscl.types import BENIGN
 from sscl.watermarks.ownership_code import OwnershipCode
 
 FORMAT = "sscl-commitment/7"
@@ -37,7 +38,7 @@ MARGIN = 10  # a commitment whose smallest p-value is not this many times below 
 
 
 @dataclass(frozen=True)
-class Case:
+class Draft:
     """What an owner commits with.
 
     Attributes:
@@ -55,36 +56,36 @@ class Case:
     encoder: Oracle | None = None
 
 
-def open_up(case: Case, key: Keystream) -> dict[str, Any]:
+def open_up(draft: Draft, key: Keystream) -> dict[str, Any]:
     """What is committed to.
 
     Args:
-        case: marks, images, protocol, reference.
+        draft: marks, images, protocol, reference.
         key: what the salt and the secret of the word are drawn from.
 
     Raises:
         ConfigError: so few marks that no answer could be evidence enough, or a least effect that says nothing.
     """
-    if STATISTICS[case.config.statistic].matched and case.config.least_effect < LEAST_EFFECT:
+    if STATISTICS[draft.config.statistic].matched and draft.config.least_effect < LEAST_EFFECT:
         raise ConfigError(
-            f"audit.least_effect: {case.config.least_effect:g} is not possible with audit.statistic "
-            f"{case.config.statistic}, expected {LEAST_EFFECT:g} or more"
+            f"audit.least_effect: {draft.config.least_effect:g} is not possible with audit.statistic "
+            f"{draft.config.statistic}, expected {LEAST_EFFECT:g} or more"
         )
-    images, sent = case.questions.images, case.questions.sent
-    check_floor(len(sent) - 1, images.classes, case.config)
+    images, sent = draft.questions.images, draft.questions.sent
+    check_floor(len(sent) - 1, images.classes, draft.config)
     check_size(sent, images.classes)
     return {
         "format": FORMAT,
         "salt": salt_of(key).hex(),
         "secret": key.part("secret").take(32).hex(),
-        "marks": case.marks,
+        "marks": draft.marks,
         "mark_count": len(sent) - 1,
         "groups": images.classes,
         "group_names": list(images.class_names),
-        "protocol": asdict(case.config),
+        "protocol": asdict(draft.config),
         "labels": images.labels.tolist(),
         "queries": {str(mark): sha256_of(some) for mark, some in sent.items()},
-        "references": reference_effects(case),
+        "references": reference_effects(draft),
     }
 
 
@@ -126,17 +127,17 @@ def check_size(sent: Sent, classes: int) -> None:
         )
 
 
-def reference_effects(case: Case) -> dict[str, dict[str, list[list[float]]]]:
+def reference_effects(draft: Draft) -> dict[str, dict[str, list[list[float]]]]:
     """The effects on the owner's clean model, for suspects that give probabilities, labels or features."""
-    images, sent = case.questions.images, case.questions.sent
-    config, marks = replace(case.config, test="exact"), len(sent) - 1
+    images, sent = draft.questions.images, draft.questions.sent
+    config, marks = replace(draft.config, test="exact"), len(sent) - 1
     record = Record(0, images.classes, images.labels.tolist())
-    ask(case.reference, sent, config, record=record)
+    ask(draft.reference, sent, config, record=record)
     seen = {"probabilities": record, "labels": record.labels_only()}
-    if case.encoder:
+    if draft.encoder:
         seen["features"] = Record(0, images.classes, images.labels.tolist())
-        ask(case.encoder, sent, config, record=seen["features"])
-    spans = {"first": parts(case.config, len(images))[0][1], "all": len(images)}
+        ask(draft.encoder, sent, config, record=seen["features"])
+    spans = {"first": parts(draft.config, len(images))[0][1], "all": len(images)}
     return {
         access: {
             name: np.round(Trial(answers, config, marks).effects_over(span), 6).tolist() for name, span in spans.items()

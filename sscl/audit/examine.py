@@ -220,9 +220,17 @@ def plain(identity: dict[str, str]) -> dict[str, str]:
 def _bounded(
     target: Path, case: Case, oracle: Oracle, stop: Callable[[Record], bool] | None
 ) -> Callable[[Record], bool]:
-    """``stop``, after a look at how large the evidence will be."""
+    """``stop``, after a look at the first answers: how large will the evidence be?"""
+    looked = False
 
     def found(record: Record) -> bool:
+        nonlocal looked
+        if not looked:
+            looked = True
+            refuse_if_large(record)
+        return stop(record) if stop else False
+
+    def refuse_if_large(record: Record) -> None:
         some = replace(record, queries=record.queries[:SAMPLE])
         each = len(pack_record(some)) / len(some.queries)
         told = sum(len(canonical(line)) + 1 for line in oracle.transcript) / len(record.queries)
@@ -234,6 +242,5 @@ def _bounded(
                 f"{target}: would have about {size >> 20} MiB, more than {bundle.LARGEST >> 20}: answers have "
                 f"{record.classes} numbers, and replies {int(told):,} bytes; ask for less, or audit without a bundle"
             )
-        return stop(record) if stop else False
 
     return found

@@ -17,9 +17,8 @@ from sscl import progress
 from sscl.config import AuditConfig
 from sscl.statistics.effects import STATISTICS
 from sscl.suspects import Oracle, nhwc
-from sscl.types import Responses
+from sscl.types import BENIGN, Responses
 
-BENIGN = -1  # the mark's number in queries without one
 Sent = dict[int, Tensor]  # by mark, the uint8 images (N, C, H, W) that a suspect is sent
 
 

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sscl.audit.protocol import BENIGN, Sent
+from sscl.audit.protocol import Sent
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.statistics.effects import STATISTICS
-from sscl.types import ImageSet
+from sscl.types import BENIGN, ImageSet
 from sscl.watermarks.base import State
 from sscl.watermarks.ownership_code import OwnershipCode
 

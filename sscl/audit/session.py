@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from sscl.audit.bundle import load_key
+from sscl.audit.commitment import commitment_digest
 from sscl.audit.examine import examine, prepare
 from sscl.audit.verdict import Finding
 from sscl.compute import Compute
@@ -74,7 +75,7 @@ def secret_under(root: Root) -> Path:
 
 def answers(root: Root, commitment: dict[str, Any] | None, occasion: str) -> Path:
     """Where a suspect's answers are kept: never those from before a commitment under it."""
-    return root.state / "responses" / (commitment["sha256"][:16] if commitment else "exploratory") / occasion
+    return root.state / "responses" / (commitment_digest(commitment)[:16] if commitment else "exploratory") / occasion
 
 
 def read_settings(path: Path | None) -> dict[str, Any]:

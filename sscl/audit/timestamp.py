@@ -14,6 +14,7 @@ from cryptography.x509 import load_pem_x509_certificates
 from sscl.artifacts import read_json, write_atomically
 from sscl.audit.beacon import time_of
 from sscl.audit.canonical import canonical
+from sscl.audit.remote import fetch
 from sscl.errors import InputError, SSCLError, printable
 from sscl.foreign import content_of
 from sscl.layout import COMMITTED, TIMESTAMP_REPLY, TIMESTAMP_REQUEST, Root
@@ -84,21 +85,13 @@ def reply_to(commitment: Path) -> Path | None:
 
 def _send(url: str, der: bytes) -> bytes:
     """The authority's DER response to a request."""
-    content = b""
+    kind = {"Content-Type": "application/timestamp-query"}
     try:
-        with httpx.stream(
-            "POST", url, content=der, headers={"Content-Type": "application/timestamp-query"}, timeout=60
-        ) as response:
-            response.raise_for_status()
-            for part in response.iter_bytes():
-                content += part
-                if len(content) > LARGEST:
-                    raise SSCLError(f"{url}: its reply has more than {LARGEST:,} bytes; use a time-stamp authority")
+        return fetch("POST", url, largest=LARGEST, content=der, headers=kind)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SSCLError(
             f"{url}: no time stamp ({printable(str(error))}); try again, or send commitment.tsq by other means"
         ) from None
-    return content
 
 
 def read(der: bytes, commitment: dict[str, Any]) -> datetime:

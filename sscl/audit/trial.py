@@ -8,13 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
-from sscl.audit.protocol import BENIGN, Record, parts
+from sscl.audit.protocol import Record, parts
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.statistics.effects import STATISTICS, less_reference
 from sscl.statistics.exact import Null
 from sscl.statistics.sequential import Wealth
-from sscl.types import Responses
+from sscl.types import BENIGN, Responses
 
 
 @dataclass(frozen=True)

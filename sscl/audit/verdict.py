@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import optimize, stats
 
-from sscl.audit.protocol import BENIGN, Record
+from sscl.audit.protocol import Record
 from sscl.audit.spending import level
 from sscl.audit.trial import References, Trial, null_of
 from sscl.config import AuditConfig
@@ -17,7 +17,7 @@ from sscl.keystream import Keystream
 from sscl.statistics import words
 from sscl.statistics.effects import centred
 from sscl.statistics.paired import TESTS
-from sscl.types import Responses
+from sscl.types import BENIGN, Responses
 
 Decision = Literal["trained-on-it", "no evidence", "inconclusive"]
 ANOTHER_ORDER = 0.1  # share of images by which another order of the classes may fit better by chance

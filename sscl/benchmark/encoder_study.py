@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sscl import seeds
-from sscl.audit.commitment import Case, reference_effects
+from sscl.audit.commitment import Draft, reference_effects
 from sscl.audit.protocol import Record, ask
 from sscl.audit.questions import Questions
 from sscl.audit.trial import References
@@ -144,8 +144,8 @@ class EncoderStudy:
         """What the reference encoder answers, under a linear classifier of its own."""
         model, context = self.reference or self.study.opened(self.study.surrogate), Context(None, self.study.compute)
         oracles = InMemory(model, context), InMemory(model, context, ClassifierOptions("features"))
-        case = Case("", self.questions, self.study.config.audit, *oracles)
-        found = reference_effects(case).items()
+        draft = Draft("", self.questions, self.study.config.audit, *oracles)
+        found = reference_effects(draft).items()
         return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found}
 
     def rows(self, model: Classifier, word: Tensor, *, features: bool) -> Iterator[dict[str, Any]]:

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from sscl import seeds
-from sscl.artifacts import Slot, load_tensors, read_json, write_json
+from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker, labelled_training
-from sscl.audit.commitment import Case as CommitCase
-from sscl.audit.commitment import reference_effects
+from sscl.audit.commitment import Draft, reference_effects
 from sscl.audit.questions import questions_for
 from sscl.audit.trial import References
 from sscl.audit.whole import exact_finding
@@ -38,6 +37,7 @@ from sscl.models.io import load_classifier
 from sscl.params import Raw, build, overlay, read
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
+from sscl.slots import Slot
 from sscl.stages import embed, generator, prepare
 from sscl.stages.surrogate import train_and_save
 from sscl.suspects import Context, open_oracle
@@ -247,7 +247,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
         key = seeds.secret(cell.seed, None).part("images")
         questions = questions_for(test, watermark, state, config=config.audit, key=key)
         oracle = open_oracle(str(surrogate), Context(test.class_names, compute))
-        found = reference_effects(CommitCase("", questions, config.audit, oracle))
+        found = reference_effects(Draft("", questions, config.audit, oracle))
         committed = References(*(np.array(found["probabilities"][name]) for name in ("first", "all")))
 
     def scores(suspect: Classifier) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.artifacts import load_tensors
-from sscl.audit.commitment import Case, images_key, reference_effects
+from sscl.audit.commitment import Draft, images_key, reference_effects
 from sscl.audit.protocol import Record, Sent, ask, image_sha256
 from sscl.audit.questions import Questions, questions_for
 from sscl.audit.trial import References, enough
@@ -129,7 +129,7 @@ class Study:
     def references(self) -> dict[str, References]:
         """What the owner's one clean model, the surrogate, answers."""
         oracle = self.oracle(self.opened(self.surrogate))
-        found = reference_effects(Case("", self.questions, self.config.audit, oracle))
+        found = reference_effects(Draft("", self.questions, self.config.audit, oracle))
         return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found.items()}
 
     @property

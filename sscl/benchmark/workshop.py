@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sscl.artifacts import Slot, building, digest, key_of
+from sscl.artifacts import digest, key_of
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ComputeConfig
 from sscl.provenance import code_digest
+from sscl.slots import Slot, building
 
 
 def precision(config: ComputeConfig, compute: Compute) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def run_one(name: str, options: Options) -> None:
 
     def work(config: Any, options: Options) -> dict[str, Any]:
         from sscl.orphans import end_with_parent
-        from sscl.runner import run_stage, slot_of
+        from sscl.runner import note_of, run_stage
 
         end_with_parent()
         stage = ALL[name]
@@ -42,12 +42,12 @@ def run_one(name: str, options: Options) -> None:
         if not options.json:
             outputs = ", ".join(str(options.out / path) for path in stage.outputs.values())
             err_console.print(f"{name}: {'wrote' if computed else 'up to date:'} {outputs}", highlight=False)
-        manifest = slot_of(stage, config, options.out).manifest() or {}
+        noted = note_of(stage, options.out)
         return {
             "stage": name,
             "computed": computed,
-            "digests": manifest.get("digests"),
-            "seconds": manifest.get("seconds"),
+            "digests": noted.get("digests"),
+            "seconds": noted.get("seconds"),
         }
 
     execute(options, work)

@@ -282,7 +282,7 @@ def unseal(
         found = [item.key for item in private.list(f"{folder_of(name, manifest.digest)}/{SEALED}")]
         if not found:
             raise InputError(f"{config.private}: no secret of {name} {version} there; correct release.private")
-        sealed.unseal_any([private.read(place, sealed.LARGEST) or b"" for place in found], key, out)
+        sealed.unseal_any((private.read(place, sealed.LARGEST) or b"" for place in found), key, out)
         typer.echo(f"secret of {name} {version}: {out}")
 
     _run(debug, work)

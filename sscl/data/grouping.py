@@ -67,6 +67,8 @@ class Grouped(Dataset):
         """float32 (N, D)."""
         network, rows, batch = LPIPS(), list[np.ndarray](), list[Tensor]()
         total = self._source.count(split)
+        if not total:
+            raise InputError(f"{split}: no images to group; the dataset needs some in each of {' and '.join(SPLITS)}")
         with progress.step(f"describe {split}", total) as step:
             for number, record in enumerate(self._source.records(split), start=1):
                 batch.append(_opened(record))

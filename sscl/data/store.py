@@ -79,12 +79,13 @@ def load_split(folder: Path, split: str) -> ImageSet:
     """Decode one split into memory, uint8 (N, C, H, W).
 
     Raises:
-        InputError: an image is damaged or of another size than the card says.
+        InputError: an image is damaged or of another size than the card says, or images are missing.
     """
     card, dataset = open_dataset(folder)
     count = card.counts[split]
     pixels = np.empty((count, card.size, card.size, card.channels), dtype=np.uint8)
     labels = np.empty(count, dtype=np.int64)
+    read = 0
     for number, record in enumerate(dataset.records(split)):
         try:
             image = decode(record.data)
@@ -94,6 +95,9 @@ def load_split(folder: Path, split: str) -> ImageSet:
         except (RefusedImageError, IndexError) as error:
             raise InputError(f"{folder}/{split}: {record.name}: {error}; run `sscl stage prepare` again") from None
         labels[number] = record.label
+        read += 1
+    if read < count:
+        raise InputError(f"{folder}/{split}: {read} images, its card says {count}; run `sscl stage prepare` again")
     return ImageSet(
         torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels), card.class_names
     )

@@ -32,5 +32,6 @@ def knn_accuracy(encoder: Classifier, data: ImageSet, compute: Compute, held: Im
     bank = data.subset(order[:BANK])
     known, asked = (F.normalize(all_features(encoder, part.images, compute), dim=1) for part in (bank, held))
     near, where = (asked @ known.T).topk(min(NEIGHBOURS, len(bank)), dim=1)
-    votes = F.one_hot(bank.labels.cpu()[where], data.classes) * (near / TEMPERATURE).exp()[:, :, None]
-    return float((votes.sum(dim=1).argmax(dim=1) == held.labels.cpu()).double().mean())
+    votes = torch.zeros(len(held), data.classes)
+    votes.scatter_add_(1, bank.labels.cpu()[where], (near / TEMPERATURE).exp())
+    return float((votes.argmax(dim=1) == held.labels.cpu()).double().mean())

@@ -41,7 +41,7 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
 def _fitting(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], classes: int | None) -> Classifier:
     """The network that a file's header claims, without memory for its weights; refused if the file has others."""
     missing = {"model", "channels", "size", "classes"} - set(metadata)
-    if missing or metadata["model"] not in CLASSIFIERS:
+    if missing or not isinstance(metadata["model"], str) or metadata["model"] not in CLASSIFIERS:
         raise InputError(f"{path}: not a classifier of sscl; expected one of {', '.join(CLASSIFIERS)}")
     if classes is not None and metadata["classes"] != classes:
         raise InputError(

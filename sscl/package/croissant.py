@@ -10,7 +10,6 @@ import mlcroissant as mlc
 
 from sscl.config import PackageConfig
 from sscl.data.base import SPLITS
-from sscl.data.store import Card
 from sscl.package.files import DATA, File
 
 
@@ -20,7 +19,7 @@ def licence_address(identifier: str) -> str | None:
     return f"https://spdx.org/licenses/{identifier}.html" if known else None
 
 
-def croissant(card: Card, about: PackageConfig, shards: Sequence[File]) -> dict[str, Any]:
+def croissant(about: PackageConfig, shards: Sequence[File]) -> dict[str, Any]:
     """JSON-LD with every shard's SHA-256, and a record set for each split."""
     objects = [
         mlc.FileObject(

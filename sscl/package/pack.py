@@ -50,7 +50,7 @@ def describe(out: Path, card: Card, about: PackageConfig, *, commitment: Path, s
         shutil.copy(stamp, out / COMMITMENTS / TIMESTAMP_REPLY)
     write_atomically(out / CARD, dataset_card(card, about).encode())
     write_atomically(out / LICENCE, licence(about).encode())
-    described = json.dumps(croissant(card, about, shards), indent=2)
+    described = json.dumps(croissant(about, shards), indent=2)
     write_atomically(out / CROISSANT, f"{described}\n".encode())
     beside = [out / name for name in (CARD, LICENCE, CROISSANT)]
     beside += [path for path in (out / COMMITMENTS).rglob("*") if path.is_file()]

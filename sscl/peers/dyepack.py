@@ -48,7 +48,7 @@ class DyePack(Peer[Backdoors]):
     def release(self, data: ImageSet, rate: float, eps: float, owner: Owner) -> tuple[ImageSet, Backdoors]:
         family = FAMILIES["waves" if data.channels == 3 else "ripples"]
         count = min(BACKDOORS, family.most)
-        secret = family.draw(count, data.channels, owner.key.part("triggers"))
+        secret = family.draw(count, owner.key.part("triggers"))
         targets = torch.from_numpy(owner.key.part("targets").integers(data.classes, (count,))).long()
         order = torch.from_numpy(owner.key.part("images").permutation(len(data)))
         marked = round(rate * len(data))

@@ -24,7 +24,7 @@ from sscl.release.config import ReleaseConfig
 from sscl.release.manifest import FORMAT, Manifest, content_digest, manifest_key
 from sscl.release.objects import Objects
 from sscl.release.publish import Outcome, Upload, publish, upload_here
-from sscl.runner import run_stage, slot_of
+from sscl.runner import note_of, run_stage
 from sscl.stages.table import STAGES
 from sscl.statistics import words
 
@@ -93,7 +93,7 @@ def ensure_packed(root: Root, run: Config) -> None:
     Raises:
         InputError: it is of another release.
     """
-    if slot_of(STAGES["package"], run, root.path).manifest() or not root.packed.exists():
+    if note_of(STAGES["package"], root.path) or not root.packed.exists():
         run_stage(STAGES["package"], run, root.path, overwrite=True)
         return
     with tempfile.TemporaryDirectory(dir=root.path) as folder:

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sscl.artifacts import Slot, building, digest, key_of, load_tensors, read_json, write_json
+from sscl.artifacts import digest, key_of, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, Attacker, labelled_training
 from sscl.audit.commitment import images_key, references_of
 from sscl.audit.questions import questions_for
@@ -24,6 +24,7 @@ from sscl.perceptual import LPIPS, lpips_at
 from sscl.provenance import code_digest
 from sscl.release.config import Limits
 from sscl.release.errors import GateError
+from sscl.slots import Slot, building
 from sscl.suspects import Context
 from sscl.suspects.classifier import InMemory
 from sscl.train import benign_accuracy

@@ -30,7 +30,7 @@ from sscl.layout import COMMITTED, INDICES, OPENED, Root
 from sscl.package.files import DATA, File
 from sscl.package.pack import describe
 from sscl.package.shards import Shard, shards_of, write_shard
-from sscl.params import build
+from sscl.params import build, rebased
 from sscl.permissions import close
 from sscl.provenance import code_digest
 from sscl.release.create import Candidate
@@ -68,7 +68,7 @@ def plan(root: Root, config: Config) -> tuple[Root, list[Shard]]:
     """
     if config.data.groups is not None:
         raise InputError("data.groups: a release by shards needs labels; give each image its group's number as one")
-    config = _absolute(config, root.path.parent)
+    config = rebased(config, root.path.parent)
     sample, source = Card.read(root.clean), whole(config.data)
     if source.class_names[: config.data.classes] != sample.class_names or config.data.classes:
         raise InputError(f"{root.clean}: other classes than the dataset; run the pipeline on all of them")
@@ -114,14 +114,6 @@ def _labels(source: Dataset, split: str, classes: int) -> Tensor:
         found = f"{split}: label {labels[wrong[0]]} of image {wrong[0]}, expected 0 to {classes - 1}"
         raise InputError(f"{found}; mend or remove {len(wrong)} images")
     return labels
-
-
-def _absolute(config: Config, base: Path) -> Config:
-    """Workers may start anywhere. A path that is none, such as the name of a dataset, stays as it is."""
-    path, key_file = config.data.path, config.key_file and str((base / config.key_file).resolve())
-    if path and (base / path).exists():
-        path = str((base / path).resolve())
-    return replace(config, key_file=key_file, data=replace(config.data, path=path))
 
 
 def _close(out: Root) -> None:

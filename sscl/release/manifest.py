@@ -27,6 +27,7 @@ from sscl.release.objects import Objects
 
 FORMAT = "sscl-release/1"
 LARGEST = 4 << 20  # bytes of a manifest: about 20,000 files
+TEXTS = ("name", "version", "created", "digest", "dataset", "commitment")
 SEALED = "secret-"  # what the names of sealed secrets start with
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 
@@ -120,6 +121,8 @@ def manifest_of(content: bytes) -> Manifest:
     raw = json.loads(content)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise ValueError(f"not of {FORMAT}")
+    if not all(isinstance(raw.get(name), str) for name in TEXTS) or not isinstance(raw.get("source"), dict):
+        raise TypeError(f"{', '.join(TEXTS)} are texts, and source is a mapping")
     return Manifest(**raw)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sscl import seeds
-from sscl.artifacts import Slot, building, digest, key_of, read_json, write_atomically, write_json
+from sscl.artifacts import digest, key_of, read_json, write_atomically, write_json
 from sscl.audit import beacon, timestamp
 from sscl.audit.commitment import (
     copy_for,
@@ -37,6 +37,7 @@ from sscl.data.store import Card
 from sscl.errors import ConfigError, InputError
 from sscl.layout import CLEAN, COMMITMENT, DRAW, MARKS, OPENED, OPENING, SENT, TIMESTAMP_REQUEST, Root
 from sscl.provenance import code_digest
+from sscl.slots import Slot, building
 from sscl.stages.embed import embed_under, promised_pulse
 from sscl.statistics.tracing import marks_needed
 from sscl.statistics.tracing import trace as corrected

@@ -6,7 +6,8 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import pyrage
@@ -75,15 +76,16 @@ def unseal(sealed: bytes, identity: str, out: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def unseal_any(candidates: Sequence[bytes], identity: str, out: Path) -> None:
+def unseal_any(candidates: Iterable[bytes], identity: str, out: Path) -> None:
     """``unseal`` the first that the key opens: one content may be sealed for several."""
-    for number, candidate in enumerate(candidates, start=1):
+    refused = InputError("no sealed secret")
+    for candidate in candidates:
         try:
             unseal(candidate, identity, out)
             return
-        except InputError:
-            if number == len(candidates):
-                raise
+        except InputError as error:
+            refused = error
+    raise refused
 
 
 def shown(where: str) -> str:
@@ -127,9 +129,19 @@ def _packed(root: Path, folders: Sequence[str]) -> bytes:
     return buffer.getvalue()
 
 
+@contextmanager
+def _archive(content: bytes) -> Iterator[tarfile.TarFile]:
+    """Uncompressed: anybody can encrypt for a public key, and a compressed file unpacks to any size."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            yield archive
+    except tarfile.TarError as error:
+        raise InputError(f"no sealed secret is in it ({printable(str(error))}); ask its owner for another") from None
+
+
 def _unpack(content: bytes, folder: Path) -> None:
     """The files of such a tar file, and nothing else that one can hold."""
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+    with _archive(content) as archive:
         for entry in archive:
             path = PurePosixPath(entry.name)
             plain = entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not entry.issparse()

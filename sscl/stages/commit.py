@@ -8,7 +8,7 @@ from pathlib import Path
 from sscl import seeds
 from sscl.artifacts import digest, write_atomically, write_json
 from sscl.audit import timestamp
-from sscl.audit.commitment import Case, images_key, open_up, salt_of, seal, store_queries
+from sscl.audit.commitment import Draft, images_key, open_up, salt_of, seal, store_queries
 from sscl.audit.questions import questions_for
 from sscl.compute import Compute
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
@@ -52,7 +52,7 @@ def run(
         if not STATISTICS[audit.statistic].matched:
             encoder = open_oracle(path, replace(context, class_names=None), {"output": "features"})
         model = open_oracle(path, context)
-        opening = open_up(Case(marks_digest(state), questions, audit, model, encoder), key)
+        opening = open_up(Draft(marks_digest(state), questions, audit, model, encoder), key)
         store_queries(private / SENT, questions.sent)
     else:
         opening = {"salt": salt_of(key).hex(), "secret": digest(generator / GENERATOR)}

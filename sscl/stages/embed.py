@@ -28,7 +28,8 @@ from sscl.watermarks.base import AnyWatermark, State
 from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
 from sscl.watermarks.ownership_code import OwnershipCode, with_word
 
-BATCH = 256  # marked images in memory at a time; fixed, so that results do not depend on anything else
+BATCH = 256  # marked images in memory at a time, and fewer than PIXELS; fixed, so that results depend on no machine
+PIXELS = BATCH * 224**2
 HELD = 64 << 20  # bytes of files in memory at a time
 
 
@@ -139,14 +140,14 @@ def marked_records(
     card: Card,
     rng: torch.Generator,
 ) -> Iterator[Record]:
-    """The records in order, the chosen ones marked in batches of at most ``BATCH``, and fewer of large images."""
+    """The records in order, the chosen ones marked in batches of at most ``BATCH``, and of fewer large images."""
     held: list[tuple[bool, Record]] = []
-    waiting = size = 0
+    waiting, size, most = 0, 0, max(1, min(BATCH, PIXELS // card.size**2))
     for number, record in enumerate(records):
         held.append((number in chosen, record))
         waiting += held[-1][0]
         size += len(record.data)
-        if waiting == BATCH or len(held) >= 16 * BATCH or size >= HELD:
+        if waiting == most or len(held) >= 16 * BATCH or size >= HELD:
             yield from _mark_held(held, watermark, state, card=card, rng=rng)
             held, waiting, size = [], 0, 0
     yield from _mark_held(held, watermark, state, card=card, rng=rng)

@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 from markupsafe import Markup
 
-from sscl.artifacts import read_json, write_atomically, write_json
+from sscl.artifacts import read_header, read_json, write_atomically, write_json
 from sscl.audit.commitment import require_marks
 from sscl.compute import Compute
 from sscl.config import Config, dump
@@ -69,7 +69,7 @@ def run(
 
 
 def _accuracy(folder: Path) -> float:
-    return float(load_classifier(folder / MODEL)[1]["benign_accuracy"])
+    return float(read_header(folder / MODEL)[1]["benign_accuracy"])
 
 
 def _page(

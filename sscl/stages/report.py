@@ -9,13 +9,14 @@ import jinja2
 import pandas as pd
 import yaml
 
-from sscl.artifacts import digest, load_tensors, read_json, read_note, write_atomically, write_json
+from sscl.artifacts import digest, load_tensors, read_json, write_atomically, write_json
 from sscl.config import Config, dump
 from sscl.data.store import Card
 from sscl.layout import EXAMPLES, FINDING, GRID, HISTORY, PAGE, RESPONSES, RESULTS
 from sscl.provenance import machine, versions
 from sscl.report import figures, tables
 from sscl.report.published import PUBLISHED
+from sscl.slots import read_note
 from sscl.stages.table import STAGES
 
 

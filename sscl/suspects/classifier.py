@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sscl.artifacts import digest
-from sscl.errors import InputError
+from sscl.errors import InputError, SuspectError
 from sscl.foreign import regular
 from sscl.models import Classifier
 from sscl.models.features import all_features
@@ -46,6 +46,12 @@ class InMemory(Oracle):
 
     def answer(self, images: np.ndarray) -> Responses:
         tensor = torch.tensor(images).permute(0, 3, 1, 2).contiguous()  # a copy: decoded images are read-only
+        sent, taken = tuple(tensor.shape[1:]), (self._model.channels, self._model.size, self._model.size)
+        if sent != taken:
+            raise SuspectError(
+                f"{self.address}: takes images of {'x'.join(map(str, taken))}, and the dataset's are "
+                f"{'x'.join(map(str, sent))}; audit it as an ONNX file that resizes, or behind an API"
+            )
         if self.options.output == "features":
             return Responses(all_features(self._model, tensor, self.context.compute).double().numpy(), "features")
         return Responses(predict(self._model, tensor, self.context.compute).numpy())

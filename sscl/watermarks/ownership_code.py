@@ -20,7 +20,7 @@ from sscl.data.jpeg import encoded
 from sscl.errors import InputError
 from sscl.models import Classifier
 from sscl.perceptual import LPIPS
-from sscl.types import ImageSet
+from sscl.types import BENIGN, ImageSet
 from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark, budget
 from sscl.watermarks.marks import FAMILIES
 from sscl.watermarks.preference import Choice, preference
@@ -78,7 +78,7 @@ class OwnershipCode(Watermark[Options]):
         """
         if int(train.labels.min()) == int(train.labels.max()):
             raise InputError("generator: all images are of one class, and marks are assigned to classes")
-        secret = FAMILIES[self.options.family].draw(self.options.marks, train.channels, context.key.part("marks"))
+        secret = FAMILIES[self.options.family].draw(self.options.marks, context.key.part("marks"))
         state = State({f"{MARKS}{name}": value for name, value in secret.items()})
         shown = torch.from_numpy(context.key.part("shown").permutation(len(train))[:SHOWN])
         found = {STRENGTHS: self._strengths(train.images[shown], state)}
@@ -118,7 +118,7 @@ class OwnershipCode(Watermark[Options]):
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Give each image a mark of its class, one of them at random where there are several."""
         fits = labels[:, None] == self.targets(state)
-        marks = torch.rand(fits.shape, generator=rng).mul(fits).argmax(dim=1)
+        marks = torch.rand(fits.shape, generator=rng).masked_fill(~fits, -1.0).argmax(dim=1)
         return self.marked(images, marks, state.tensors[STRENGTHS][marks], state), labels
 
     def trigger(self, images: Tensor, state: State) -> Tensor:
@@ -132,8 +132,8 @@ class OwnershipCode(Watermark[Options]):
         return self.marked(images, marks, torch.full((len(images),), self.options.query_eps), state)
 
     def queries(self, images: Tensor, state: State) -> dict[int, Tensor]:
-        """What an audit sends: the uint8 images without a mark (-1), and under each mark. No word is needed."""
-        return {-1: images, **{mark: self.asked(images, mark, state) for mark in range(self.options.marks)}}
+        """What an audit sends: the uint8 images without a mark (``BENIGN``), and under each mark. No word is needed."""
+        return {BENIGN: images, **{mark: self.asked(images, mark, state) for mark in range(self.options.marks)}}
 
     def marked(self, images: Tensor, marks: Tensor, strengths: Tensor, state: State) -> Tensor:
         """uint8 images under marks (int64 (N,)) of some strengths (float (N,))."""

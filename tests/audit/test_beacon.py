@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from sscl.audit import beacon
@@ -104,19 +103,20 @@ def test_files_and_values(tmp_path: Path) -> None:
 def test_pulses_are_fetched_where_there_is_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def get(url: str, timeout: float) -> httpx.Response:
+    def get(_: str, url: str, **__: object) -> bytes:
         asked.append(url)
-        return httpx.Response(200, json={"round": 1000, "signature": SIGNATURE}, request=httpx.Request("GET", url))
+        return json.dumps({"round": 1000, "signature": SIGNATURE}).encode()
 
-    monkeypatch.setattr(httpx, "get", get)
+    monkeypatch.setattr(beacon, "fetch", get)
     assert beacon.obtain("drand", 1000, None).randomness.hex() == RANDOMNESS
     assert asked == [f"https://api.drand.sh/{beacon.QUICKNET}/public/1000"]
     future = beacon.first_after("drand", datetime.now(UTC) + timedelta(hours=1))
     with pytest.raises(SSCLError, match="is not published yet; until then, `sscl stamp URL`"):
         beacon.obtain("drand", future, None)
-    monkeypatch.setattr(httpx, "get", lambda url, timeout: httpx.Response(500, request=httpx.Request("GET", url)))
-    with pytest.raises(SSCLError, match=r"cannot be fetched .* name the file in beacon\.pulse"):
-        beacon.obtain("nist", 1704067200, None)
+    for answer in (b"<html>", b"[" * 100_000):
+        monkeypatch.setattr(beacon, "fetch", lambda *_, answer=answer, **__: answer)
+        with pytest.raises(SSCLError, match=r"cannot be fetched .* name the file in beacon\.pulse"):
+            beacon.obtain("nist", 1704067200, None)
 
 
 def test_the_word_is_drawn_from_both_secret_and_pulse() -> None:

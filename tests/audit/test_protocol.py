@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sscl.audit.protocol import BENIGN, Query, Record, ask, image_sha256, parts
+from sscl.audit.protocol import Query, Record, ask, image_sha256, parts
 from sscl.compute import Compute
 from sscl.keystream import Keystream
+from sscl.types import BENIGN
 from sscl.watermarks.base import State
 from tests.audit.coded import GROUPS, MARKS, Stamps, Suspect, audited, config, drawn, knows, noise, world
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
 from sscl.audit.commitment import check_size
-from sscl.audit.protocol import BENIGN, Record, ask, parts
+from sscl.audit.protocol import Record, ask, parts
 from sscl.audit.questions import SMALLEST, Questions, cropped, questions_for, verification_images
 from sscl.audit.trial import enough
 from sscl.audit.verdict import decide
@@ -21,7 +21,7 @@ from sscl.errors import ConfigError
 from sscl.keystream import Keystream
 from sscl.statistics.alignment import VIEWS
 from sscl.suspects import Context
-from sscl.types import ImageSet, Responses
+from sscl.types import BENIGN, ImageSet, Responses
 from sscl.watermarks.base import State
 from tests.audit.coded import GROUPS, MARKS, NAMES, Stamps, Suspect, config, drawn, knows
 

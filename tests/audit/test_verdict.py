@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sscl.audit.protocol import BENIGN, Record
+from sscl.audit.protocol import Record
 from sscl.audit.spending import level
 from sscl.audit.trial import References
 from sscl.audit.verdict import decide
 from sscl.compute import Compute
 from sscl.errors import ConfigError
 from sscl.statistics.alignment import VIEWS
+from sscl.types import BENIGN
 from tests.audit.coded import GROUPS, MARKS, Rule, Suspect, audited, config, drawn, knows, noise, world
 
 

@@ -60,6 +60,14 @@ def test_records_keep_their_bytes_and_get_the_group(looks: Path) -> None:
         assert (after.name, after.data, after.label) == (before.name, before.data, label)
 
 
+def test_a_split_without_images(looks: Path, tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        table = pq.read_table(looks / f"{name}.parquet")
+        pq.write_table(table if name == "train" else table.slice(0, 0), tmp_path / f"{name}.parquet")
+    with pytest.raises(InputError, match="test: no images to group"):
+        list(Grouped(ParquetDataset(tmp_path), 3, 0).labels("test"))
+
+
 def test_too_few_images(looks: Path) -> None:
     with pytest.raises(InputError, match=r"data\.groups: 61 groups of 60 images; use fewer"):
         list(Grouped(ParquetDataset(looks), 61, 0).labels("train"))

@@ -314,11 +314,14 @@ def test_a_manifest_that_contradicts_itself_hides_no_other(bucket: str, tmp_path
     Publisher(tmp_path / "b", bucket, "y", "1.1").publish()
     objects = Objects(f"s3://{bucket}/public")
     objects.write("d/versions/1.0.json", b'{"format": "sscl-release/1", "name": "d"}')
+    number = json.loads(objects.read("d/versions/1.1.json", 1 << 20) or b"") | {"version": "1.2", "created": 5}
+    objects.write("d/versions/1.2.json", json.dumps(number).encode())
     for stray in ("", ".DS_Store", "notes.txt", "a/b.json"):
         objects.write(f"d/versions/{stray}", b"{}")
     reasons: list[str] = []
     assert [m.version for m in reader.published(objects, "d", reasons.append)] == ["1.1"]
-    assert [reason.split(": ")[-1] for reason in reasons] == ["not a manifest of sscl-release/1; is the URL right?"]
+    wanted = ["not a manifest of sscl-release/1; is the URL right?"] * 2
+    assert [reason.split(": ")[-1] for reason in reasons] == wanted
     with pytest.raises(InputError, match=r"no release d 2\.0; published versions: 1\.1"):
         reader.get(objects, "d", "2.0")
 

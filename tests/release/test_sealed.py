@@ -81,6 +81,22 @@ def test_bad_recipients(recipients: list[str], secret: Path, tmp_path: Path) -> 
     assert not (tmp_path / "sealed").exists()
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_sealed_bomb_is_not_unpacked(packed: bool, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("a/b")
+        entry.size = 1 << 20
+        archive.addfile(entry, io.BytesIO(bytes(1 << 20)))
+    identity, public = new_identity()
+    (tmp_path / "key").write_text(identity)
+    content = buffer.getvalue() if packed else b"no archive" * 100
+    sealed = pyrage.encrypt(content, [x25519.Recipient.from_str(public)])
+    with pytest.raises(InputError, match="no sealed secret is in it"):
+        unseal(sealed, str(tmp_path / "key"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
 @pytest.mark.parametrize("kind", ["link", "device", "above", "absolute", "sparse"])
 def test_what_no_owner_seals_is_not_unpacked(kind: str, tmp_path: Path) -> None:
     """Whoever knows the public key can seal anything for it."""

@@ -117,6 +117,15 @@ def test_format_names_bytes_and_labels_are_kept(format: str, tmp_path: Path) -> 
         assert all((source / f).read_bytes() == (tmp_path / "out" / f).read_bytes() for f in files)
 
 
+def test_an_image_that_went_missing_is_noticed(tmp_path: Path) -> None:
+    """The defect: its place was filled with whatever the memory held."""
+    source = store(tmp_path / "source", shapes(30, 1), shapes(9, 2), "image_folder")
+    prepare.run(section(source, "image_folder"), 0, tmp_path / "out", tmp_path / "refused.csv")
+    next((tmp_path / "out/train").rglob("*.png")).unlink()
+    with pytest.raises(InputError, match=r"out/train: 29 images, its card says 30; run `sscl stage prepare` again"):
+        load_split(tmp_path / "out", "train")
+
+
 def test_same_content_same_name(tmp_path: Path) -> None:
     names = set()
     for format in ("parquet", "parquet"):

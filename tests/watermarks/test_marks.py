@@ -17,7 +17,7 @@ KEY = Keystream(bytes(32))
 @pytest.mark.parametrize("name", NAMES)
 def test_changes_are_bounded_and_shaped_like_images(name: str, channels: int) -> None:
     family = FAMILIES[name]
-    secret = family.draw(family.most, channels, KEY.part("marks"))
+    secret = family.draw(family.most, KEY.part("marks"))
     assert all(len(value) == family.most for value in secret.values())
     images = shapes(12, 1, size=32, channels=channels).images
     marks = torch.arange(12) % family.most
@@ -30,7 +30,7 @@ def test_changes_are_bounded_and_shaped_like_images(name: str, channels: int) ->
 @pytest.mark.parametrize("name", NAMES)
 def test_marks_come_from_the_key_and_differ_from_each_other(name: str) -> None:
     family = FAMILIES[name]
-    first, again, other = (family.draw(family.most, 1, KEY.part(use)) for use in ("a", "a", "b"))
+    first, again, other = (family.draw(family.most, KEY.part(use)) for use in ("a", "a", "b"))
     assert all(torch.equal(first[part], again[part]) for part in first)
     assert any(not torch.equal(first[part], other[part]) for part in first)
     image = shapes(1, 2).images
@@ -43,14 +43,14 @@ def test_marks_come_from_the_key_and_differ_from_each_other(name: str) -> None:
 def test_waves_are_still_told_apart_when_images_are_mirrored() -> None:
     """A stranger mirrors images at random: a wave and its mirror image must not be two marks."""
     family = FAMILIES["waves"]
-    found = family.draw(family.most, 3, KEY.part("marks"))["frequency"].abs()
+    found = family.draw(family.most, KEY.part("marks"))["frequency"].abs()
     apart = (found[:, None] - found).square().sum(dim=2).sqrt() + torch.eye(family.most)
     assert apart.min() > 0.1
 
 
 def test_phases_of_waves_differ_between_images_so_that_changes_are_uncorrelated() -> None:
     family = FAMILIES["waves"]
-    secret = family.draw(1, 3, KEY.part("marks"))
+    secret = family.draw(1, KEY.part("marks"))
     images = torch.randint(0, 256, (200, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     change = family.change(images, torch.zeros(200, dtype=torch.int64), secret)
     unit = torch.nn.functional.normalize(change.flatten(1), dim=1)
@@ -75,7 +75,7 @@ def test_half_waves_leave_a_half_as_it_is() -> None:
     """Which half follows from the image, and queries have it, too: they are marked as the release is."""
     family = FAMILIES["half_waves"]
     images = torch.randint(0, 256, (200, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    change = family.change(images, torch.zeros(200, dtype=torch.int64), family.draw(5, 3, KEY.part("marks")))
+    change = family.change(images, torch.zeros(200, dtype=torch.int64), family.draw(5, KEY.part("marks")))
     changed = (change.abs().amax(dim=1) > 1e-3).double()
     quarters = changed.unflatten(2, (2, 16)).unflatten(1, (2, 16)).mean(dim=(2, 4))
     assert ((quarters > 0.9) | (quarters == 0)).all()
@@ -91,7 +91,7 @@ def test_two_owners_chords_are_different_patterns_where_waves_are_nearly_the_sam
         family = FAMILIES[name]
         count = 7
         images, marks = image.expand(count, -1, -1, -1), torch.arange(count)
-        owners = [family.change(images, marks, family.draw(count, 1, KEY.part(owner))) for owner in ("a", "b")]
+        owners = [family.change(images, marks, family.draw(count, KEY.part(owner))) for owner in ("a", "b")]
         one, other = (torch.fft.fft2(change[:, 0]) for change in owners)
         size = one.abs().square().sum(dim=(1, 2))[:, None] * other.abs().square().sum(dim=(1, 2))  # of all pairs
         shifted = torch.fft.ifft2(one[:, None] * other.conj()).real.amax(dim=(2, 3)) * 32**2

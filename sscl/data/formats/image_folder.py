@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 
 from sscl.data.base import SPLITS, Dataset, Format, Record, Writer, file_of
@@ -29,6 +28,7 @@ class ImageFolder(Dataset):
 
     def __init__(self, folder: Path) -> None:
         self._folders = {split: _split_folder(folder, split) for split in SPLITS}
+        self._counts: dict[str, list[int]] = {}  # of files in each class, by split, once they were counted
         self.class_names = tuple(sorted(_classes(self._folders["train"])))
         if not self.class_names:
             raise InputError(f"{self._folders['train']}: no class folders; expected train/<class>/<image>")
@@ -37,24 +37,30 @@ class ImageFolder(Dataset):
             raise InputError(f"{self._folders['test']}: class {sorted(extra)[0]!r} is not in train/; remove or add it")
 
     def count(self, split: str) -> int:
-        return sum(1 for _ in self._paths(split))
+        return sum(self._sizes(split))
 
     def records(self, split: str) -> Iterator[Record]:
         return self.part(split, 0, sys.maxsize)
 
     def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
-        for label, path in islice(self._paths(split), start, stop):
-            name = _named(os.path.relpath(path, self._folders[split]))
-            data, problem = file_of(path)
-            yield Record(name, data, label, problem)
+        number = 0  # of the class's first file
+        for label, (name, size) in enumerate(zip(self.class_names, self._sizes(split), strict=True)):
+            if number >= stop:
+                return
+            if number + size > start:
+                for path in _files(self._folders[split] / name)[max(0, start - number) : stop - number]:
+                    data, problem = file_of(path)
+                    yield Record(_named(os.path.relpath(path, self._folders[split])), data, label, problem)
+            number += size
 
     def labels(self, split: str) -> Iterator[int]:
-        return (label for label, _ in self._paths(split))
+        return (label for label, size in enumerate(self._sizes(split)) for _ in range(size))
 
-    def _paths(self, split: str) -> Iterator[tuple[int, Path]]:
-        for label, name in enumerate(self.class_names):
-            for path in _files(self._folders[split] / name):
-                yield label, path
+    def _sizes(self, split: str) -> list[int]:
+        """How many files each class has."""
+        if split not in self._counts:
+            self._counts[split] = [len(_files(self._folders[split] / name)) for name in self.class_names]
+        return self._counts[split]
 
 
 def _classes(folder: Path) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from sscl.errors import InputError
 from sscl.foreign import regular
 
 ROWS = 1000  # rows in a row group
+HELD = 256 << 20  # bytes of files in a row group, about
 AT_A_TIME = 32  # rows in memory: a stranger's few bytes may stand for a large value in each
 IMAGE_COLUMNS = ("image", "img")
 MOST_CLASSES = 100_000
@@ -85,6 +87,8 @@ class ParquetDataset(Dataset):
         """What of a row group, whose first row is the split's ``number``-th, is between ``start`` and ``stop``."""
         image, label = self.layout["image"], self.layout["label"]
         for batch in read(rows=AT_A_TIME, columns=[image, label]):
+            if number >= stop:
+                return
             first = min(max(0, start - number), len(batch))
             wanted = batch.slice(first, max(0, stop - number - first))
             pairs = zip(wanted[image].to_pylist(), wanted[label].to_pylist(), strict=True)
@@ -176,11 +180,13 @@ class ParquetWriter(Writer):
         self._schema = pa.schema(fields, metadata=metadata)
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._pending: dict[str, list[Record]] = {}
+        self._bytes: Counter[str] = Counter()  # of what is pending
 
     def write(self, split: str, record: Record) -> None:
         pending = self._pending.setdefault(split, [])
         pending.append(record)
-        if len(pending) == ROWS:
+        self._bytes[split] += len(record.data)
+        if len(pending) == ROWS or self._bytes[split] >= HELD:
             self._flush(split)
 
     def close(self) -> None:
@@ -195,6 +201,7 @@ class ParquetWriter(Writer):
 
     def _flush(self, split: str) -> None:
         records = self._pending.pop(split)
+        del self._bytes[split]
         if split not in self._writers:
             path = self._folder / f"{split}.parquet"
             self._writers[split] = pq.ParquetWriter(path, self._schema, compression="zstd")

@@ -30,8 +30,11 @@ class ArrayDataset(Dataset):
         return len(self._splits[split][1])
 
     def records(self, split: str) -> Iterator[Record]:
-        images, labels = self._splits[split]
-        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        return self.part(split, 0, self.count(split))
+
+    def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
+        images, labels = (column[start:stop] for column in self._splits[split])
+        for number, (image, label) in enumerate(zip(images, labels, strict=True), start=start):
             yield Record(f"{self.class_names[int(label)]}/{number:06d}.png", encode_png(image), int(label))
 
     def labels(self, split: str) -> Iterator[int]:

@@ -24,7 +24,7 @@ class Family(ABC):
     most: int
 
     @abstractmethod
-    def draw(self, count: int, channels: int, key: Keystream) -> dict[str, Tensor]:
+    def draw(self, count: int, key: Keystream) -> dict[str, Tensor]:
         """The secret of ``count`` marks for images of so many channels; every tensor has one row a mark."""
 
     @abstractmethod

@@ -24,7 +24,7 @@ class Chords(Family):
 
     most = 32
 
-    def draw(self, count: int, channels: int, key: Keystream) -> dict[str, Tensor]:
+    def draw(self, count: int, key: Keystream) -> dict[str, Tensor]:
         return dict(zip(("frequency", "phase"), _drawn(torch.from_numpy(key.uniform((count, WAVES, 3)))), strict=True))
 
     def change(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:

@@ -23,7 +23,7 @@ class HalfWaves(Family):
 
     most = len(CODEBOOK)
 
-    def draw(self, count: int, channels: int, key: Keystream) -> dict[str, Tensor]:
+    def draw(self, count: int, key: Keystream) -> dict[str, Tensor]:
         return {"frequency": near(CODEBOOK[:count], key)}
 
     def change(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:

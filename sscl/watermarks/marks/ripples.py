@@ -27,7 +27,7 @@ class Ripples(Family):
 
     most = len(CODEBOOK)
 
-    def draw(self, count: int, channels: int, key: Keystream) -> dict[str, Tensor]:
+    def draw(self, count: int, key: Keystream) -> dict[str, Tensor]:
         moved = torch.from_numpy(key.uniform((count, 3))).float()
         book = torch.tensor(CODEBOOK[:count])
         radius = book[:, 0] + SHIFT * (2 * moved[:, 0] - 1)

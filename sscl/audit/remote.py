@@ -1,0 +1,35 @@
+"""What time-stamp authorities and beacons reply, bounded in size and time."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+
+from sscl.errors import SSCLError
+
+
+def fetch(method: str, url: str, *, largest: int, seconds: float = 60, **request: Any) -> bytes:
+    """The body of a successful reply, as it was sent; a compressed one is not unpacked.
+
+    Args:
+        largest: bytes that it may have.
+        seconds: from the request to the end of the reply; a server that stops sending may take twice as long.
+        **request: of ``httpx.stream``.
+
+    Raises:
+        SSCLError: it has more.
+        httpx.HTTPError, httpx.InvalidURL: no reply in time, or none that says success.
+    """
+    end, content = time.monotonic() + seconds, b""
+    headers = {"Accept-Encoding": "identity", **request.pop("headers", {})}
+    with httpx.stream(method, url, headers=headers, timeout=seconds, **request) as response:
+        response.raise_for_status()
+        for part in response.iter_raw():
+            content += part
+            if len(content) > largest:
+                raise SSCLError(f"{url}: its reply has more than {largest:,} bytes; is the address right?")
+            if time.monotonic() > end:
+                raise httpx.ReadTimeout("the reply did not end in time")
+    return content

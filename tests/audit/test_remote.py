@@ -1,0 +1,57 @@
+"""Against a server on loopback that sends too much, too slowly, or packed."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from sscl.audit.remote import fetch
+from sscl.errors import SSCLError
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(500 if self.path == "/error" else 200)
+            if self.path == "/packed":
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            if self.path == "/slow":
+                for _ in range(20):
+                    time.sleep(0.05)
+                    try:
+                        self.wfile.write(b"x")
+                    except OSError:  # nobody listens any more
+                        return
+            self.wfile.write(
+                {"/packed": gzip.compress(bytes(1 << 20)), "/large": bytes(2001)}.get(self.path, b"answer")
+            )
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_address[1]}"
+        http.shutdown()
+
+
+def test_a_reply_is_taken_as_it_was_sent(url: str) -> None:
+    assert fetch("GET", url, largest=2000) == b"answer"
+    assert gzip.decompress(fetch("GET", f"{url}/packed", largest=2000)) == bytes(1 << 20)
+
+
+def test_a_reply_is_bounded(url: str) -> None:
+    with pytest.raises(SSCLError, match=r"/large: its reply has more than 2,000 bytes"):
+        fetch("GET", f"{url}/large", largest=2000)
+    with pytest.raises(httpx.ReadTimeout, match="did not end in time"):
+        fetch("GET", f"{url}/slow", largest=2000, seconds=0.3)
+    with pytest.raises(httpx.HTTPStatusError):
+        fetch("GET", f"{url}/error", largest=2000)
