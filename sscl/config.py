@@ -135,12 +135,12 @@ class AuditConfig:
     """The audit of a suspicious model: what is committed to before the word is drawn."""
 
     test: Literal["exact", "sequential"]
+    protects: Literal["dataset", "encoder"]
     statistic: str
     alpha: float
     least_effect: float
     images: int
     first_images: int
-    answered: float
     version: str
     attempt: int
     signer: str | None = None
@@ -152,7 +152,6 @@ class AuditConfig:
         require(self.least_effect >= 0, "least_effect", self.least_effect, "0 or more")
         require(self.images >= 2, "images", self.images, "2 or more")
         require(2 <= self.first_images <= self.images, "first_images", self.first_images, "2 to images")
-        require(0.9 <= self.answered <= 1, "answered", self.answered, "0.9 to 1: with less, anybody can be accused")
         require(bool(NAME.fullmatch(self.version)), "version", self.version, "letters, digits, dots and dashes")
         require(self.attempt >= 1, "attempt", self.attempt, "1 or more")
 

@@ -26,6 +26,7 @@ CONTRASTIVE = ("learning=simclr", "augment=views", "model=resnet8", "batch_size=
 ALSO = (
     *(f"{section}.{value}" for section in ("surrogate", "user") for value in CONTRASTIVE),
     "generator.ownership_code.family=waves",
+    "audit.protects=encoder",
     "audit.statistic=attraction",
     "audit.images=30",
 )

@@ -28,8 +28,9 @@ from sscl.suspects import Oracle, nhwc
 from sscl.types import BENIGN
 from sscl.watermarks.ownership_code import OwnershipCode
 
-FORMAT = "sscl-commitment/7"
+FORMAT = "sscl-commitment/8"
 MOST_COMPARED = 20_000_000  # images times classes
+SURE = 0.999  # probability: answers that are all so sure are compared with the reference's labels
 LEAST_EFFECT = 0.01  # in the unit of the statistic ``effect``: less could come from the last digits of answers
 MOST_IMAGES = 10_000  # of an audit, without a mark; a view counts as one
 MOST_QUERIES = 200_000  # whose digests fill 13 MiB of the opening; `check` reads 16
@@ -152,7 +153,7 @@ def references_for(opening: dict[str, Any], record: Record) -> References:
         return references_of(opening, "features")
     first = takewhile(lambda query: query.mark == BENIGN, record.queries)  # what is known when the first bet is made
     told = [query.answer for query in first if query.answer is not None]
-    return references_of(opening, "labels" if all(max(row) == sum(row) == 1 for row in told) else "probabilities")
+    return references_of(opening, "labels" if all(max(row) >= SURE for row in told) else "probabilities")
 
 
 def references_of(opening: dict[str, Any], access: str) -> References:
@@ -229,6 +230,16 @@ def null_key(opening: dict[str, Any], pulse: beacon.Pulse | None) -> Keystream:
     It follows from the pulse, as the word does: references that are committed to before cannot be fitted to it.
     """
     return Keystream(beacon.mixed(bytes.fromhex(opening["secret"]), pulse)).part("null words")
+
+
+def require_for(opening: dict[str, Any], carrier: str) -> None:
+    """Raise ``ConfigError`` if the commitment is for something else: its word is for one dataset, or one encoder."""
+    found = opening.get("protocol", {}).get("protects", carrier)
+    if found != carrier:
+        raise ConfigError(
+            f"audit.protects: {found}, and this would put the word into the {carrier}; commit with {carrier}, in an "
+            "output root of its own"
+        )
 
 
 def draw_word(opening: dict[str, Any], pulse: beacon.Pulse | None) -> np.ndarray:

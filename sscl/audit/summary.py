@@ -7,7 +7,7 @@ import json
 from sscl.audit import bundle, timestamp
 from sscl.audit.check import Expected
 from sscl.audit.commitment import commitment_digest
-from sscl.audit.parts import AUDIT, IMAGES, QUERIES, RAW, TOKEN, unpack_record
+from sscl.audit.parts import AUDIT, IMAGES, RAW, TOKEN
 from sscl.errors import printable
 from sscl.layout import COMMITMENT, FINDING
 
@@ -28,6 +28,7 @@ def particulars(parts: dict[str, bytes]) -> dict[str, str]:
         found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
     spoken = {name: value for name, value in {**audit["interface"], **(audit["reader"] or {})}.items() if value}
     found |= {f"setting {name}": str(spoken[name]) for name in sorted(spoken)} or {"settings": "none recorded"}
+    found["protects"] = f"the {audit['protocol']['protects']}"
     found["effect"] = f"{finding['effect']:.3g}, at least {finding['least_effect']:g} counts"
     found["alpha"] = f"{finding['alpha']:.3g}"
     found["signer"] = bundle.signer(parts) or "nobody: anybody could have made it"
@@ -58,11 +59,10 @@ def rests_on(parts: dict[str, bytes], expected: Expected | None = None) -> list[
             else "MISSING: the time-stamp authority's root certificate (--authority). Without it nobody knows whether "
             "the time stamp is genuine."
         )
-    answers = [query.answer for query in unpack_record(parts[QUERIES], audit).queries]
-    if left := answers.count(None):
+    if left := json.loads(parts[FINDING])["missing"]:
         found.append(
-            f"MISSING: {left:,} of {len(answers):,} answers. The evidence does not show who left them out; whoever "
-            "knows the assignment could choose them."
+            f"MISSING: answers to {left:,} images, under one mark or more. Who left them out is not visible here; p is "
+            "multiplied by the number of ways to choose them."
         )
     if "url" in audit["suspect"] and RAW not in parts:
         found.append("MISSING: the API's own replies. What it was asked and answered rests on the owner's word.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from sscl.audit.protocol import Record, parts
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
-from sscl.statistics.effects import STATISTICS, less_reference
+from sscl.statistics.effects import STATISTICS, Matrix, centred, less_reference
 from sscl.statistics.exact import Null
 from sscl.statistics.sequential import Wealth
 from sscl.types import BENIGN, Responses
@@ -100,16 +102,23 @@ class Trial:
         return min(len(given) for given in self.answers.values())
 
     @property
-    def answered(self) -> float:
-        """The share of images that were answered under every mark asked, and without one.
+    def missing(self) -> int:
+        """How many images lack an answer, without a mark or under a mark asked, in any view; they do not count."""
+        return int((~self._whole(self.images).reshape(-1, self.views).all(axis=1)).sum())
 
-        Where views are compared, of the images of one group and in all views, the smallest over groups: an image with a
-        view that is missing counts nowhere, and each entry of the matrix is of one group.
+    @property
+    def choices(self) -> int:
+        """In how many ways at most as many images could have been left out; a p-value counts them all.
+
+        For each choice that is made before the word is known, the p-value is exact. Whoever knows the word may have
+        chosen, so the sum over all choices bounds the chance of a small one (Bonferroni).
         """
-        whole = np.asarray(self._whole(self.images).reshape(-1, self.views).all(axis=1))
-        own = np.array(self.record.labels)[:: self.views][: len(whole)]
-        kinds = np.zeros(len(whole)) if self.views == 1 else own
-        return min(float(whole[kinds == kind].mean()) for kind in np.unique(kinds))
+        images = self.images // self.views
+        return sum(math.comb(images, left) for left in range(self.missing + 1))
+
+    def counted(self, p_value: float) -> float:
+        """A p-value of one choice of images as one of all choices."""
+        return 1.0 if self.choices * Fraction(p_value) >= 1 else p_value * self.choices
 
     def _whole(self, images: int, marks: int | None = None) -> np.ndarray:
         """Which of the first so many images, bool (N,), were answered without a mark and under the first so many.
@@ -138,20 +147,40 @@ class Trial:
         reference = self.references.all if self.full else self.references.first
         return less_reference(self.effects, reference[: len(self.effects)])
 
+    @cached_property
+    def doubt(self) -> np.ndarray | None:
+        """By how much unseen changes of answers can change each entry of ``matrix``, see ``Statistic``.
+
+        The weight of the references follows from the answers, and can change with them.
+        """
+        figures = STATISTICS[self.config.statistic].doubt
+        found = figures and self._over(figures, self.images)
+        if found is None or self.references is None:
+            return found
+        shape = np.abs(centred((self.references.all if self.full else self.references.first)[: len(found)]))
+        length = float((shape**2).sum())
+        return found + shape * float((shape * found).sum()) / length if length else found
+
     def effects_over(self, images: int, marks: int | None = None) -> np.ndarray:
         """The matrix of effects over the first so many images, of the first so many marks."""
+        return self._over(STATISTICS[self.config.statistic].matrix, images, marks)
+
+    def _over(self, figures: Matrix, images: int, marks: int | None = None) -> np.ndarray:
         rows, whole = np.arange(images), self._whole(images, marks)
         labels = np.array(self.record.labels)[rows]
         given = [self.answers[mark].take(rows) for mark in (BENIGN, *self.asked[:marks])]
         benign, *marked = given if whole.all() else [answers.only(whole) for answers in given]
-        return STATISTICS[self.config.statistic].matrix(benign, marked, labels, self.record.groups)
+        return figures(benign, marked, labels, self.record.groups)
 
     def bets(self, word: np.ndarray, alpha: float) -> Wealth:
         """The sequential test over the marks' first images, in order, until it ends.
 
-        Each bet uses the answers under its mark and the marks before, and nothing after.
+        Each bet uses the answers under its mark and the marks before, and nothing after. There are no bets if one of
+        the images is missing: leaving it out could be a choice.
         """
         wealth = Wealth(alpha, self.marks, self.record.groups)
+        if not self._whole(self.first).all():
+            return wealth
         for number, group in enumerate(word[: len(self.asked)].tolist(), start=1):
             if wealth.finished:
                 break
@@ -171,7 +200,7 @@ def enough(
     return lambda record: Trial(record, config, len(word), references(record)).bets(word, alpha / 2).rejects
 
 
-def null_of(matrix: np.ndarray, key: Keystream | None = None) -> Null:
+def null_of(matrix: np.ndarray, key: Keystream | None = None, doubt: np.ndarray | None = None) -> Null:
     """All words' statistics, or those of words drawn with the key, which neither answers nor references depend on."""
     stream = Keystream(bytes(32)) if key is None else key
-    return Null.of(matrix, stream.part("drawn"))
+    return Null.of(matrix, stream.part("drawn"), doubt)

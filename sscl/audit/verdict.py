@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,7 +40,7 @@ class Finding:
         effect, least_effect: mean centred effect of the marks on their classes, and the committed least one.
         p_plain: p-value of all answers, references ignored; ``None`` where there are none.
         delta_p, wsr: mean change of the probability of a mark's class, and share of marked images answered with it.
-        answered: share of images that were answered, the smallest over marks, as ``Trial.answered``.
+        missing: how many images count nowhere, as ``Trial.missing``; p-values are multiplied by ``Trial.choices``.
         queries: how many images were sent.
         accuracy: share of images without a mark that are answered with their own class.
         effects: the matrix of effects, marks by groups, without what the references share.
@@ -60,7 +61,7 @@ class Finding:
     p_plain: float | None
     delta_p: float
     wsr: float
-    answered: float
+    missing: int
     queries: int
     accuracy: float
     effects: list[list[float]]
@@ -96,10 +97,10 @@ def decide(
     alpha = config.alpha if occasion is None else level(config.alpha, occasion)
     p_exact = as_good = total = p_plain = None
     if trial.full:
-        distribution = null_of(trial.matrix, null)
-        p_exact = distribution.p_value(word)
+        distribution = null_of(trial.matrix, null, trial.doubt)
+        p_exact = trial.counted(distribution.p_value(word))
         as_good, total = distribution.at_least(word), len(distribution.statistics)
-        p_plain = null_of(trial.effects, null).p_value(word) if references else None
+        p_plain = trial.counted(null_of(trial.effects, null, trial.doubt).p_value(word)) if references else None
     p_value, ended = _combined(trial, word, alpha, p_exact)
     matrix = trial.matrix
     middle = centred(matrix) if trial.full else matrix - matrix.mean(axis=1, keepdims=True)
@@ -113,7 +114,6 @@ def decide(
         words=total,
         as_good=as_good,
         effect=effect,
-        answered=trial.answered,
         misread=_misread(trial),
         unshown=_unshown(trial, word) if mapped else [],
         slight=effect < config.least_effect and _told(trial, word) < config.least_effect,
@@ -132,7 +132,7 @@ def decide(
         effect=outcome.effect,
         least_effect=config.least_effect,
         p_plain=p_plain,
-        answered=outcome.answered,
+        missing=trial.missing,
         queries=len(record.queries),
         accuracy=_accuracy(trial),
         effects=matrix.tolist(),
@@ -172,7 +172,6 @@ class Outcome:
     words: int | None
     as_good: int | None
     effect: float
-    answered: float
     misread: bool
     unshown: list[int]
     slight: bool
@@ -271,16 +270,23 @@ def _told(trial: Trial, word: np.ndarray) -> float:
     return float(middle[np.arange(len(labels)), word[: len(labels)]].mean())
 
 
+def _large(number: int) -> str:
+    return f"{number:,}" if number < 10**9 else f"about 10^{math.floor(math.log10(number))}"
+
+
 def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
     record, config, marks = trial.record, trial.config, trial.marks
     p_value, alpha = outcome.p_value, outcome.alpha
     if outcome.lowest > alpha:
         return "inconclusive", undecidable(outcome.lowest, alpha, marks, record.groups)
-    if outcome.answered < config.answered:
-        return "inconclusive", (
-            f"The model answered only {100 * outcome.answered:.0f} % of the images under every mark; the commitment "
-            f"asks for {100 * config.answered:.0f} %. It may decline marked images, which would bias any test."
+    left_out = ""
+    if trial.missing:
+        left_out = (
+            f" {trial.missing} of {trial.images // trial.views} images were not answered under every mark. Whoever "
+            f"knows the assignment could choose so many in {_large(trial.choices)} ways, by which p is multiplied."
         )
+    if trial.counted(outcome.lowest) > alpha:
+        return "inconclusive", f"No answer could decide this audit.{left_out} Ask for the missing answers again."
     if outcome.misread:
         return "inconclusive", (
             f"The model answers the {trial.images} images without a mark no better than by guessing, or better if its "
@@ -303,10 +309,13 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
     else:
         kind = "possible" if outcome.words == words.count(marks, record.groups) else "randomly drawn"
         found = f"Of {outcome.words:,} {kind} assignments, {outcome.as_good:,} fit the answers at least as well "
-        found += "as the released one"
+        found += f"as the released one.{left_out}".removesuffix(".")
+    released, innocent = "release", "that never saw the release"
+    if config.protects == "encoder":
+        released, innocent = "encoder", "that was not built on the encoder"
     if p_value > alpha:
         return "no evidence", (
-            f"The audit sends {each}. {found}. A model that never saw the release gives such a result, or a stronger "
+            f"The audit sends {each}. {found}. A model {innocent} gives such a result, or a stronger "
             f"one, with probability up to {p_value:.3g}; the commitment asks for {alpha:.3g} or less."
         )
     if outcome.slight:
@@ -316,8 +325,8 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
             "its labels."
         )
     return "trained-on-it", (
-        f"The audit sends {each}. Which class each mark was assigned to in the release was drawn at random, and a "
-        f"model that never saw the release cannot know it. {found}. The probability that a model that never saw the "
-        f"release gives this result, or a stronger one, is at most {p_value:.3g}; the commitment asks for "
+        f"The audit sends {each}. Which class each mark was assigned to in the {released} was drawn at random, and a "
+        f"model {innocent} cannot know it. {found}. The probability that such a model "
+        f"gives this result, or a stronger one, is at most {p_value:.3g}; the commitment asks for "
         f"{alpha:.3g} or less."
     )

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sscl.artifacts import digest, write_atomically
+from sscl.artifacts import digest, read_json, write_atomically
 from sscl.errors import InputError, SSCLError, printable
 from sscl.foreign import content_of
+from sscl.layout import COMMITMENT
 from sscl.package.files import File
 from sscl.release.manifest import (
     VERSION,
@@ -185,7 +186,21 @@ def check_folder(folder: Path, signer: str | None = None) -> list[str]:
             found.append(f"{printable(file.path)}: missing")
         elif digest(path) != file.sha256:
             found.append(f"{printable(file.path)}: its SHA-256 is not the manifest's")
-    return found
+    return found or _another_commitment(folder, manifest)
+
+
+def _another_commitment(folder: Path, manifest: Manifest) -> list[str]:
+    """A commitment beside the data that is not the one that the manifest names: readers would date different ones."""
+    from sscl.audit.commitment import commitment_digest  # imports torch, which `list` and `pull` need not wait for
+    from sscl.package.pack import COMMITMENTS
+
+    path = folder / COMMITMENTS / COMMITMENT
+    if not path.is_file():
+        return []
+    found = read_json(path)
+    if isinstance(found, dict) and commitment_digest(found) == manifest.commitment:
+        return []
+    return [f"{COMMITMENTS}/{COMMITMENT}: not the commitment that the manifest names; tell the owner"]
 
 
 def _noted(folder: Path) -> dict[str, Any]:

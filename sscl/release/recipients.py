@@ -175,7 +175,8 @@ def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray], alpha: floa
     trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record))
     key = null_key(case.opening, case.pulse)
     null, adjusted = null_of(trial.matrix, key), corrected(trial.matrix, words, key.part("tracing"))
-    return [Trace(name, null.p_value(word), adjusted[name], adjusted[name] <= alpha) for name, word in words.items()]
+    found = {name: (trial.counted(null.p_value(word)), trial.counted(adjusted[name])) for name, word in words.items()}
+    return [Trace(name, p_value, corrected_, corrected_ <= alpha) for name, (p_value, corrected_) in found.items()]
 
 
 def _word(copy: Root, case: Case) -> np.ndarray:

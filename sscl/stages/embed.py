@@ -14,7 +14,7 @@ from torch import Tensor
 from sscl import progress, seeds
 from sscl.artifacts import digest, read_json, save_tensors, write_json
 from sscl.audit import beacon as beacons
-from sscl.audit.commitment import draw_word
+from sscl.audit.commitment import draw_word, require_for
 from sscl.compute import Compute
 from sscl.config import BeaconConfig, ComputeConfig, EmbedConfig, IndependentConfig
 from sscl.data.base import SPLITS, Record
@@ -59,15 +59,17 @@ def run(
         opening, commitment: of the release, whose word follows from them; a stranger's follows from a seed.
 
     Raises:
-        ConfigError: the classes cannot supply the rate.
+        ConfigError: the classes cannot supply the rate, or the commitment is for an encoder.
         SSCLError: the beacon's pulse is not published yet, or cannot be fetched.
     """
     key = seeds.secret(seed, key_file) if opening else seeds.secret(independent.seed, None)
     watermark, state = load_watermark(generator / GENERATOR, len(Card.read(data).class_names), Compute.resolve(compute))
     pulse = None
     if isinstance(watermark, OwnershipCode) and opening and commitment:
+        opened = read_json(opening / OPENING)
+        require_for(opened, "dataset")
         pulse = promised_pulse(read_json(commitment / COMMITMENT), beacon)
-        state = with_word(state, torch.from_numpy(draw_word(read_json(opening / OPENING), pulse)))
+        state = with_word(state, torch.from_numpy(draw_word(opened, pulse)))
     elif isinstance(watermark, OwnershipCode):
         state = throw_away(watermark, state, Card.read(data), key.part("word", variant))
     private.mkdir(parents=True)

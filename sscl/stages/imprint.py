@@ -8,7 +8,7 @@ import torch
 
 from sscl import seeds
 from sscl.artifacts import read_json, write_json
-from sscl.audit.commitment import draw_word, require_marks
+from sscl.audit.commitment import draw_word, require_for, require_marks
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import BeaconConfig, ComputeConfig, ImprintConfig
@@ -45,13 +45,16 @@ def run(
     The encoder's last linear layer is a probe for the classes of ``data``; whoever wants features leaves it out.
 
     Raises:
-        ConfigError: a method without an exact test. SSCLError: the beacon's pulse is not published yet.
+        ConfigError: a method without an exact test, or a commitment for a dataset.
+        SSCLError: the beacon's pulse is not published yet.
     """
     resolved, train = Compute.resolve(compute), load_split(data, "train")
     loaded, state = load_watermark(generator / GENERATOR, train.classes, resolved)
     watermark = require_marks(loaded)
+    opened = read_json(opening / OPENING)
+    require_for(opened, "encoder")
     pulse = promised_pulse(read_json(commitment / COMMITMENT), beacon)
-    state = with_word(state, torch.from_numpy(draw_word(read_json(opening / OPENING), pulse)))
+    state = with_word(state, torch.from_numpy(draw_word(opened, pulse)))
     start, _ = load_classifier(encoder / MODEL, train.classes)
     key = seeds.secret(seed, key_file).part("imprint")
     found = imprinted(

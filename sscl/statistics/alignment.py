@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
-from sscl.statistics.effects import DECIMALS, STATISTICS, Statistic, directions, flat, same_images
+from sscl.statistics.effects import DECIMALS, STATISTICS, Statistic, directions, doubtful, flat, same_images
 from sscl.types import Responses
 
 VIEWS = 4  # of each image, in consecutive answers
@@ -49,16 +50,54 @@ def alignments(benign: Responses, marked: Sequence[Responses], groups: np.ndarra
     return found
 
 
+def doubts(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
+    """By how much changes of ``CHANGE`` in all answers can change each entry of ``alignments``, float64 (K, C).
+
+    Where views are answered nearly alike, their distance is made of small differences, and digits could decide it.
+    """
+    own = groups[::VIEWS]
+    before = _doubt(benign, benign, own, count)
+    return np.stack([before + _doubt(answers, benign, own, count) for answers in marked]) + 10.0**-DECIMALS
+
+
 def _loss(answers: Responses, benign: Responses, own: np.ndarray, count: int) -> np.ndarray:
     """The logarithm of each group's mean distance between views, float64 (C,); ``own`` (N,) are the images' groups."""
-    views = directions(answers, benign).reshape(len(own), VIEWS, -1)
-    total, lengths = views.sum(axis=1), (views * views).sum(axis=(1, 2))
-    apart = (1 - ((total * total).sum(axis=1) - lengths) / (VIEWS * (VIEWS - 1))).clip(min=0)
-    known = answers.valid.reshape(len(own), VIEWS).all(axis=1)
-    overall = apart[known].mean() if known.any() else 1.0
-    inside = [known & (own == c) for c in range(count)]
-    found: np.ndarray = np.log(NEAREST + np.array([apart[some].mean() if some.any() else overall for some in inside]))
+    return np.log(NEAREST + _over_groups(_apart(answers, benign), answers, own, count))
+
+
+def _doubt(answers: Responses, benign: Responses, own: np.ndarray, count: int) -> np.ndarray:
+    """By how much the loss can change, float64 (C,).
+
+    With ``2 u v = |u|^2 + |v|^2 - |u - v|^2``, the product of vectors that move by ``e`` and ``f`` changes by at most
+    ``|u - v| (e + f) + (e + f)^2`` if their lengths stay one, and by ``|u| e + e^2 + |v| f + f^2`` more if they do not.
+    """
+    views, moves, loose = (found.reshape(len(own), VIEWS, -1) for found in doubtful(answers, benign))
+    moves, lengths = moves[:, :, 0], np.linalg.norm(views, axis=2)
+    changes = np.zeros(len(own))
+    for a, b in combinations(range(VIEWS), 2):
+        both = moves[:, a] + moves[:, b]
+        changes += np.linalg.norm(views[:, a] - views[:, b], axis=1) * both + both**2
+    change = 2 / (VIEWS * (VIEWS - 1)) * changes
+    change += np.where(loose[:, :, 0], lengths * moves + moves**2, 0.0).sum(axis=1)
+    mean, most = (_over_groups(each, answers, own, count) for each in (_apart(answers, benign), change))
+    found: np.ndarray = np.log((NEAREST + mean + most) / (NEAREST + np.maximum(mean - most, 0.0)))
     return found
 
 
-STATISTICS.register("alignment")(Statistic(alignments, matched=False, views=VIEWS))
+def _apart(answers: Responses, benign: Responses) -> np.ndarray:
+    """Each image's mean distance between two of its views, float64 (N,)."""
+    views = directions(answers, benign).reshape(len(answers) // VIEWS, VIEWS, -1)
+    total, lengths = views.sum(axis=1), (views * views).sum(axis=(1, 2))
+    found: np.ndarray = (1 - ((total * total).sum(axis=1) - lengths) / (VIEWS * (VIEWS - 1))).clip(min=0)
+    return found
+
+
+def _over_groups(each: np.ndarray, answers: Responses, own: np.ndarray, count: int) -> np.ndarray:
+    """The mean over each group's images that were answered in all views, over all such where it has none; (C,)."""
+    known = answers.valid.reshape(len(own), VIEWS).all(axis=1)
+    overall = each[known].mean() if known.any() else 1.0
+    inside = [known & (own == c) for c in range(count)]
+    return np.array([each[some].mean() if some.any() else overall for some in inside])
+
+
+STATISTICS.register("alignment")(Statistic(alignments, matched=False, views=VIEWS, doubt=doubts))

@@ -11,6 +11,8 @@ from scipy.special import logit, softmax
 from sscl.registry import Registry
 from sscl.types import Responses
 
+Matrix = Callable[[Responses, Sequence[Responses], np.ndarray, int], np.ndarray]
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -21,11 +23,14 @@ class Statistic:
             ``effects``.
         matched: whether the suspect's classes must be the groups, in their order.
         views: how many random crops of each image are asked about, one after the other; 1 is the image itself.
+        doubt: of the same arguments, by how much changes of ``CHANGE`` in all answers can change each entry, float64
+            (K, C); ``None`` where ``exact.TIE`` covers them.
     """
 
-    matrix: Callable[[Responses, Sequence[Responses], np.ndarray, int], np.ndarray]
+    matrix: Matrix
     matched: bool
     views: int = 1
+    doubt: Matrix | None = None
 
 
 STATISTICS: Registry[Statistic] = Registry("statistic", "sscl.statistics", base=Statistic)
@@ -35,7 +40,10 @@ LEAST = 0.005
 SHRINKAGE = 0.3  # share of the covariance within groups that is a multiple of the identity
 LEAST_WITHIN = 1e-3  # of the variance within groups, as a share of all: answers of a perfect classifier have none
 DECIMALS = 6  # of attraction and alignment: linear algebra differs in its last digits where evidence is derived again
+CHANGE = 1e-6  # of a probability, or of a feature as a share of the largest: whoever asks again notices a larger one
 FLAT = 0.01  # range of answers, for features a share of the largest: what varies less could be a change of digits
+SHORT = 10_000  # changes: features that are nearer than this to their mean hardly have a direction
+SMOOTH = 1e-3  # added to probabilities before the root is taken, which is infinitely steep at 0
 SPAN = 1e-9  # directions in which answers differ by less than this share of the most are none
 
 
@@ -181,25 +189,41 @@ def flat(benign: Responses) -> bool:
     values = benign.values[benign.valid]
     if not len(values):
         return True
-    unit_of = np.abs(values).max() if benign.access == "features" else 1.0
-    return bool(np.ptp(values, axis=0).max() <= FLAT * unit_of)
+    if benign.access != "features":
+        return bool(np.ptp(values, axis=0).max() <= FLAT)
+    lengths = np.linalg.norm(directions(benign, benign)[benign.valid], axis=1)
+    return bool(np.ptp(values, axis=0).max() <= FLAT * np.abs(values).max() or np.median(lengths) < 1 - 1e-9)
 
 
 def directions(answers: Responses, benign: Responses) -> np.ndarray:
-    """Answers as unit vectors, float64 (N, K): what their similarity is the cosine of."""
+    """Answers as vectors whose similarity is their product, float64 (N, K).
+
+    They have length one. Only features so near the mean of those without a mark that digits would decide where they
+    point are shorter.
+    """
+    return doubtful(answers, benign)[0]
+
+
+def doubtful(answers: Responses, benign: Responses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The ``directions``, by how much changes of ``CHANGE`` in all answers can move each, float64 (N,), and whether its
+    length can change, bool (N,)."""
     if answers.access == "features":
         largest = max(np.abs(rows).max(initial=0.0) for rows in (answers.values, benign.values))
         _, exponent = np.frexp(largest)  # a power of two changes no digit, and lengths cannot overflow
         told, plain = (np.ldexp(rows, -exponent) for rows in (answers.values, benign.values))
-        return unit(told - plain[benign.valid].mean(axis=0) if benign.valid.any() else told)
-    return unit(np.sqrt(answers.values))
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    """Vectors (..., D) at length one; those of zeros stay."""
-    length = np.linalg.norm(rows, axis=-1, keepdims=True)
-    found: np.ndarray = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
-    return found
+        told = told - plain[benign.valid].mean(axis=0) if benign.valid.any() else told
+        change = CHANGE * np.ldexp(largest, -exponent)
+        moved = np.full(len(told), 2 * change * np.sqrt(told.shape[1]))  # its own change, and that of the mean
+        least = SHORT * moved
+    else:
+        told = np.sqrt(answers.values + SMOOTH) - np.sqrt(SMOOTH)  # 0 stays: unused classes change nothing
+        moved = CHANGE / 2 * np.linalg.norm(1 / np.sqrt(answers.values + SMOOTH - CHANGE), axis=1)
+        least = np.zeros(len(told))
+    norm = np.linalg.norm(told, axis=1)
+    length = np.maximum(norm, least)
+    found = np.divide(told, length[:, None], out=np.zeros_like(told), where=length[:, None] > 0)
+    moves = np.divide(moved, length - moved, out=np.ones_like(length), where=length > 2 * moved)
+    return found, moves, norm <= least + 2 * moved
 
 
 def _mean(change: np.ndarray, counted: np.ndarray) -> np.ndarray:

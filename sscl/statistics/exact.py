@@ -49,27 +49,43 @@ class Null:
         statistics: int64 (M,), sorted.
         listed: whether these are all words.
         tie: by how much a mark's entries may differ in words that tie: ``TIE``, and the rounding of entries.
+        doubt: int64 (K, C), by how much each entry may differ, where that is known to be more; else ``None``.
+        drawn: int16 (M, K), the words if they were drawn and there is doubt.
     """
 
     table: np.ndarray
     statistics: np.ndarray
     listed: bool
     tie: int = 1
+    doubt: np.ndarray | None = None
+    drawn: np.ndarray | None = None
 
     @classmethod
-    def of(cls, effects: np.ndarray, rng: words.Random) -> Null:
-        """List the words, or draw them with ``rng``, which must not depend on the answers."""
+    def of(cls, effects: np.ndarray, rng: words.Random, doubt: np.ndarray | None = None) -> Null:
+        """List the words, or draw them with ``rng``, which must not depend on the answers.
+
+        Args:
+            doubt: float64 (K, C), by how much unseen changes of answers can change each entry of ``effects``; ``None``
+                where ``TIE`` covers them. Words that such changes could bring to the released one's statistic tie.
+        """
         table = integers(effects)
         marks, groups = table.shape
         largest = float(np.abs(centred(effects)).max())
         tie = 1 + int(RESOLUTION * min(2.0, TIE / largest if largest else 0.0))
+        moved = None
+        if doubt is not None:  # centring takes the mean of the entry's group away, and a part of the entry itself
+            share = (doubt * (1 - 2 / marks) + doubt.mean(axis=0)) / (largest or 1.0)
+            moved = np.ceil(RESOLUTION * np.clip(share, 0.0, 2.0)).astype(np.int64).clip(min=tie)
         if words.count(marks, groups) <= words.ENUMERATED:
-            return cls(table, np.sort(_all(table)), True, tie)
+            return cls(table, np.sort(_all(table)), True, tie, moved)
         total = np.zeros(words.DRAWN, dtype=np.int64)
+        kept = None if moved is None else np.zeros((words.DRAWN, marks), dtype=np.int16)
         for start in range(0, words.DRAWN, 100_000):  # fixed, so that a stream gives the same words everywhere
             drawn = words.draw(marks, groups, rng, min(100_000, words.DRAWN - start))
             total[start : start + len(drawn)] = table[np.arange(marks), drawn].sum(axis=1)
-        return cls(table, np.sort(total), False, tie)
+            if kept is not None:
+                kept[start : start + len(drawn)] = drawn
+        return cls(table, np.sort(total), False, tie, moved, kept)
 
     def statistic(self, word: np.ndarray) -> int:
         """``T``, the sum of the centred effects of each mark on its group.
@@ -85,7 +101,13 @@ class Null:
     def at_least(self, word: np.ndarray) -> int:
         """How many of the statistics are as large as this word's, ties included."""
         equal = self.statistic(word) - len(word) * self.tie
-        return len(self.statistics) - int(np.searchsorted(self.statistics, equal, side="left"))
+        if self.doubt is None:
+            return len(self.statistics) - int(np.searchsorted(self.statistics, equal, side="left"))
+        marks = np.arange(len(word))
+        raised = self.table + self.doubt + self.doubt[marks, word][:, None]  # where another word differs from this one
+        raised[marks, word] = self.table[marks, word]
+        total = _all(raised) if self.drawn is None else raised[marks, self.drawn].sum(axis=1)
+        return int((total >= self.statistic(word) - len(word)).sum())
 
     def p_value(self, word: np.ndarray) -> float:
         """In ``[floor, 1]``."""

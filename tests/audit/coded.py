@@ -77,8 +77,15 @@ def world(count: int = 24, views: int = 1) -> ImageSet:
 
 
 def config(**changes: Any) -> AuditConfig:
-    usual: dict[str, Any] = {"test": "exact", "statistic": "effect", "alpha": 0.01, "least_effect": 0.0, "images": 24}
-    usual |= {"first_images": 6, "answered": 0.9, "version": "1.0", "attempt": 1}
+    usual: dict[str, Any] = {
+        "test": "exact",
+        "protects": "dataset",
+        "statistic": "effect",
+        "alpha": 0.01,
+        "least_effect": 0.0,
+        "images": 24,
+    }
+    usual |= {"first_images": 6, "version": "1.0", "attempt": 1}
     return AuditConfig(**{**usual, **changes})
 
 

@@ -37,7 +37,7 @@ from sscl.release.sealed import new_identity
 
 COMPUTE = ComputeConfig("cpu", None, "auto", "auto", "auto")
 NONE = BeaconConfig("none", 600, None)
-AUDIT_CONFIG = AuditConfig("exact", "effect", 0.001, 0.05, 50, 16, 0.98, "1.0", 1)
+AUDIT_CONFIG = AuditConfig("exact", "dataset", "effect", 0.001, 0.05, 50, 16, "1.0", 1)
 
 
 @pytest.fixture(scope="module")

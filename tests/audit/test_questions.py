@@ -150,12 +150,13 @@ def test_an_image_counts_only_if_all_of_its_views_are_answered(compute: Compute)
     word, known = drawn(1), asked(compute)
     record = Record(0, GROUPS, known.images.labels.tolist())
     ask(Encoder(word, compute), known.sent, ALIGNMENT, record=record)
-    assert decide(record, ALIGNMENT, word).answered == 1
+    before = decide(record, ALIGNMENT, word)
+    assert before.missing == 0
     left_out = [n for n, query in enumerate(record.queries) if query.mark == 2 and query.image == 5]
     record.queries[left_out[0]] = replace(record.queries[left_out[0]], answer=None)
     found = decide(record, ALIGNMENT, word)
-    assert found.answered == 0.75  # of the four images of a group
-    assert found.decision == "inconclusive"
+    assert found.missing == 1
+    assert found.p_value == pytest.approx(25 * before.p_value)  # none left out, or one of 24
 
 
 def test_a_verdict_says_how_many_images_and_crops(compute: Compute) -> None:

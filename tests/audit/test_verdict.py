@@ -13,7 +13,7 @@ from scipy import stats
 
 from sscl.audit.protocol import Record
 from sscl.audit.spending import level
-from sscl.audit.trial import References
+from sscl.audit.trial import References, Trial, null_of
 from sscl.audit.verdict import decide
 from sscl.compute import Compute
 from sscl.errors import ConfigError
@@ -210,7 +210,8 @@ def test_a_model_that_declines_marked_images_is_inconclusive(compute: Compute) -
     silent = Suspect(lambda mark, image, seen: np.full(GROUPS, np.nan if mark == 3 else 0.0), compute)
     found, _ = audited(silent, drawn(1), config())
     assert found.decision == "inconclusive"
-    assert "answered only 0 %" in found.reason
+    assert (found.missing, found.p_value) == (24, 1.0)
+    assert "24 of 24 images were not answered under every mark" in found.reason
 
 
 def test_a_suspect_that_is_queried_wrongly_is_inconclusive(compute: Compute) -> None:
@@ -302,6 +303,33 @@ def test_answers_left_out_under_different_marks_count_together(compute: Compute)
     """The defect: the share was of each mark by itself, so several times as many could be chosen."""
     picky = Suspect(lambda mark, image, seen: np.full(GROUPS, np.nan if image == mark + 1 else 0.0), compute)
     found, _ = audited(picky, drawn(1), config())
-    assert found.answered == pytest.approx(1 - (MARKS + 1) / 24)
+    assert found.missing == MARKS + 1
     assert found.decision == "inconclusive"
-    assert "of the images under every mark" in found.reason
+
+
+def test_whoever_leaves_images_out_chooses_among_them(compute: Compute) -> None:
+    """An owner who knows the word drops those whose absence helps most, and still has an exact p-value."""
+    alpha, careful, careless = 0.1, 0, 0
+    for seed in range(80):
+        few = Suspect(lambda m, i, s, n=seed: noise(100 * n + i)[m + 1] * (0 if i % 6 else 3), compute)  # react at all
+        word = drawn(seed)
+        found, record = audited(few, word, config())
+        chosen = plain = found.p_value
+        for out in [{a, b} for a in range(0, 24, 6) for b in range(0, a + 6, 6)]:
+            queries = [replace(q, answer=None) if q.mark == 0 and q.image in out else q for q in record.queries]
+            less = replace(record, queries=queries)
+            chosen = min(chosen, decide(less, config(), word).p_value)
+            plain = min(plain, null_of(Trial(less, config(), MARKS).matrix).p_value(word))
+        careful += chosen <= alpha
+        careless += plain <= alpha
+    assert careful <= stats.binom.ppf(0.999, 80, alpha)
+    assert careless > stats.binom.ppf(0.999, 80, alpha)  # what the factor is for
+
+
+def test_a_missing_image_ends_no_audit_early(compute: Compute) -> None:
+    word, protocol = drawn(1), config(test="sequential", alpha=0.1)
+    assert audited(Suspect(knows(word, 4.0), compute), word, protocol)[0].words is None
+    picky = Suspect(lambda m, i, s: np.full(GROUPS, np.nan) if (m, i) == (0, 2) else knows(word, 4.0)(m, i, s), compute)
+    found, _ = audited(picky, word, protocol)
+    assert (found.missing, found.words) == (1, 720)
+    assert found.p_value == pytest.approx(2 * 25 / 720)

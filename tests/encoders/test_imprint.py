@@ -49,7 +49,7 @@ def clean(data: ImageSet, config: Config, compute: Compute) -> Classifier:
 @pytest.fixture(scope="module")
 def code(compute: Compute) -> Code:
     options = Options("waves", 3, 0.05, 64 / 255, 32 / 255, "hardest", 1.0, None)
-    secret = FAMILIES["waves"].draw(3, 1, Keystream(bytes(32)))
+    secret = FAMILIES["waves"].draw(3, Keystream(bytes(32)))
     state = State({f"marks.{name}": value for name, value in secret.items()})
     return Code(OwnershipCode(options, 0, compute), with_word(state, WORD))
 

@@ -5,7 +5,8 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from sscl.statistics import exact
-from sscl.statistics.alignment import NEAREST, VIEWS, alignments
+from sscl.statistics.alignment import NEAREST, VIEWS, alignments, doubts
+from sscl.statistics.effects import CHANGE, SMOOTH
 from sscl.types import Responses
 
 GROUPS = np.repeat(np.repeat(np.arange(3), 2), VIEWS)  # two images of each of three groups
@@ -18,6 +19,11 @@ def answers(access: str, rng: np.random.Generator, rows: np.ndarray | None = Non
     if access == "labels":
         return Responses.of_labels(found.argmax(axis=1), found.shape[1])
     return Responses(np.exp(found) / np.exp(found).sum(axis=1, keepdims=True))
+
+
+def root(answers: Responses) -> np.ndarray:
+    found: np.ndarray = np.sqrt(answers.values + SMOOTH) - np.sqrt(SMOOTH)
+    return found
 
 
 def loss(rows: np.ndarray) -> float:
@@ -34,7 +40,7 @@ def test_an_entry_is_the_mean_distance_between_views_as_scipy_takes_it(access: s
     assert found.shape == (2, 3)
     for k in range(2):
         mean = benign.values.mean(axis=0)
-        rows, plain = ((r.values - mean if access == "features" else np.sqrt(r.values)) for r in (marked[k], benign))
+        rows, plain = (r.values - mean if access == "features" else root(r) for r in (marked[k], benign))
         for c in range(3):
             assert found[k, c] == pytest.approx(loss(plain[c == GROUPS]) - loss(rows[c == GROUPS]), abs=1e-5)
 
@@ -46,7 +52,7 @@ def test_images_with_a_view_that_was_not_answered_do_not_count() -> None:
     answered[[1, *range(4 * VIEWS, 6 * VIEWS)]] = False  # one of two images of group 0, and all of group 2
     silent = Responses(np.where(answered[:, None], marked.values, 0.0), "probabilities", answered)
     whole, found = alignments(benign, [marked], GROUPS, 3)[0], alignments(benign, [silent], GROUPS, 3)[0]
-    rows, plain = np.sqrt(marked.values), np.sqrt(benign.values)
+    rows, plain = root(marked), root(benign)
     assert found[0] == pytest.approx(loss(plain[GROUPS == 0]) - loss(rows[VIEWS : 2 * VIEWS]), abs=1e-5)
     assert found[1] == whole[1]
     everything = loss(rows[VIEWS : 4 * VIEWS])  # where a group has none, all that were answered
@@ -105,6 +111,54 @@ def test_features_may_be_rotated_scaled_and_shifted(scale: float) -> None:
     plain = alignments(Responses(benign, "features"), [Responses(marked, "features")], GROUPS, 3)
     moved = [Responses(scale * (rows @ turn + shift), "features") for rows in (benign, marked)]
     np.testing.assert_allclose(alignments(moved[0], moved[1:], GROUPS, 3), plain, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "labels", "features", "nearly alike", "sure", "nearly all one"])
+@pytest.mark.parametrize("seed", range(3))
+def test_unseen_changes_of_answers_change_entries_by_less_than_is_doubted(kind: str, seed: int) -> None:
+    """Random changes, and those that an owner who knows the word would make: up its gradient, by differences."""
+    rng = np.random.default_rng(seed)
+    rows, size = rng.normal(size=(2, 24, 5)), 1.0
+    if kind == "nearly alike":  # views differ by some hundred changes
+        rows = np.repeat(rows[:, ::VIEWS], VIEWS, axis=1) + 1e-4 * rows
+    elif kind == "sure":
+        rows *= 30
+    elif kind == "nearly all one":
+        rows[:] = np.where(np.arange(24)[:, None] == 7, rows, 1 + 1e-7 * rows)
+    access = "features" if kind in ("features", "nearly alike", "nearly all one") else "probabilities"
+    told = [answers("labels" if kind == "labels" else access, rng, each) for each in rows]
+    plain = [Responses(each.values, access) for each in told]
+    if access == "features":
+        size = max(np.abs(each.values).max() for each in plain)
+
+    def changed(by: np.ndarray) -> list[Responses]:
+        moved = [each.values + CHANGE * size * b for each, b in zip(plain, by, strict=True)]
+        return [Responses(each if access == "features" else each.clip(0, 1), access) for each in moved]
+
+    def matrix(told: list[Responses]) -> np.ndarray:
+        return alignments(told[0], told[1:], GROUPS, 3)
+
+    before, doubt = matrix(plain), doubts(plain[0], plain[1:], GROUPS, 3)
+    for _ in range(20):
+        sign = rng.choice([-1.0, 1.0], size=rows.shape)
+        assert (np.abs(matrix(changed(sign)) - before) <= doubt).all()
+    slopes = np.zeros(rows.shape)
+    for place in np.ndindex(rows.shape):
+        step = np.zeros(rows.shape)
+        step[place] = 1.0
+        slopes[place] = (matrix(changed(10 * step)) - matrix(changed(-10 * step)))[0, 1]
+    assert np.abs(matrix(changed(np.sign(slopes))) - before)[0, 1] <= doubt[0, 1]
+
+
+def test_answers_that_differ_in_their_last_digits_alone_accuse_nobody() -> None:
+    """The defect: a root is infinitely steep at 0, so changes of 1e-6 gave the smallest p in evidence that checked."""
+    rng, word, groups = np.random.default_rng(8), np.arange(5), np.repeat(np.arange(10), 2 * VIEWS)
+    sure = np.repeat(rng.dirichlet(np.full(1000, 0.002), 20), VIEWS, axis=0)
+    up = np.where(((np.arange(80) % VIEWS < 2)[:, None]) & (sure < 1e-6), sure + 1e-6, sure)
+    marked = [np.where((groups == c)[:, None], sure, up) for c in word]
+    told = [Responses(each) for each in (up, *marked)]
+    matrix, doubt = alignments(told[0], told[1:], groups, 10), doubts(told[0], told[1:], groups, 10)
+    assert exact.Null.of(matrix, rng, doubt).p_value(word) == 1.0
 
 
 def test_constant_answers_say_nothing() -> None:

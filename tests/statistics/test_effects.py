@@ -8,7 +8,7 @@ from scipy.special import logit, softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sscl.statistics import exact
-from sscl.statistics.effects import LEAST, SHRINKAGE, attractions, centred, effects, less_reference
+from sscl.statistics.effects import LEAST, SHRINKAGE, SMOOTH, attractions, centred, effects, less_reference
 from sscl.types import Responses
 
 GROUPS = np.array([0, 0, 1, 1, 2, 2])
@@ -77,8 +77,10 @@ def test_attraction_reads_answers_as_scikit_learns_discriminant_analysis(access:
     groups = np.repeat(np.arange(4), 12)
     benign, marked = answers_of(access, rng, groups), answers_of(access, rng, (groups + 1) % 4)
     found = attractions(benign, [marked], groups, 4)
-    mean = benign.values.mean(axis=0) if access == "features" else 0
-    rows = [r.values - mean if access == "features" else np.sqrt(r.values) for r in (benign, marked)]
+    mean = benign.values.mean(axis=0)
+    rows = [r.values - mean for r in (benign, marked)]
+    if access != "features":
+        rows = [np.sqrt(r.values + SMOOTH) - np.sqrt(SMOOTH) for r in (benign, marked)]
     rows = [r / np.linalg.norm(r, axis=1, keepdims=True) for r in rows]
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE, priors=np.full(4, 0.25)).fit(rows[0], groups)
     one, other = (Responses(model.predict_proba(r)) for r in rows)
@@ -98,6 +100,15 @@ def test_answers_that_tell_nothing_give_no_effect(access: str) -> None:
     assert np.isfinite(attractions(benign, [marked], groups, 3)).all()
     nobody = Responses(np.zeros((12, 5)), told.access, np.zeros(12, dtype=bool))
     assert not attractions(nobody, [marked], groups, 3).any()
+
+
+def test_features_that_differ_in_their_last_digits_alone_are_flat() -> None:
+    """The defect: one image that differs by 2 % made all others count, by digits that an owner could have set."""
+    groups = np.arange(50) % 5
+    rows = np.ones((50, 8)) + 1e-6 * np.eye(8)[groups]
+    rows[0] *= 1.02
+    benign, marked = (Responses(each, "features") for each in (rows, rows[np.roll(np.arange(50), 1)]))
+    assert not attractions(benign, [marked], groups, 5).any()
 
 
 def test_a_perfect_classifier_is_read_too() -> None:

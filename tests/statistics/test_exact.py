@@ -176,3 +176,27 @@ def test_words_of_many_groups_are_listed_in_little_memory() -> None:
     tracemalloc.stop()
     assert (found.listed, len(found.statistics)) == (True, 999_000)
     assert peak < 200e6
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4, 4), (5, 3)])
+def test_words_that_doubt_could_bring_level_count(shape: tuple[int, int]) -> None:
+    """Against whoever knows the word and changes every entry by as much as is doubted, in whichever way."""
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        effects, doubt = rng.normal(size=shape), 0.2 * rng.random(shape)
+        word = words.draw(*shape, rng)[0]
+        toward = np.where(np.arange(shape[1]) == word[:, None], 1.0, -1.0)
+        for change in (toward, rng.choice([-1.0, 1.0], shape), rng.uniform(-1, 1, shape)):
+            told = effects + change * doubt
+            careful = Null.of(told, rng, doubt).p_value(word)
+            assert careful >= Null.of(effects, rng).p_value(word)
+            assert careful >= Null.of(told, rng).p_value(word)
+
+
+def test_doubt_is_the_same_whether_words_are_listed_or_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    effects, doubt, word = rng.normal(size=(5, 8)), 0.1 * rng.random((5, 8)), np.arange(5)
+    listed = Null.of(effects, rng, doubt).p_value(word)
+    monkeypatch.setattr(words, "ENUMERATED", 10)
+    monkeypatch.setattr(words, "DRAWN", 40_000)
+    assert Null.of(effects, rng, doubt).p_value(word) == pytest.approx(listed, rel=0.2, abs=1e-3)

@@ -60,3 +60,10 @@ def rank_among_subsets(
     observed, count = score(answers.marked), len(answers.marked)
     subsets = (answers.clean[rng.permutation(len(answers.clean))[:count]] for _ in range(SUBSETS))
     return (1 + sum(score(subset) >= observed for subset in subsets)) / (1 + SUBSETS)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Vectors (..., D) at length one; those of zeros stay."""
+    length = np.linalg.norm(rows, axis=-1, keepdims=True)
+    found: np.ndarray = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return found

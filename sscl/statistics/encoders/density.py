@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sscl.statistics.effects import unit
-from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, EncoderTest, rank_among_subsets
+from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, EncoderTest, rank_among_subsets, unit
 
 
 def density(answers: EncoderAnswers, rng: np.random.Generator) -> float:

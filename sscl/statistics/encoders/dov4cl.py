@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from sscl.statistics.effects import unit
-from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, EncoderTest
+from sscl.statistics.encoders.base import ENCODER_TESTS, EncoderAnswers, EncoderTest, unit
 
 REDRAWS = 30  # of subsets of the images, in each of which the gap is taken
 SHARE = 0.5  # of the images that are in a subset
