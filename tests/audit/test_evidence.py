@@ -484,6 +484,7 @@ def test_what_the_checker_knows_is_compared(signed: Path, finished: Path, tmp_pa
         "release",
         "time stamp",
         "settings",
+        "protects",
         "effect",
         "alpha",
         "signer",
