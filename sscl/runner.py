@@ -11,6 +11,7 @@ from typing import Any
 from sscl.artifacts import digest, key_of
 from sscl.config import Config, dump
 from sscl.data.listing import listing
+from sscl.errors import ConfigError
 from sscl.layout import Root
 from sscl.provenance import code_digest
 from sscl.seeds import secret_digest
@@ -84,6 +85,16 @@ def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False,
     return True
 
 
+def require_carrier(config: Config, stages: Mapping[str, Stage]) -> None:
+    """Raise ``ConfigError``, before anything is trained, if the stages protect something else than ``config`` says."""
+    carrier = "encoder" if "imprint" in stages else "dataset"
+    if config.audit.protects != carrier:
+        raise ConfigError(
+            f"audit.protects: {config.audit.protects}, but this pipeline protects one {carrier}; use `sscl run` for a "
+            f"dataset and `sscl run --encoder` for an encoder, or a profile that says {carrier}"
+        )
+
+
 def run_all(
     config: Config,
     root: Path,
@@ -92,7 +103,12 @@ def run_all(
     before: Callable[[Stage], None] | None = None,
     stages: Mapping[str, Stage] = STAGES,
 ) -> list[str]:
-    """Every stage in order; the names of those that computed something. ``before`` is called ahead of each stage."""
+    """Every stage in order; the names of those that computed something. ``before`` is called ahead of each stage.
+
+    Raises:
+        ConfigError: the configuration protects something else than these stages do.
+    """
+    require_carrier(config, stages)
     computed = []
     for stage in stages.values():
         if before:

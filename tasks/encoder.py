@@ -13,7 +13,7 @@ from sscl.artifacts import read_json
 from sscl.layout import Root
 from sscl.params import load, rebased
 from sscl.report.tables import encoder_rows
-from sscl.runner import run_stage
+from sscl.runner import require_carrier, run_stage
 from sscl.stages.table import ENCODER
 from tasks.console import LINES
 from tasks.retries import STAGE
@@ -27,6 +27,7 @@ def encoder_stage(name: str, out: str, params: str, profile: str | None, overrid
     started = time.monotonic()
     LINES.running(name)
     config = rebased(load(Path(params), profile, overrides), Path(params).parent)
+    require_carrier(config, ENCODER)
     computed = run_stage(ENCODER[name], config, Path(out), overwrite=True)
     if computed:
         LINES.ended(name, f"{time.monotonic() - started:.1f} s")

@@ -13,6 +13,7 @@ from sscl.artifacts import digest, load_tensors, read_json
 from sscl.audit.check import check
 from sscl.audit.session import audit_suspect
 from sscl.config import Config
+from sscl.errors import ConfigError
 from sscl.params import load
 from sscl.runner import run_all
 from sscl.stages.table import DOWNSTREAM, ENCODER, STAGES
@@ -75,6 +76,8 @@ def test_views_are_asked_about_and_checked(built: tuple[Config, Path], tiny: tup
     """By a statistic that compares them: everything from the commitment on is made again, and nothing before."""
     root = tmp_path / "out"
     shutil.copytree(built[1], root, symlinks=True)
+    with pytest.raises(ConfigError, match=r"audit\.protects: dataset, but this pipeline protects one encoder"):
+        run_all(load(ROOT / "params.yaml", "demo", tiny), tmp_path / "out", stages=ENCODER)
     config = load(ROOT / "params.yaml", "demo", (*tiny, *ALSO, "audit.statistic=alignment", "audit.images=6"))
     assert "commit" in (again := run_all(config, root, overwrite=True, stages=ENCODER))
     assert not {"prepare", "surrogate", "generator"} & set(again)
