@@ -236,7 +236,11 @@ def reproduced(common: Path, tiny: tuple[str, ...]) -> Path:
             folder = checkout(common / "reproduced.part")
             set_parameters(folder / "params.yaml", None, (*tiny, *EASY, "key_file=private/release.key"))
             params = yaml.safe_load((folder / "params.yaml").read_text())
-            params["profiles"] = {name: {key: {} for key in params["profiles"]["demo"]} for name in params["profiles"]}
+            kept = {name: profile["audit"].get("protects", "dataset") for name, profile in params["profiles"].items()}
+            params["profiles"] = {
+                name: {key: {} for key in params["profiles"]["demo"]} | {"audit": {"protects": protected}}
+                for name, protected in kept.items()
+            }
             params["release"]["seal_to"] = [new_identity()[1]]
             params["package"]["name"] = "mnist-protected"  # as the walk-through calls it
             (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))

@@ -142,7 +142,7 @@ def test_attackers_smooth_labels_as_the_training_says(name: str, train_set: Imag
 def test_switches_on_a_cpu(can: dict[str, bool], bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
     threads = torch.get_num_threads()
-    resolved = Compute.resolve(ComputeConfig("cpu", threads, "auto", "auto", compile=False))
+    resolved = Compute.resolve(ComputeConfig("cpu", threads, "auto", channels_last=True, compile=False))
     assert (resolved.bf16, resolved.channels_last, resolved.compile) == (bf16, True, False)
     with pytest.raises(ConfigError, match=r"compute\.device: 'cuda:99' is not usable here; use auto or cpu"):
         Compute.resolve(ComputeConfig("cuda:99", None, "auto", "auto", compile=False))
