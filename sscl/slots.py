@@ -123,8 +123,7 @@ def building(slot: Slot, overwrite: bool = False, vouched: bool = False) -> Iter
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         slot.clear()
-        _finish(slot)
-        if slot.is_done():
+        if slot.is_done() or _finish(slot):
             yield None
             return
         slot.check_free(overwrite, vouched)
@@ -181,17 +180,24 @@ def _swap(temporaries: tuple[Path, ...], outs: tuple[Path, ...]) -> None:
         _remove(old)
 
 
-def _finish(slot: Slot) -> None:
-    """Complete the first outputs of a builder that was killed after its note: what irrevocably binds is not torn."""
+def _finish(slot: Slot) -> bool:
+    """Whether the renames of a builder that was killed between them could be completed: what binds is not torn."""
     noted = slot.manifest()
-    if noted is None or noted["key"] != slot.key or not any(out.exists() for out in slot.outs):
-        return
+    if noted is None or noted["key"] != slot.key:
+        return False
+    moves = []
     for out, wanted in zip(slot.outs, noted["digests"], strict=False):
-        if not out.exists():
-            for left in out.parent.glob(f".{out.name}.tmp-*"):
-                if digest(left) == wanted:
-                    os.replace(left, out)
-                    break
+        if not (out.exists() and digest(out) == wanted):
+            left = next((left for left in out.parent.glob(f".{out.name}.tmp-*") if digest(left) == wanted), None)
+            if left is None:
+                return False
+            moves.append((left, out))
+    if len(moves) == len(slot.outs):  # none was moved, so all are as before, and are built again
+        return False
+    for left, out in moves:
+        _remove(out)
+        os.replace(left, out)
+    return True
 
 
 def _sync(path: Path) -> None:

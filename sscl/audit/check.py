@@ -168,7 +168,10 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
     references = references_for(opening, record) if opening else None
     null = null_key(opening, pulse_of(parts)) if opening else None
     word, occasion, mapped = np.array(audit["word"]), audit["occasion"], is_mapped(audit["reader"])
-    found = decide(record, config, word, references=references, occasion=occasion, null=null, mapped=mapped)
+    omits = audit["suspect"].get("kind") not in FILES
+    found = decide(
+        record, config, word, references=references, occasion=occasion, null=null, mapped=mapped, omits=omits
+    )
     derived = json.loads(canonical(asdict(found)))
     wrong = [
         f"{FINDING}: {name} is {json.dumps(stated.get(name))[:60]}, derived {json.dumps(derived.get(name))[:60]}"

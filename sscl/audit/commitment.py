@@ -30,7 +30,7 @@ from sscl.watermarks.ownership_code import OwnershipCode
 
 FORMAT = "sscl-commitment/8"
 MOST_COMPARED = 20_000_000  # images times classes
-SURE = 0.999  # probability: answers that are all so sure are compared with the reference's labels
+SURE = 1 - 1e-5  # probability: if most answers are so sure, they are compared with the reference's labels
 LEAST_EFFECT = 0.01  # in the unit of the statistic ``effect``: less could come from the last digits of answers
 MOST_IMAGES = 10_000  # of an audit, without a mark; a view counts as one
 MOST_QUERIES = 200_000  # whose digests fill 13 MiB of the opening; `check` reads 16
@@ -153,7 +153,8 @@ def references_for(opening: dict[str, Any], record: Record) -> References:
         return references_of(opening, "features")
     first = takewhile(lambda query: query.mark == BENIGN, record.queries)  # what is known when the first bet is made
     told = [query.answer for query in first if query.answer is not None]
-    return references_of(opening, "labels" if all(max(row) >= SURE for row in told) else "probabilities")
+    sure = [max(row) >= SURE for row in told]  # most: one answer more or less, or a digit of one, changes nothing
+    return references_of(opening, "labels" if 2 * sum(sure) > len(sure) else "probabilities")
 
 
 def references_of(opening: dict[str, Any], access: str) -> References:
@@ -243,8 +244,13 @@ def require_for(opening: dict[str, Any], carrier: str) -> None:
 
 
 def draw_word(opening: dict[str, Any], pulse: beacon.Pulse | None) -> np.ndarray:
-    """The word, int64 (K,): it follows from the committed secret and the beacon's pulse, and from nothing else."""
+    """The word, int64 (K,): it follows from the committed secret, the beacon's pulse and what is protected.
+
+    A dataset and an encoder have different words even if an owner commits to both with one secret.
+    """
     stream = Keystream(beacon.mixed(bytes.fromhex(opening["secret"]), pulse))
+    if opening["protocol"]["protects"] == "encoder":
+        stream = stream.part("encoder")
     drawn: np.ndarray = words.draw(opening["mark_count"], opening["groups"], stream)[0]
     return drawn
 

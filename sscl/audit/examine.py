@@ -17,7 +17,7 @@ from safetensors.torch import save
 from sscl.artifacts import read_json
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import canonical
-from sscl.audit.check_suspect import is_mapped, unclear
+from sscl.audit.check_suspect import FILES, is_mapped, unclear
 from sscl.audit.commitment import (
     differences,
     draw_word,
@@ -174,8 +174,10 @@ def examine(
             raise
     references = references_for(case.opening, record)
     null = null_key(case.opening, case.pulse)
-    mapped = is_mapped(oracle.reading)
-    finding = decide(record, case.config, word, references=references, occasion=occasion, null=null, mapped=mapped)
+    mapped, omits = is_mapped(oracle.reading), oracle.identity()["kind"] not in FILES
+    finding = decide(
+        record, case.config, word, references=references, occasion=occasion, null=null, mapped=mapped, omits=omits
+    )
     answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
     audit = {
         "suspect": plain(oracle.identity()),

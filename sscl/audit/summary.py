@@ -61,8 +61,8 @@ def rests_on(parts: dict[str, bytes], expected: Expected | None = None) -> list[
         )
     if left := json.loads(parts[FINDING])["missing"]:
         found.append(
-            f"MISSING: answers to {left:,} images, under one mark or more. Who left them out is not visible here; p is "
-            "multiplied by the number of ways to choose them."
+            f"MISSING: answers to {left:,} images, under one mark or more. Who left them out is not visible here, so p "
+            "is multiplied, as if they had been chosen."
         )
     if "url" in audit["suspect"] and RAW not in parts:
         found.append("MISSING: the API's own replies. What it was asked and answered rests on the owner's word.")

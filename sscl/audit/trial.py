@@ -14,7 +14,7 @@ from sscl.audit.protocol import Record, parts
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.statistics.effects import STATISTICS, Matrix, centred, less_reference
-from sscl.statistics.exact import Null
+from sscl.statistics.exact import TIE, Null
 from sscl.statistics.sequential import Wealth
 from sscl.types import BENIGN, Responses
 
@@ -40,12 +40,14 @@ class Trial:
         config: the committed protocol.
         marks: how many marks it has.
         references: effects on the owner's clean model, fixed with the commitment.
+        omits: whether the suspect can leave images unanswered, as an API can and a file cannot.
     """
 
     record: Record
     config: AuditConfig
     marks: int
     references: References | None = None
+    omits: bool = False
 
     @property
     def first(self) -> int:
@@ -107,27 +109,29 @@ class Trial:
         return int((~self._whole(self.images).reshape(-1, self.views).all(axis=1)).sum())
 
     @property
-    def choices(self) -> int:
-        """In how many ways at most as many images could have been left out; a p-value counts them all.
+    def choices(self) -> Fraction:
+        """By how much a p-value must be multiplied because images may have been left out; 1 if none can be.
 
-        For each choice that is made before the word is known, the p-value is exact. Whoever knows the word may have
-        chosen, so the sum over all choices bounds the chance of a small one (Bonferroni).
+        For each choice of images that is made before the word is known, the p-value is exact. Whoever knows the word may
+        have chosen how many to leave out, and which. Three quarters of the level are for none, ``2^-(d + 2)`` of it for
+        ``d`` images, in equal parts for each choice (a weighted Bonferroni bound).
         """
-        images = self.images // self.views
-        return sum(math.comb(images, left) for left in range(self.missing + 1))
+        if not self.missing:
+            return Fraction(4, 3) if self.omits else Fraction(1)
+        return Fraction(math.comb(self.images // self.views, self.missing) * 2 ** (self.missing + 2))
 
     def counted(self, p_value: float) -> float:
         """A p-value of one choice of images as one of all choices."""
-        return 1.0 if self.choices * Fraction(p_value) >= 1 else p_value * self.choices
+        return float(min(Fraction(1), self.choices * Fraction(p_value)))
 
     def _whole(self, images: int, marks: int | None = None) -> np.ndarray:
         """Which of the first so many images, bool (N,), were answered without a mark and under the first so many.
 
-        The others count under no mark: whoever could leave out answers mark by mark could accuse anybody.
+        The others count under no mark, and in no view: whoever could leave out answers one by one could accuse anybody.
         """
         asked = (BENIGN, *self.asked[:marks])
-        whole: np.ndarray = np.logical_and.reduce([self.answers[mark].valid[:images] for mark in asked])
-        return whole
+        whole = np.logical_and.reduce([self.answers[mark].valid[:images] for mark in asked])
+        return np.repeat(whole.reshape(-1, self.views).all(axis=1), self.views)
 
     @property
     def views(self) -> int:
@@ -153,11 +157,15 @@ class Trial:
 
         The weight of the references follows from the answers, and can change with them.
         """
+        reference = self.references and (self.references.all if self.full else self.references.first)
+        return self._doubt(self.images, None if reference is None else reference[: len(self.asked)])
+
+    def _doubt(self, images: int, reference: np.ndarray | None, marks: int | None = None) -> np.ndarray | None:
         figures = STATISTICS[self.config.statistic].doubt
-        found = figures and self._over(figures, self.images)
-        if found is None or self.references is None:
+        found = figures and self._over(figures, images, marks)
+        if found is None or reference is None:
             return found
-        shape = np.abs(centred((self.references.all if self.full else self.references.first)[: len(found)]))
+        shape = np.abs(centred(reference) if len(reference) > 1 else reference - reference.mean())
         length = float((shape**2).sum())
         return found + shape * float((shape * found).sum()) / length if length else found
 
@@ -185,9 +193,11 @@ class Trial:
             if wealth.finished:
                 break
             matrix = self.effects_over(self.first, number)
-            if self.references is not None:
-                matrix = less_reference(matrix, self.references.first[:number])
-            wealth.add(matrix[-1], group)
+            reference = None if self.references is None else self.references.first[:number]
+            if reference is not None:
+                matrix = less_reference(matrix, reference)
+            doubt = self._doubt(self.first, reference, number)
+            wealth.add(matrix[-1], group, np.full(matrix.shape[1], TIE) if doubt is None else doubt[-1])
         return wealth
 
 

@@ -77,6 +77,7 @@ def decide(
     occasion: int | None = None,
     null: Keystream | None = None,
     mapped: bool = False,
+    omits: bool = False,
 ) -> Finding:
     """Derive every figure from the record.
 
@@ -88,12 +89,13 @@ def decide(
         occasion: which audit of this suspect it is, where they are repeated.
         null: draws the words of the null distribution where they are too many to list; independent of the references.
         mapped: whether a map says which class the suspect's labels are; its author may have known the word.
+        omits: whether the suspect can leave images unanswered, as an API can and a file cannot.
 
     Raises:
         ValueError: the record does not have one mark's answers to its first images, asks out of order, or leaves images
             out: whoever could drop answers could accuse anybody.
     """
-    trial = Trial(record, config, len(word), references)
+    trial = Trial(record, config, len(word), references, omits)
     alpha = config.alpha if occasion is None else level(config.alpha, occasion)
     p_exact = as_good = total = p_plain = None
     if trial.full:
@@ -283,7 +285,7 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
     if trial.missing:
         left_out = (
             f" {trial.missing} of {trial.images // trial.views} images were not answered under every mark. Whoever "
-            f"knows the assignment could choose so many in {_large(trial.choices)} ways, by which p is multiplied."
+            f"knows the assignment could have chosen them, so p is multiplied by {_large(int(trial.choices))}."
         )
     if trial.counted(outcome.lowest) > alpha:
         return "inconclusive", f"No answer could decide this audit.{left_out} Ask for the missing answers again."

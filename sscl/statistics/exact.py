@@ -75,7 +75,7 @@ class Null:
         moved = None
         if doubt is not None:  # centring takes the mean of the entry's group away, and a part of the entry itself
             share = (doubt * (1 - 2 / marks) + doubt.mean(axis=0)) / (largest or 1.0)
-            moved = np.ceil(RESOLUTION * np.clip(share, 0.0, 2.0)).astype(np.int64).clip(min=tie)
+            moved = np.ceil(RESOLUTION * np.clip(share, 0.0, 2.0 * marks)).astype(np.int64).clip(min=tie)
         if words.count(marks, groups) <= words.ENUMERATED:
             return cls(table, np.sort(_all(table)), True, tie, moved)
         total = np.zeros(words.DRAWN, dtype=np.int64)

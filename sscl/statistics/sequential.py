@@ -45,12 +45,14 @@ class Wealth:
     def __post_init__(self) -> None:
         self._bets, self._uses = np.zeros(len(BETAS)), np.zeros(self.groups, dtype=np.int64)
 
-    def add(self, effects: np.ndarray, group: int) -> None:
+    def add(self, effects: np.ndarray, group: int, doubt: np.ndarray | float = 0.0) -> None:
         """Bet on the next mark.
 
         Args:
             effects: float64 (C,), its row of the matrix; reference effects may be subtracted before.
             group: the word's group for it.
+            doubt: float64 (C,), by how much unseen changes of answers can change each effect. The bet is settled as if
+                they had been made in the word's favour: it never wins more than on the unchanged answers.
 
         Raises:
             ValueError: not finite, more marks than the word has, or a group that no word has here.
@@ -63,7 +65,8 @@ class Wealth:
         if not chances[group] > 0:
             raise ValueError(f"no word gives group {group} to mark {self.asked}")
         possible = np.flatnonzero(chances)
-        exponents = np.outer(BETAS, effects[possible]) + np.log(chances[possible])
+        against = effects + np.where(np.arange(self.groups) == group, -doubt, doubt)
+        exponents = np.outer(BETAS, against[possible]) + np.log(chances[possible])
         own = int(np.flatnonzero(possible == group)[0])
         self._bets += exponents[:, own] - np.logaddexp.reduce(exponents, axis=1) - np.log(chances[group])
         self._uses[group] += 1

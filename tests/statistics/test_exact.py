@@ -193,6 +193,18 @@ def test_words_that_doubt_could_bring_level_count(shape: tuple[int, int]) -> Non
             assert careful >= Null.of(told, rng).p_value(word)
 
 
+def test_one_entry_that_is_very_doubtful_counts_whole() -> None:
+    """The defect: a margin of twice the largest entry, where one mark can outweigh several."""
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        effects, doubt = rng.normal(size=(6, 6)), np.zeros((6, 6))
+        doubt[0] = 8.5
+        word = words.draw(6, 6, rng)[0]
+        told = effects.copy()
+        told[0, word[0]] += 8.4
+        assert Null.of(told, rng, doubt).p_value(word) >= Null.of(effects, rng).p_value(word)
+
+
 def test_doubt_is_the_same_whether_words_are_listed_or_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     effects, doubt, word = rng.normal(size=(5, 8)), 0.1 * rng.random((5, 8)), np.arange(5)

@@ -96,3 +96,16 @@ def test_no_answer_makes_a_wealth_that_is_not_a_number() -> None:
         wealth.add(np.array(row), 0)
         assert np.isfinite(wealth.log_wealth)
         assert 0 <= wealth.p_value <= 1
+
+
+def test_no_change_that_is_doubted_makes_a_bet_win_more() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        effects, doubt, group = rng.normal(size=8), 0.2 * rng.random(8), int(rng.integers(8))
+        honest = Wealth(0.001, 5, 8)
+        honest.add(effects, group)
+        toward = np.where(np.arange(8) == group, 1.0, -1.0)
+        for change in (toward, rng.uniform(-1, 1, 8)):
+            told = Wealth(0.001, 5, 8)
+            told.add(effects + change * doubt, group, doubt)
+            assert told.log_wealth <= honest.log_wealth + 1e-12
