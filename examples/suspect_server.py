@@ -71,7 +71,7 @@ def main(
 ) -> None:
     """Serve a model until interrupted."""
     classes = load_classifier(model)[0].classes
-    compute = Compute.resolve(ComputeConfig("auto", None, "auto", "auto", compile=False))
+    compute = Compute.resolve(ComputeConfig("auto", None, "auto", channels_last=True, compile=False))
     oracle = open_oracle(str(model), Context(tuple(map(str, range(classes))), compute))
     app = make_app(lambda images: oracle.query(images).values)
 

@@ -112,9 +112,9 @@ class Trial:
     def choices(self) -> Fraction:
         """By how much a p-value must be multiplied because images may have been left out; 1 if none can be.
 
-        For each choice of images that is made before the word is known, the p-value is exact. Whoever knows the word may
-        have chosen how many to leave out, and which. Three quarters of the level are for none, ``2^-(d + 2)`` of it for
-        ``d`` images, in equal parts for each choice (a weighted Bonferroni bound).
+        For each choice of images that is made before the word is known, the p-value is exact. Whoever knows the word
+        may have chosen how many to leave out, and which. Three quarters of the level are for none, and ``2^-(d + 2)``
+        of it for ``d`` images, in equal parts for each choice (a weighted Bonferroni bound).
         """
         if not self.missing:
             return Fraction(4, 3) if self.omits else Fraction(1)
@@ -157,8 +157,10 @@ class Trial:
 
         The weight of the references follows from the answers, and can change with them.
         """
-        reference = self.references and (self.references.all if self.full else self.references.first)
-        return self._doubt(self.images, None if reference is None else reference[: len(self.asked)])
+        if self.references is None:
+            return self._doubt(self.images, None)
+        reference = self.references.all if self.full else self.references.first
+        return self._doubt(self.images, reference[: len(self.asked)])
 
     def _doubt(self, images: int, reference: np.ndarray | None, marks: int | None = None) -> np.ndarray | None:
         figures = STATISTICS[self.config.statistic].doubt

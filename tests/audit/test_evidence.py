@@ -219,15 +219,6 @@ def test_settings_are_what_they_are_printed_as(
     assert any(wrong in line for line in check(rewritten(signed, tmp_path / "f.zip", AUDIT, forge)))
 
 
-def test_an_api_of_another_kind_lacks_its_own_replies(signed: Path, tmp_path: Path) -> None:
-    def forge(audit: dict[str, Any]) -> None:
-        audit["suspect"] = {"kind": "grpc", "url": "grpc://host/model"}
-
-    forged = rewritten(signed, tmp_path / "f.zip", AUDIT, forge)
-    assert check(forged) == []
-    assert any(line.startswith("MISSING: the API's own replies") for line in rests_on(bundle.unpack(forged)[0]))
-
-
 def test_evidence_that_check_would_refuse_is_not_asked_for(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +227,11 @@ def test_evidence_that_check_would_refuse_is_not_asked_for(
     monkeypatch.setattr("sscl.suspects.classifier.LocalModel.identity", lambda _: said)
     audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "b.zip")
     assert check(tmp_path / "b.zip") == []
+    assert any(
+        line.startswith("MISSING: the API's own replies") for line in rests_on(bundle.unpack(tmp_path / "b.zip")[0])
+    )
+    forged = rewritten(tmp_path / "b.zip", tmp_path / "f.zip", AUDIT, lambda v: v["suspect"].update(kind="model file"))
+    assert any(FINDING in line for line in check(forged))  # a file's p-value is not multiplied
     said["kind"] = "image classifier"
     with pytest.raises(InputError, match=r"would refuse the evidence: .* kind is not one in plain letters"):
         audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "c.zip")

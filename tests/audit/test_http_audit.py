@@ -54,7 +54,8 @@ def test_an_audit_by_http_finds_what_one_of_the_file_finds(copy: Path, compute: 
         assert app.state.count <= found.queries + 1  # one more to learn what the API tells
         again, _ = audit_suspect(url, copy, COMPUTE, oracle=settings(tmp_path), bundle=tmp_path / "c.zip")
         count = app.state.count
-    assert (found.p_value, found.queries) == (local.p_value, local.queries)
+    assert found.queries == local.queries
+    assert found.p_value == pytest.approx(4 / 3 * local.p_value)  # an API could have left images out
     assert (again.p_value, count) == (found.p_value, app.state.count)
     assert check(tmp_path / "b.zip") == []
     parts = bundle.unpack(tmp_path / "b.zip")[0]
