@@ -326,6 +326,13 @@ def test_whoever_leaves_images_out_chooses_among_them(compute: Compute) -> None:
     assert careless > stats.binom.ppf(0.999, 80, alpha)  # what the factor is for
 
 
+def test_who_could_leave_images_out_pays_for_it(compute: Compute) -> None:
+    word = drawn(3)
+    _, record = audited(Suspect(knows(word, 0.5), compute), word, config())
+    file, api = (decide(record, config(), word, omits=omits).p_value for omits in (False, True))
+    assert api == pytest.approx(4 / 3 * file)
+
+
 def test_a_missing_image_ends_no_audit_early(compute: Compute) -> None:
     word, protocol = drawn(1), config(test="sequential", alpha=0.1)
     assert audited(Suspect(knows(word, 4.0), compute), word, protocol)[0].words is None
