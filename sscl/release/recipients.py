@@ -24,6 +24,7 @@ from sscl.audit.commitment import (
     null_key,
     out_of_order,
     references_for,
+    require_for,
     require_marks,
     seal,
 )
@@ -101,8 +102,10 @@ def _embed(root: Root, config: Config, recipient: str, *, public: Path, private:
     classes, copy = len(Card.read(root.clean).class_names), root.recipient(recipient)
     loaded, state = load_watermark(root.marks / GENERATOR, classes, Compute.resolve(config.compute))
     watermark = require_marks(loaded)
+    opened = read_json(copy.opening)
+    require_for(opened, "dataset")
     pulse = promised_pulse(read_json(copy.commitment), config.beacon)
-    word = torch.from_numpy(draw_word(read_json(copy.opening), pulse))
+    word = torch.from_numpy(draw_word(opened, pulse))
     private.mkdir(parents=True)
     write_json(private / DRAW, {"pulse": pulse and pulse.as_json()})
     key = seeds.secret(config.seed, config.key_file).part("recipient", recipient)
