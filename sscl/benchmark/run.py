@@ -50,7 +50,7 @@ from sscl.watermarks.ownership_code import OwnershipCode
 ROW = "row.json"
 CLEAN_SHARE = 0.1  # of the training set, what an attacker knows to be clean (the paper's fine-tuning)
 LPIPS_IMAGES = 500  # marked images over which visibility is measured
-USUAL_MINUTES = 5.0  # of a cell of which nothing like it was ever timed
+USUAL_MINUTES = 1.0  # of a cell of which nothing like it was ever timed: 0.8 on MNIST, for one core (docs/benchmark.md)
 
 
 @dataclass(frozen=True)
