@@ -279,15 +279,16 @@ def _large(number: int) -> str:
 def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
     record, config, marks = trial.record, trial.config, trial.marks
     p_value, alpha = outcome.p_value, outcome.alpha
-    if outcome.lowest > alpha:
-        return "inconclusive", undecidable(outcome.lowest, alpha, marks, record.groups)
+    lowest = trial.counted(outcome.lowest)
+    if outcome.lowest > alpha or (lowest > alpha and not trial.missing):
+        return "inconclusive", undecidable(lowest, alpha, marks, record.groups)
     left_out = ""
     if trial.missing:
         left_out = (
             f" {trial.missing} of {trial.images // trial.views} images were not answered under every mark. Whoever "
             f"knows the assignment could have chosen them, so p is multiplied by {_large(int(trial.choices))}."
         )
-    if trial.counted(outcome.lowest) > alpha:
+    if lowest > alpha:
         return "inconclusive", f"No answer could decide this audit.{left_out} Ask for the missing answers again."
     if outcome.misread:
         return "inconclusive", (
