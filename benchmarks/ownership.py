@@ -77,7 +77,6 @@ from sscl.watermarks.ownership_code import with_word
 
 RESULTS, ROOT = Path("docs/results/code.json"), Path("runs/code")
 KINDS = ("clean", "undertrained", "adversarial", "other word", "label noise")  # of innocents
-MADE_BY = {"adversarial": "sscl.attacks.robust_training", "other word": "sscl.stages.embed"}  # else simulate
 ARCHITECTURES = ("baseline_cnn", "mlp", "lenet5", "vgg8", "resnet8")
 app = typer.Typer(help="Measure the ownership code; see the top of this file.")
 Root = Annotated[Path, typer.Option(help="Where data, models and releases are kept.")]
@@ -312,7 +311,8 @@ def innocent(study: Study, kind: str, architecture: str, number: int) -> Classif
     made = {"data": study.data, "how": kind, "training": vars(config), "number": number}
     if kind == "other word":
         made |= {"secret": study.release / "private" / GENERATOR, "embed": asdict(study.config.embed)}
-    path_of = study.bench.workshop.slot("innocents", MADE_BY.get(kind, "sscl.stages.simulate"), **made)
+    # The module imports all that trains or marks.
+    path_of = study.bench.workshop.slot("innocents", "sscl.benchmark.run", **made)
 
     def build(out: Path, _: object) -> None:
         out.mkdir(parents=True)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,18 @@ def build(root: Path, text: str, key: str = "k1", overwrite: bool = False) -> bo
         paths[0].mkdir()
         (paths[0] / "file").write_text(text)
     return True
+
+
+def failing_at(number: int, code: int) -> Callable[[Path, Path], None]:
+    """``os.replace`` on a disk that fails at the call of that number."""
+    calls, real = iter(range(100)), os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if next(calls) == number:
+            raise OSError(code, os.strerror(code))
+        real(source, target)
+
+    return replace
 
 
 def test_build_once_then_reuse(tmp_path: Path) -> None:
@@ -144,15 +157,8 @@ def test_a_disk_that_fails_at_the_end_loses_nothing(
                 path.write_text(text)
 
     make(pair, "old")
-    calls, real = iter(range(100)), os.replace
-
-    def failing(source: Path, target: Path) -> None:
-        if next(calls) == number:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(source, target)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", failing)
+        patch.setattr(os, "replace", failing_at(number, errno.ENOSPC))
         with pytest.raises(SSCLError, match="nothing that was there is lost"):
             make(replace(pair, key="k2"), "new")
     assert [path.read_text() for path in pair.outs] == ["old", "old"]
@@ -182,15 +188,8 @@ def test_a_first_output_that_fails_at_the_end_leaves_nothing(
 ) -> None:
     """The defect: one of two outputs stayed, and what binds the owner could then never be made."""
     pair = replace(slot(tmp_path), outs=(tmp_path / "a/one", tmp_path / "a/two"), irrevocable=True)
-    calls, real = iter(range(100)), os.replace
-
-    def failing(source: Path, target: Path) -> None:
-        if next(calls) == number:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        real(source, target)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", failing)
+        patch.setattr(os, "replace", failing_at(number, errno.EIO))
         with pytest.raises(SSCLError), building(pair) as paths:  # noqa: PT012
             for path in paths or ():
                 path.write_text("new")

@@ -18,8 +18,8 @@ from typing import Any
 import drand_verify
 import httpx
 
-from sscl.audit.remote import fetch
 from sscl.errors import InputError, SSCLError, printable
+from sscl.remote import fetch
 
 SOURCES = ("drand", "nist")
 # drand's network `quicknet` (League of Entropy); its public key is built into drand_verify.
@@ -156,7 +156,7 @@ def _fetch(source: str, number: int) -> Any:
             "until then, `sscl stamp URL` and publish the folder public/commitment; afterwards run this again"
         )
     try:
-        return json.loads(fetch("GET", url, largest=LARGEST))
+        return json.loads(fetch("GET", url, largest=LARGEST, seconds=30))
     except (httpx.HTTPError, ValueError, RecursionError) as error:
         reason = printable(str(error))
         raise SSCLError(

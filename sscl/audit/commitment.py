@@ -235,7 +235,7 @@ def null_key(opening: dict[str, Any], pulse: beacon.Pulse | None) -> Keystream:
 
 def require_for(opening: dict[str, Any], carrier: str) -> None:
     """Raise ``ConfigError`` if the commitment is for something else: its word is for one dataset, or one encoder."""
-    found = opening.get("protocol", {}).get("protects", carrier)
+    found = opening["protocol"]["protects"]
     if found != carrier:
         raise ConfigError(
             f"audit.protects: {found}, and this would put the word into the {carrier}; commit with {carrier}, in an "

@@ -14,10 +14,10 @@ from cryptography.x509 import load_pem_x509_certificates
 from sscl.artifacts import read_json, write_atomically
 from sscl.audit.beacon import time_of
 from sscl.audit.canonical import canonical
-from sscl.audit.remote import fetch
 from sscl.errors import InputError, SSCLError, printable
 from sscl.foreign import content_of
 from sscl.layout import COMMITTED, TIMESTAMP_REPLY, TIMESTAMP_REQUEST, Root
+from sscl.remote import fetch
 
 LARGEST = 1 << 20  # bytes of a reply; a real one has some thousands
 STAMP_MARGIN = timedelta(seconds=60)  # between time stamp and pulse: clocks differ, and tokens are cut to seconds

@@ -103,7 +103,7 @@ class Trial:
         """To how many images there are whole answers, from the first on."""
         return min(len(given) for given in self.answers.values())
 
-    @property
+    @cached_property
     def missing(self) -> int:
         """How many images lack an answer, without a mark or under a mark asked, in any view; they do not count."""
         return int((~self._whole(self.images).reshape(-1, self.views).all(axis=1)).sum())
@@ -199,7 +199,7 @@ class Trial:
             if reference is not None:
                 matrix = less_reference(matrix, reference)
             doubt = self._doubt(self.first, reference, number)
-            wealth.add(matrix[-1], group, np.full(matrix.shape[1], TIE) if doubt is None else doubt[-1])
+            wealth.add(matrix[-1], group, TIE if doubt is None else doubt[-1])
         return wealth
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sscl.artifacts import digest, read_json, write_atomically
+from sscl.artifacts import digest, write_atomically
 from sscl.errors import InputError, SSCLError, printable
 from sscl.foreign import content_of
 from sscl.layout import COMMITMENT
@@ -197,9 +197,11 @@ def _another_commitment(folder: Path, manifest: Manifest) -> list[str]:
     path = folder / COMMITMENTS / COMMITMENT
     if not path.is_file():
         return []
-    found = read_json(path)
-    if isinstance(found, dict) and commitment_digest(found) == manifest.commitment:
-        return []
+    try:
+        if commitment_digest(json.loads(content_of(path, LARGEST, "a commitment"))) == manifest.commitment:
+            return []
+    except (ValueError, RecursionError):
+        pass
     return [f"{COMMITMENTS}/{COMMITMENT}: not the commitment that the manifest names; tell the owner"]
 
 

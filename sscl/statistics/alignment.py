@@ -62,7 +62,8 @@ def doubts(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, c
 
 def _loss(answers: Responses, benign: Responses, own: np.ndarray, count: int) -> np.ndarray:
     """The logarithm of each group's mean distance between views, float64 (C,); ``own`` (N,) are the images' groups."""
-    return np.log(NEAREST + _over_groups(_apart(answers, benign), answers, own, count))
+    views = directions(answers, benign).reshape(len(own), VIEWS, -1)
+    return np.log(NEAREST + _over_groups(_apart(views), answers, own, count))
 
 
 def _doubt(answers: Responses, benign: Responses, own: np.ndarray, count: int) -> np.ndarray:
@@ -79,14 +80,13 @@ def _doubt(answers: Responses, benign: Responses, own: np.ndarray, count: int) -
         changes += np.linalg.norm(views[:, a] - views[:, b], axis=1) * both + both**2
     change = 2 / (VIEWS * (VIEWS - 1)) * changes
     change += np.where(loose[:, :, 0], lengths * moves + moves**2, 0.0).sum(axis=1)
-    mean, most = (_over_groups(each, answers, own, count) for each in (_apart(answers, benign), change))
+    mean, most = (_over_groups(each, answers, own, count) for each in (_apart(views), change))
     found: np.ndarray = np.log((NEAREST + mean + most) / (NEAREST + np.maximum(mean - most, 0.0)))
     return found
 
 
-def _apart(answers: Responses, benign: Responses) -> np.ndarray:
-    """Each image's mean distance between two of its views, float64 (N,)."""
-    views = directions(answers, benign).reshape(len(answers) // VIEWS, VIEWS, -1)
+def _apart(views: np.ndarray) -> np.ndarray:
+    """Each image's mean distance between two of its views, float64 (N,), of directions (N, V, D)."""
     total, lengths = views.sum(axis=1), (views * views).sum(axis=(1, 2))
     found: np.ndarray = (1 - ((total * total).sum(axis=1) - lengths) / (VIEWS * (VIEWS - 1))).clip(min=0)
     return found

@@ -49,7 +49,7 @@ class Null:
         statistics: int64 (M,), sorted.
         listed: whether these are all words.
         tie: by how much a mark's entries may differ in words that tie: ``TIE``, and the rounding of entries.
-        doubt: int64 (K, C), by how much each entry may differ, where that is known to be more; else ``None``.
+        doubt: int64 (K, C), by how much each entry may differ, where there is a bound for each; ``None``: ``tie``.
         drawn: int16 (M, K), the words if they were drawn and there is doubt.
     """
 
@@ -100,8 +100,8 @@ class Null:
 
     def at_least(self, word: np.ndarray) -> int:
         """How many of the statistics are as large as this word's, ties included."""
-        equal = self.statistic(word) - len(word) * self.tie
         if self.doubt is None:
+            equal = self.statistic(word) - len(word) * self.tie
             return len(self.statistics) - int(np.searchsorted(self.statistics, equal, side="left"))
         marks = np.arange(len(word))
         raised = self.table + self.doubt + self.doubt[marks, word][:, None]  # where another word differs from this one

@@ -22,6 +22,7 @@ import tenacity
 from sscl.config import require
 from sscl.errors import BudgetError, ConfigError, InputError, SSCLError, SuspectError, printable
 from sscl.parsing import unknown_key
+from sscl.remote import bounded
 from sscl.suspects.base import ORACLES, Context, Oracle, shown
 from sscl.suspects.http_answers import Reader, Reading
 from sscl.suspects.http_cache import ResponseCache
@@ -314,13 +315,9 @@ class HttpEndpoint(Oracle):
         """The reply, bounded in size and time; compressed ones are refused, they can be far larger than they look."""
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise SuspectError(f"{self.address}: the reply is compressed although it must not be")
-        content = b""
-        for chunk in response.iter_bytes():
-            content += chunk
-            if len(content) > LARGEST_REPLY:
-                raise SuspectError(f"{self.address}: a reply of more than {LARGEST_REPLY >> 10} KiB; is the URL right?")
-            if time.monotonic() > end:
-                raise httpx.ReadTimeout("the reply did not end in time")
+        content = bounded(response.iter_bytes(), LARGEST_REPLY, end)
+        if content is None:
+            raise SuspectError(f"{self.address}: a reply of more than {LARGEST_REPLY >> 10} KiB; is the URL right?")
         text = content.decode("utf-8", errors="replace")
         for secret in self._secrets:  # some servers repeat what they were sent
             text = text.replace(secret, "***")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from sscl.audit import beacon
@@ -113,8 +114,13 @@ def test_pulses_are_fetched_where_there_is_a_network(monkeypatch: pytest.MonkeyP
     future = beacon.first_after("drand", datetime.now(UTC) + timedelta(hours=1))
     with pytest.raises(SSCLError, match="is not published yet; until then, `sscl stamp URL`"):
         beacon.obtain("drand", future, None)
-    for answer in (b"<html>", b"[" * 100_000):
-        monkeypatch.setattr(beacon, "fetch", lambda *_, answer=answer, **__: answer)
+
+    def error(*_: object, **__: object) -> bytes:
+        raise httpx.HTTPError("500 Internal Server Error")
+
+    wrong = [lambda *_, **__: b"<html>", lambda *_, **__: b"[" * 100_000, error]
+    for answer in wrong:
+        monkeypatch.setattr(beacon, "fetch", answer)
         with pytest.raises(SSCLError, match=r"cannot be fetched .* name the file in beacon\.pulse"):
             beacon.obtain("nist", 1704067200, None)
 

@@ -6,10 +6,9 @@ import hashlib
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from sscl.layout import TIMESTAMP_REPLY, TIMESTAMP_REQUEST, Root
 from sscl.release.recipients import protect
 from sscl.runner import run_all, run_stage
 from sscl.stages.table import STAGES
+from tests.serving import listening
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 NONE = BeaconConfig("none", 600, None)
@@ -74,13 +74,8 @@ def url(authority: Authority) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(found[self.path](sent))
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_address[1]}"
-        http.shutdown()
+    with listening(Handler) as where:
+        yield where
 
 
 def test_a_request_is_one_of_the_commitment(finished: Path) -> None:

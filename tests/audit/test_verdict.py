@@ -305,6 +305,7 @@ def test_answers_left_out_under_different_marks_count_together(compute: Compute)
     found, _ = audited(picky, drawn(1), config())
     assert found.missing == MARKS + 1
     assert found.decision == "inconclusive"
+    assert "images were not answered under every mark" in found.reason
 
 
 def test_whoever_leaves_images_out_chooses_among_them(compute: Compute) -> None:

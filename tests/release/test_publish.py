@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sscl.artifacts import digest
+from sscl.audit.commitment import commitment_digest
 from sscl.errors import InputError, SSCLError
 from sscl.package.files import File
 from sscl.package.pack import files_of
@@ -324,6 +325,20 @@ def test_a_manifest_that_contradicts_itself_hides_no_other(bucket: str, tmp_path
     assert [reason.split(": ")[-1] for reason in reasons] == wanted
     with pytest.raises(InputError, match=r"no release d 2\.0; published versions: 1\.1"):
         reader.get(objects, "d", "2.0")
+
+
+@pytest.mark.parametrize("content", ["{}", "[" * 100_000, "[NaN]", ""])
+def test_a_commitment_that_the_manifest_does_not_name_is_noticed(content: str, tmp_path: Path) -> None:
+    place, named = tmp_path / "commitment/commitment.json", {"attempt": 1}
+    place.parent.mkdir()
+    for said, wrong in ((json.dumps(named), False), (content, True)):
+        place.write_text(said)
+        files = [asdict(file) for file in files_of(tmp_path) if file.path != reader.MANIFEST]
+        digest_ = content_digest([File(**file) for file in files])
+        manifest = Manifest(FORMAT, "d", "1.0", "now", digest_, "0", commitment_digest(named), {}, files)
+        (tmp_path / reader.MANIFEST).write_bytes(manifest.encoded())
+        found = reader.check_folder(tmp_path)
+        assert any("not the commitment that the manifest names" in line for line in found) is wrong
 
 
 def test_two_pulls_do_not_share_a_folder(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ class Family(ABC):
 
     @abstractmethod
     def draw(self, count: int, key: Keystream) -> dict[str, Tensor]:
-        """The secret of ``count`` marks for images of so many channels; every tensor has one row a mark."""
+        """The secret of ``count`` marks; every tensor has one row a mark."""
 
     @abstractmethod
     def change(self, images: Tensor, marks: Tensor, secret: Secret) -> Tensor:

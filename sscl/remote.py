@@ -1,8 +1,9 @@
-"""What time-stamp authorities and beacons reply, bounded in size and time."""
+"""What servers reply, bounded in size and time."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import httpx
@@ -22,14 +23,27 @@ def fetch(method: str, url: str, *, largest: int, seconds: float = 60, **request
         SSCLError: it has more.
         httpx.HTTPError, httpx.InvalidURL: no reply in time, or none that says success.
     """
-    end, content = time.monotonic() + seconds, b""
+    end = time.monotonic() + seconds
     headers = {"Accept-Encoding": "identity", **request.pop("headers", {})}
     with httpx.stream(method, url, headers=headers, timeout=seconds, **request) as response:
         response.raise_for_status()
-        for part in response.iter_raw():
-            content += part
-            if len(content) > largest:
-                raise SSCLError(f"{url}: its reply has more than {largest:,} bytes; is the address right?")
-            if time.monotonic() > end:
-                raise httpx.ReadTimeout("the reply did not end in time")
+        content = bounded(response.iter_raw(), largest, end)
+    if content is None:
+        raise SSCLError(f"{url}: its reply has more than {largest:,} bytes; is the address right?")
+    return content
+
+
+def bounded(parts: Iterable[bytes], largest: int, end: float) -> bytes | None:
+    """The parts of a reply together; ``None`` if they have more than ``largest`` bytes.
+
+    Raises:
+        httpx.ReadTimeout: they have not ended at ``end``, by the monotonic clock.
+    """
+    content = b""
+    for part in parts:
+        content += part
+        if len(content) > largest:
+            return None
+        if time.monotonic() > end:
+            raise httpx.ReadTimeout("the reply did not end in time")
     return content

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import httpx
 import pytest
 
-from sscl.audit.remote import fetch
 from sscl.errors import SSCLError
+from sscl.remote import fetch
+from tests.serving import listening
 
 
 @pytest.fixture
@@ -34,13 +34,8 @@ def url() -> Iterator[str]:
                 {"/packed": gzip.compress(bytes(1 << 20)), "/large": bytes(2001)}.get(self.path, b"answer")
             )
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_address[1]}"
-        http.shutdown()
+    with listening(Handler) as where:
+        yield where
 
 
 def test_a_reply_is_taken_as_it_was_sent(url: str) -> None:
