@@ -42,6 +42,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,6 +83,13 @@ app = typer.Typer(help="Measure the ownership code; see the top of this file.")
 Root = Annotated[Path, typer.Option(help="Where data, models and releases are kept.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. --set user.epochs=1.")]
 Results = Annotated[Path, typer.Option(help="Where the rows go.")]
+
+
+class Trained(StrEnum):
+    """On what a model of a pair was trained."""
+
+    RELEASED = "released"
+    CLEAN = "clean"
 
 
 def study_of(
@@ -148,12 +156,13 @@ def guilty(
     count: Annotated[int, typer.Option("--seeds", help="How many seeds.")] = 3,
     first: Annotated[int, typer.Option(help="The first of them.")] = 0,
     rate: Annotated[list[float] | None, typer.Option(help="Share of marked images.  [default: the profile's]")] = None,
-    paired: Annotated[bool, typer.Option(help="Train on clean data, too.")] = True,
+    suspect: Annotated[list[Trained] | None, typer.Option(help="What to train and ask.  [default: both]")] = None,
     root: Root = ROOT,
     overrides: Sets = None,
     results: Results = RESULTS,
 ) -> None:
     """Models trained on the release and, with the same random numbers, on clean data; detectors at the first rate."""
+    asked = suspect or list(Trained)
     command = " ".join(("guilty", profile, *(overrides or ())))
     rows: list[dict[str, Any]] = []
     for seed in range(first, first + count):
@@ -163,30 +172,23 @@ def guilty(
             user, word = study.config.user, watermark.targets(state)
             common = {"command": command, "dataset": study.config.data.source, "profile": profile, "seed": seed}
             common |= {"start": getattr(user, "start", "scratch"), "architecture": user.model, "machine": machine()}
-            marked, released = study.marked, study.released
-            model = study.opened(study.bench.trained(study.config, "user", study.release / "public"))
-            suspects = {"released": model}
-            if paired:
-                suspects["clean"] = study.opened(study.bench.trained(study.config, "user", study.data))
-            triggered = watermark.trigger(study.test.images, state)
-            for suspect, opened in suspects.items():
+            marked, triggered = study.marked, watermark.trigger(study.test.images, state)
+            for name in asked:
+                data = study.data if name is Trained.CLEAN else study.release / "public"
+                opened = study.opened(study.bench.trained(study.config, "user", data))
                 scores = suspect_scores(
                     opened, study.test, triggered, targets=word, verify=study.config.verify, compute=study.compute
                 )
-                row = common | {"suspect": suspect, "innocent": suspect == "clean", "attack": NONE}
+                row = common | {"suspect": name.value, "innocent": name is Trained.CLEAN, "attack": NONE}
                 row |= {"rate": len(marked) / len(study.train), "ba": scores["ba"]} | study.visibility
                 for found in study.findings(study.asked(opened), word):
                     rows.append(row | found)
                     shown = ("seed", "rate", "suspect", "access", "p", "p_plain", "p_sequential", "ba", "lpips")
-                    print(json.dumps({name: rows[-1][name] for name in shown}), flush=True)
-            if paired:
-                clean_ba = rows[-1]["ba"]
-                for row in rows[-4:]:
-                    row["ba_clean"] = clean_ba
-            if number == 0:
-                for detector, score in detections(study, model, released, marked):
-                    rows.append(common | {"detector": detector, "auroc_within_class": score})
-                    print(seed, detector, score, flush=True)
+                    print(json.dumps({column: rows[-1][column] for column in shown}), flush=True)
+                if name is Trained.RELEASED and number == 0:
+                    for detector, score in detections(study, opened, study.released, marked):
+                        rows.append(common | {"detector": detector, "auroc_within_class": score})
+                        print(seed, detector, score, flush=True)
             write(results, rows)
 
 

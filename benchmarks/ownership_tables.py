@@ -47,8 +47,10 @@ def main(results: Annotated[Path, typer.Option(help="Where the rows are.")] = RE
 def guilty(rows: pd.DataFrame) -> list[str]:
     """Models that were trained on a release, over seeds; then the detectors."""
     lines = [line(*HEAD, "LPIPS at most", "PSNR at least"), "|---" * (len(HEAD) + 2) + "|"]
-    released = rows[rows["suspect"].eq("released")].reindex(columns=rows.columns.union(["ba_clean"]))
-    groups: Iterable[tuple[Any, pd.DataFrame]] = released.groupby(["command", "architecture", "rate", "access"])
+    same = ["command", "architecture", "rate", "access"]
+    clean = rows[rows["suspect"].eq("clean")][[*same, "seed", "ba"]]
+    released = rows[rows["suspect"].eq("released")].merge(clean, "left", [*same, "seed"], suffixes=("", "_clean"))
+    groups: Iterable[tuple[Any, pd.DataFrame]] = released.groupby(same)
     for (command, model, rate, access), group in groups:
         lost = 100 * (group["ba_clean"] - group["ba"]).dropna()
         some = f"; {len(lost)} of {len(group)}" if len(lost) < len(group) else ""  # seeds with a clean model

@@ -59,7 +59,7 @@ def rows_of(tiny: Tiny) -> Path:
         "p_plain": 0.2,
         "delta_p": 0.5,
     }
-    common |= {"p_published": 0.3, "p_sequential": 0.4, "p_grinding": 0.5, "ba": 0.9, "ba_clean": 0.91, "rate": 0.1}
+    common |= {"p_published": 0.3, "p_sequential": 0.4, "p_grinding": 0.5, "ba": 0.9, "rate": 0.1}
     common |= {"lpips": 0.01, "psnr": 30.0, "suspect": "released", "attack": "none", "strength": 0.4}
     kinds = [
         {"command": f"{kind} demo", "access": how} for kind in ("guilty", "removal", "innocents") for how in ACCESS
@@ -171,7 +171,7 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
     ),
     "ownership": (
         [
-            lambda tiny: ["guilty", "demo", "--seeds", "1", "--no-paired", *seeds(tiny)],
+            lambda tiny: ["guilty", "demo", "--seeds", "1", "--suspect", "released", *seeds(tiny)],
             lambda tiny: ["guilty", "demo", "--seeds", "1", *seeds(tiny)],
             lambda tiny: ["removal", "demo", "--attack", "pruning", "--strength", "0.5", *seeds(tiny)],
             lambda tiny: ["innocents", "demo", "--count", "5", "--tries", "5", *seeds(tiny)],
@@ -232,8 +232,9 @@ def test_every_timed_profiles_network_has_a_number_of_images() -> None:
 def test_accuracy_lost_says_how_many_seeds_it_is_from() -> None:
     row = {"command": "guilty demo", "architecture": "mlp", "suspect": "released", "access": "labels", "ba": 0.9}
     row |= {"p": 0.01, "p_published": 0.3, "delta_p": 0.2, "rate": 0.1, "lpips": 0.01, "psnr": 30.0, "detector": None}
-    alone = ownership_tables.guilty(pd.DataFrame([row]))
-    both = ownership_tables.guilty(pd.DataFrame([row, row | {"ba_clean": 0.91}]))
+    pair = [row | {"seed": 1}, row | {"seed": 1, "suspect": "clean", "ba": 0.91}]
+    alone = ownership_tables.guilty(pd.DataFrame([row | {"seed": 0}]))
+    both = ownership_tables.guilty(pd.DataFrame([row | {"seed": 0}, *pair]))
     assert "| 90.0 % | - |" in alone[2]
     assert "| 90.0 % | 1.00 (1.00 to 1.00; 1 of 2) |" in both[2]
 
