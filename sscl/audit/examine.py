@@ -31,7 +31,7 @@ from sscl.audit.commitment import (
 from sscl.audit.parts import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, pack_record
 from sscl.audit.protocol import Record, Sent, ask, parts
 from sscl.audit.spending import level
-from sscl.audit.trial import enough
+from sscl.audit.trial import enough, none_missing
 from sscl.audit.verdict import Finding, decide, lowest_p, undecidable
 from sscl.compute import Compute
 from sscl.config import AuditConfig
@@ -158,7 +158,8 @@ def examine(
     record = Record(0, len(case.class_names), case.labels)
     word, interruption = case.watermark.targets(case.state).numpy(), None
     alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
-    lowest = lowest_p(case.config, len(word), len(case.class_names))
+    omits = oracle.identity()["kind"] not in FILES
+    lowest = lowest_p(case.config, len(word), len(case.class_names)) * float(none_missing(omits))
     if lowest > alpha:
         raise InputError(undecidable(lowest, alpha, len(word), len(case.class_names)))
     if unsaid := unclear(plain(oracle.identity()), oracle.interface, oracle.reading):
@@ -174,9 +175,15 @@ def examine(
             raise
     references = references_for(case.opening, record)
     null = null_key(case.opening, case.pulse)
-    mapped, omits = is_mapped(oracle.reading), oracle.identity()["kind"] not in FILES
     finding = decide(
-        record, case.config, word, references=references, occasion=occasion, null=null, mapped=mapped, omits=omits
+        record,
+        case.config,
+        word,
+        references=references,
+        occasion=occasion,
+        null=null,
+        mapped=is_mapped(oracle.reading),
+        omits=omits,
     )
     answered_at = [datetime.fromisoformat(line["at"]) for line in oracle.transcript if "at" in line]
     audit = {

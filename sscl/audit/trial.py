@@ -31,6 +31,11 @@ class References:
     all: np.ndarray
 
 
+def none_missing(omits: bool) -> Fraction:
+    """By how much a p-value must be multiplied if every image was answered: ``omits`` as in ``Trial``."""
+    return Fraction(4, 3) if omits else Fraction(1)
+
+
 @dataclass(frozen=True)
 class Trial:
     """What was answered, and what was committed to.
@@ -117,7 +122,7 @@ class Trial:
         of it for ``d`` images, in equal parts for each choice (a weighted Bonferroni bound).
         """
         if not self.missing:
-            return Fraction(4, 3) if self.omits else Fraction(1)
+            return none_missing(self.omits)
         return Fraction(math.comb(self.images // self.views, self.missing) * 2 ** (self.missing + 2))
 
     def counted(self, p_value: float) -> float:

@@ -17,6 +17,7 @@ import torch
 from sscl import seeds
 from sscl.artifacts import digest, key_of, read_json, write_atomically, write_json
 from sscl.audit import beacon, timestamp
+from sscl.audit.check_suspect import FILES
 from sscl.audit.commitment import (
     copy_for,
     differences,
@@ -175,7 +176,8 @@ def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray], alpha: floa
     record = Record(0, len(case.class_names), case.labels)
     config = replace(case.config, test="exact")
     ask(oracle, case.sent, config, record=record)
-    trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record))
+    omits = oracle.identity()["kind"] not in FILES
+    trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record), omits)
     key = null_key(case.opening, case.pulse)
     null, adjusted = null_of(trial.matrix, key), corrected(trial.matrix, words, key.part("tracing"))
     found = {name: (trial.counted(null.p_value(word)), trial.counted(adjusted[name])) for name, word in words.items()}

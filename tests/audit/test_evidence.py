@@ -6,9 +6,11 @@ import base64
 import hashlib
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyrage
 import pytest
 import torch
@@ -25,15 +27,18 @@ from sscl.audit.canonical import canonical
 from sscl.audit.check import Expected, check
 from sscl.audit.check_suspect import PARTICULAR
 from sscl.audit.commitment import commitment_digest, seal
-from sscl.audit.examine import plain
+from sscl.audit.examine import examine, plain, prepare
 from sscl.audit.parts import AUDIT, IMAGES, QUERIES, SEALED
 from sscl.audit.session import audit_suspect
 from sscl.audit.summary import particulars, rests_on
+from sscl.compute import Compute
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
 from sscl.errors import InputError
-from sscl.layout import COMMITMENT, FINDING, OPENING
+from sscl.layout import COMMITMENT, FINDING, OPENING, Root
 from sscl.models.io import load_classifier
 from sscl.release.sealed import new_identity
+from sscl.statistics.words import floor
+from sscl.suspects import Context, open_oracle
 
 COMPUTE = ComputeConfig("cpu", None, "auto", "auto", "auto")
 NONE = BeaconConfig("none", 600, None)
@@ -568,3 +573,19 @@ def test_an_audit_that_no_answer_could_decide_asks_nothing(finished: Path) -> No
     suspect = str(finished / "models/malicious/model.safetensors")
     with pytest.raises(InputError, match="No answer could decide it; no number of marks would help"):
         audit_suspect(suspect, finished, COMPUTE, occasion=1000)
+
+
+def never(images: np.ndarray) -> np.ndarray:
+    raise AssertionError(f"asked about {len(images)} images")
+
+
+def test_an_api_pays_for_what_it_can_leave_out_before_it_is_asked(finished: Path) -> None:
+    root = Root(finished)
+    case = prepare(root.watermark, Compute.resolve(COMPUTE), root.opening, root.commitment)
+    least = floor(len(case.sent) - 1, len(case.class_names))
+    tight = replace(case, config=replace(case.config, alpha=1.2 * least))
+    context = Context(case.class_names, Compute.resolve(COMPUTE))
+    found, _ = examine(tight, open_oracle(str(finished / "models/malicious/model.safetensors"), context, {}))
+    assert "No answer could decide" not in found.reason
+    with pytest.raises(InputError, match=f"p cannot be below {4 / 3 * least:.3g}.* No answer could decide it"):
+        examine(tight, open_oracle(f"{__name__}:never", context, {}))

@@ -46,6 +46,7 @@ class Knows(Oracle):
 
     def __init__(self, root: Root, known: list[np.ndarray], compute: Compute) -> None:
         super().__init__("fake", Context(Card.read(root.clean).class_names, compute), None)
+        self.kind = "simulated"
         watermark, state = load_watermark(root.watermark / GENERATOR, 3, compute)
         assert isinstance(watermark, OwnershipCode)
         self.answers: dict[bytes, np.ndarray] = {}
@@ -59,7 +60,7 @@ class Knows(Oracle):
         return False
 
     def identity(self) -> dict[str, str]:
-        return {}
+        return {"kind": self.kind}
 
     def answer(self, images: np.ndarray) -> Responses:
         return Responses(np.stack([self.answers.get(image.tobytes(), np.full(3, 1 / 3)) for image in images]))
@@ -112,6 +113,15 @@ def test_the_copy_that_a_model_knows_is_named(whose: str | None, copies: Root, c
     assert {row.recipient for row in found} == {*NAMES, recipients.EVERYBODY}
     assert [row.recipient for row in found if row.named] == ([whose] if whose else [])
     assert all(row.adjusted >= row.p_value >= 1 / 630 for row in found)
+
+
+def test_a_suspect_that_can_leave_images_out_pays_for_it(copies: Root, config: Config) -> None:
+    suspect = Knows(copies, [word_of(copies, "ada"), word_of(copies, "bob")], Compute.resolve(config.compute))
+    could = recipients.trace(copies, config, suspect)
+    suspect.kind = "classifier"
+    for api, file in zip(could, recipients.trace(copies, config, suspect), strict=True):
+        assert api.p_value == pytest.approx(min(1.0, 4 / 3 * file.p_value))
+        assert api.adjusted == pytest.approx(min(1.0, 4 / 3 * file.adjusted))
 
 
 def test_the_release_for_everybody_is_traced_too(copies: Root, config: Config) -> None:
