@@ -28,7 +28,7 @@ def benchmark(
     Args:
         profile: a benchmark of ``benchmark.yaml``.
         overrides: ``section.key=value`` for every cell.
-        out: where pieces, rows and tables are kept; workers on other machines must see it too.
+        out: where pieces, rows and tables are kept, under ``root``; workers on other machines must see it too.
         root: the checkout's folder.
 
     Returns:
@@ -40,16 +40,16 @@ def benchmark(
     from sscl.benchmark.plan import load_plan
     from sscl.benchmark.results import IncompleteError
 
-    folder = Path(root)
-    params = str(folder / "params.yaml")
+    folder = Path(root).resolve()  # workers may have another working directory
+    params, kept = str(folder / "params.yaml"), folder / out
     cells = load_plan(folder / "benchmark.yaml", profile)
-    waiting = [measure.submit(cell.name, asdict(cell), out, params, overrides or []) for cell in cells]
+    waiting = [measure.submit(cell.name, asdict(cell), str(kept), params, overrides or []) for cell in cells]
     answers = [future.result(raise_on_failure=False) for future in waiting]
     named = list(zip([cell.name for cell in cells], answers, strict=True))
     failed = [f"{name}: {answer}" for name, answer in named if isinstance(answer, Exception)]
     rows = [answer for answer in answers if not isinstance(answer, Exception)]
     if rows:
-        publish(rows, Path(out))
+        publish(rows, kept)
     if failed:
         raise IncompleteError(failed, len(cells))
     return rows

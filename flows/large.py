@@ -10,7 +10,7 @@ from prefect import flow, get_run_logger, unmapped
 
 from flows.command import running
 from sscl.cli.common import Debug, Differing
-from tasks.large import mark_shard, plan_shards, publish_shards
+from tasks.large import gated, mark_shard, plan_shards, publish_shards
 from tasks.runners import Address, Runner, Workers, runner
 
 
@@ -27,6 +27,8 @@ def large(version: str | None = None, root: str = ".", differing: bool = False) 
         How many shards there are; and name and digest of what was published.
     """
     log = get_run_logger().info
+    if version is not None:
+        gated(version, root=root, log=log)  # before hours of marking, not after them
     plan, count = plan_shards(root)
     shards = mark_shard.map(unmapped(plan), range(count)).result()
     if version is None:

@@ -12,10 +12,9 @@ from flows.chain import ONE_AT_A_TIME, run_chain
 from flows.command import WrittenProfile, WrittenSet, running
 from sscl.cli.common import Debug, Differing
 from sscl.params import load
-from sscl.release.config import load_release
 from sscl.stages.table import STAGES
 from tasks.parameters import set_parameters
-from tasks.release import publish_release
+from tasks.release import publish_release, release_section
 
 
 @flow(name="release", task_runner=ONE_AT_A_TIME, validate_parameters=True)
@@ -42,7 +41,7 @@ def release(
 
     params = Path(root) / "params.yaml"
     changes = overrides or ()  # looked at before they are written, and before hours of training
-    require_publishable(load(params, profile, changes), load_release(params, changes), version)
+    require_publishable(load(params, profile, changes), release_section(Path(root), changes, profile), version)
     set_parameters(params, profile, changes)
     run_chain(list(STAGES), Path(root))
     return publish_release(version, root, differing)

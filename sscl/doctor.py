@@ -17,7 +17,7 @@ from sscl.permissions import copies
 from sscl.sandbox.process import ENDED, LATE, NOT_STARTED, Sandbox, SandboxError
 from sscl.sandbox.server import NO_SANDBOX
 
-NO_BOTO = ("boto3 is not installed", "pip install 'sscl-bw[s3]'; audits do not need it")
+NO_BOTO = ("boto3 is not installed", "pip install '.[s3]'; audits do not need it")
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ def _s3_endpoint() -> Finding:
         endpoint = endpoint_of(boto3.Session())
     except BotoCoreError as error:  # e.g. no such profile, or no region
         return Finding("S3 endpoint", False, type(error).__name__, "AWS_DEFAULT_REGION, or correct AWS_PROFILE")
+    except ValueError:
+        return Finding("S3 endpoint", False, "not a URL", "correct AWS_ENDPOINT_URL, e.g. http://127.0.0.1:9000")
     return Finding("S3 endpoint", True, endpoint or "AWS", "" if endpoint else "AWS_ENDPOINT_URL for another server")
 
 

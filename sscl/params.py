@@ -113,6 +113,8 @@ def build(raw: Raw) -> Config:
             registry.require(name)
         except ConfigError as error:
             raise ConfigError(f"{key}: {error}") from None
+    for section in ("surrogate", "user"):
+        _check_start(section, getattr(config, section))
     for attack in config.attacks.removals:
         _check_attack(attack.name, attack.strength)
     return config
@@ -140,6 +142,15 @@ def _named(config: Config) -> Iterator[tuple[str, Registry[Any], str]]:
 
             yield f"{section}.learning", LEARNERS, training.learning
             yield f"{section}.augment", VIEWS, training.augment
+
+
+def _check_start(section: str, training: TrainConfig) -> None:
+    if training.start == "imagenet":
+        from sscl.models.base import PRETRAINED
+
+        if training.model not in PRETRAINED:
+            known = ", ".join(PRETRAINED)
+            raise ConfigError(f"{section}.start: imagenet has no weights of {training.model}; expected model: {known}")
 
 
 def _check_attack(name: str, strength: float | None) -> None:

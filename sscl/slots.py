@@ -101,14 +101,17 @@ def building(slot: Slot, overwrite: bool = False, vouched: bool = False) -> Iter
 
     One builder at a time (a file lock, released by the kernel even on SIGKILL). An exception or a kill leaves what was
     there before. The next builder finishes the renames of one that was killed between them, or builds again, and
-    removes leftovers.
+    removes leftovers. An output root that is made here is closed to other users.
 
     Raises:
         InputError: the outputs were made by another config and ``overwrite`` is not given, by somebody else, or are
             irrevocable and were changed.
         SSCLError: the place cannot be written to.
     """
+    root = slot.state.parent
     try:
+        if not root.exists():
+            root.mkdir(mode=0o700, parents=True)  # clean images beside released ones tell which are marked
         for folder in {p.parent for p in slot.outs} | {slot.state / "stages", slot.state / "locks"}:
             folder.mkdir(parents=True, exist_ok=True)
             if folder.parent == slot.state:

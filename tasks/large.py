@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from sscl.layout import Root
 from sscl.package.files import File
 from sscl.params import build
 from sscl.release import large
-from sscl.release.config import load_release
+from sscl.release.config import ReleaseConfig
 from sscl.release.create import passed, send
 from sscl.release.objects import Objects
-from tasks.release import show_gate
+from tasks.release import release_section, show_gate
 from tasks.results import OUT
 from tasks.retries import PATIENT
 
@@ -55,6 +56,14 @@ def upload_by_tasks(public: Objects, folder: str, files: Sequence[File], package
     return sum(sent.result())
 
 
+def gated(version: str, *, root: str, log: Callable[[str], None]) -> ReleaseConfig:
+    """How to publish a version that may be: version, keys and the gate, on the sample's figures."""
+    config = release_section(Path(root))
+    show = partial(show_gate, version=version)
+    passed(Root(Path(root) / OUT), config, version, announce=log, show=show, study=False)
+    return config
+
+
 def publish_shards(
     plan: str,
     shards: Sequence[dict[str, Any]],
@@ -64,10 +73,9 @@ def publish_shards(
     log: Callable[[str], None],
     differing: bool = False,
 ) -> dict[str, Any]:
-    """Gate on the sample's figures, then assemble and publish; called by the flow, so that its uploads are tasks."""
+    """Assemble and publish, if the gate still allows it; called by the flow, so that its uploads are tasks."""
     folder, out = Path(root), Root(Path(root) / OUT)
-    config = load_release(folder / "params.yaml")
-    passed(out, config, version, announce=log, show=lambda checks: show_gate(checks, version), study=False)
+    config = gated(version, root=root, log=log)
     if large.plan(out, _config(root))[0].path != Path(plan):
         raise InputError(f"{plan}: the pipeline was run again while shards were marked; run this again")
     candidate = large.assemble(Root(Path(plan)), [File(**shard) for shard in shards])

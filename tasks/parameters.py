@@ -24,7 +24,7 @@ def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) ->
     """
     overrides = list(overrides)
     load(path, profile, overrides)
-    load_release(path, overrides)
+    load_release(path, overrides, profile)
     if profile is None and not overrides:
         return
     yaml = YAML()

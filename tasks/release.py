@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
 from sscl.layout import Root
-from sscl.release.config import load_release
+from sscl.release.config import ReleaseConfig, load_release
 from tasks.results import OUT
 from tasks.retries import PATIENT
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from sscl.release.gate import Check
 
 FAILED_GATE = "sscl.gate.failed"  # what an automation listens for
+
+
+def release_section(folder: Path, overrides: Iterable[str] = (), profile: str | None = None) -> ReleaseConfig:
+    """The section of the checkout's ``params.yaml``; the signing key's path is relative to the checkout."""
+    config = load_release(folder / "params.yaml", overrides, profile)
+    return replace(config, sign=config.sign and str(folder / config.sign))
 
 
 def show_gate(checks: list[Check], version: str) -> None:
@@ -40,8 +47,7 @@ def publish_release(version: str, root: str, differing: bool = False) -> dict[st
     from sscl.release.create import create
 
     folder = Path(root)
-    config = load_release(folder / "params.yaml")
-    config = replace(config, sign=config.sign and str(folder / config.sign))
+    config = release_section(folder)
     lines: list[str] = []
     outcome = create(
         Root(folder / OUT),

@@ -195,6 +195,23 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 @pytest.mark.slow
+def test_doctor_says_what_is_wrong_with_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    code, out, _ = sscl("doctor", "--json")
+    found = {f["what"]: f for f in json.loads(out)}["S3 endpoint"]
+    assert code == 0
+    assert (found["ok"], found["state"]) == (False, "not a URL")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["list", "pull d 1.0 --out x", "verify d 1.0", "unseal d 1.0 --key k --out x"])
+def test_release_verbs_know_profiles(verb: str) -> None:
+    code, _, err = sscl("release", *verb.split(), "--profile", "mega")
+    assert code == 2
+    assert "profile: 'mega' does not exist" in one_line(err)
+
+
+@pytest.mark.slow
 def test_doctor_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIASECRETID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-value")

@@ -26,13 +26,14 @@ from sscl.artifacts import digest
 from sscl.audit.bundle import unpack
 from sscl.audit.check import check
 from sscl.audit.summary import verdict
+from sscl.config import Config
 from sscl.errors import ConfigError, InputError
 from sscl.layout import Root
 from sscl.package.pack import files_of
 from sscl.params import load
 from sscl.provenance import code_digest
 from sscl.release import reader
-from sscl.release.config import load_release
+from sscl.release.config import ReleaseConfig, load_release
 from sscl.release.create import create
 from sscl.release.errors import GateError
 from sscl.release.objects import Objects
@@ -342,6 +343,24 @@ def test_the_release_flow_publishes_and_keeps_the_secret(
     assert (manifest.version, manifest.digest) == ("1.0.0", done["digest"])
     assert reader.verify(Objects(f"s3://{bucket}/public"), manifest, 2) == []
     assert_not_kept(database_dump(), folder / "out", identity, KEY.decode())
+
+
+def test_a_release_takes_the_profiles_section_and_the_checkouts_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The defects: another profile's section was looked at, and another folder's key."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    seen = []
+
+    def looked_at(config: Config, section: ReleaseConfig, version: str) -> None:
+        seen.append(section)
+        raise InputError("enough")
+
+    monkeypatch.setattr("sscl.release.create.require_publishable", looked_at)
+    with pytest.raises(InputError, match="enough"):
+        release.fn("1.0.0", "cifar10-small", ["release.sign=private/sign.pem"], str(tmp_path))
+    assert seen[0].limits.lpips == 0.01
+    assert seen[0].sign == str(tmp_path / "private/sign.pem")
 
 
 def test_only_what_may_be_published_goes_to_dvcs_public_remote(workspace: Path, tmp_path: Path) -> None:

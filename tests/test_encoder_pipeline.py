@@ -45,6 +45,7 @@ def test_every_suspect_has_a_verdict_with_evidence_and_nothing_is_computed_twice
     config, root = built
     metrics = read_json(root / "encoder_metrics.json")
     assert set(metrics["audits"]) == set(DOWNSTREAM)
+    assert not {"word", "effects"} & {name for finding in metrics["audits"].values() for name in finding}
     for name in DOWNSTREAM:
         assert check(root / f"private/audits/{name}/bundle.zip") == []
         assert 0 < metrics["audits"][name]["p_value"] <= 1

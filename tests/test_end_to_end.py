@@ -39,6 +39,8 @@ def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert audits["malicious"]["decision"] == "trained-on-it"
     assert audits["malicious"]["p_value"] <= 0.01
     assert audits["malicious"]["queries"] <= 400
+    assert not {"word", "effects"} & {name for finding in audits.values() for name in finding}, "metrics go to logs"
+    assert {"word", "effects"} <= set(read_json(tmp_path / "private/audits/malicious/finding.json"))
     for scenario in ("independent_model", "independent_watermark"):
         assert audits[scenario]["decision"] == "no evidence"
         assert not metrics["verification"][scenario]["rejected"]

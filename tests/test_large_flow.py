@@ -17,6 +17,7 @@ import pytest
 from flows.large import large
 from sscl.artifacts import read_json, write_json
 from sscl.config import Config, dump
+from sscl.errors import InputError
 from sscl.layout import Root
 from sscl.package.pack import files_of
 from sscl.release import large as shards
@@ -68,6 +69,16 @@ def test_a_killed_workers_shard_is_made_again_identically(checkout: Path, server
     assert killer.killed != os.getpid()
     assert found == {"shards": len(planned), "folder": str(out.path)}
     assert shards.assemble(out, straight).files == files_of(out.packed)
+
+
+@pytest.mark.slow
+def test_a_version_that_cannot_be_published_is_refused_before_shards_are_marked(
+    checkout: Path, server: None, same_environment: None
+) -> None:
+    shutil.copy(ROOT / "params.yaml", checkout)
+    with pytest.raises(InputError, match=r"release\.seal_to: no public key"):
+        large("1.0.0", str(checkout))
+    assert not Root(checkout / "out").large.exists()
 
 
 @pytest.mark.slow

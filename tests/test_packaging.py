@@ -93,10 +93,10 @@ def test_an_auditor_needs_the_wheel_alone(alone: Path, copy: Path, tmp_path: Pat
     assert said.startswith("VALID")
     code, said = run(alone, tmp_path, "release", "list", "--from", "s3://nowhere/releases")
     assert code == 2
-    assert "boto3 is not installed; pip install 'sscl-bw[s3]'" in said
+    assert "boto3 is not installed; pip install '.[s3]'" in said
     code, said = run(alone, tmp_path, "stage", "report", "--out", str(copy), "--overwrite")
     assert code == 2
-    assert "pip install 'sscl-bw[pipeline]'" in said
+    assert "pip install '.[pipeline]'" in said
 
 
 def test_make_clean_keeps_what_binds_an_owner(tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ def test_config_round_trip(seed: int, tau: float, rate: float, eps: int, images:
         ("surrogate.model=brain", "surrogate.model: unknown model 'brain': choose one of baseline_cnn,"),
         ("user.learning=rote", "user.learning: unknown learning method 'rote': choose one of barlow_twins,"),
         ("user.augment=views", "user.augment: unknown augmentation 'views': choose one of crop_flip,"),
+        (
+            "user.start=imagenet",
+            "user.start: imagenet has no weights of baseline_cnn; expected model: eff",
+        ),
         ("attacks.removals=[{name: scrubbing}]", "attacks.removals: unknown removal attack 'scrubbing': choose one of"),
         (
             "attacks.removals=[{name: fine_tuning, strength: 2.5}]",

@@ -130,12 +130,16 @@ def load_plan(path: Path, profile: str) -> list[Cell]:
     try:
         found: Any = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError:
-        raise ConfigError(f"{path}: not valid YAML") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name the file with the plans by --plan") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ConfigError(f"{path}: not valid YAML in UTF-8; correct it, or name another file by --plan") from None
     if not isinstance(found, Mapping) or profile not in found:
         known = ", ".join(found) if isinstance(found, Mapping) else "(none)"
         raise ConfigError(f"{path}: no benchmark {profile!r}, choose one of {known}")
+    if not isinstance(found[profile], list) or not found[profile]:
+        raise ConfigError(
+            f"{path}: {profile}: expected a list of blocks such as `- {{profiles: [demo], methods: [all]}}`"
+        )
     blocks = [parse(Block, raw, f"{path}: {profile}.{number}") for number, raw in enumerate(found[profile])]
     return list(dict.fromkeys(cell for block in blocks for cell in block.cells()))
 

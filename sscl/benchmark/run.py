@@ -34,7 +34,7 @@ from sscl.detection import detector_scores
 from sscl.layout import INDICES, MODEL
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
-from sscl.params import Raw, build, overlay, read
+from sscl.params import Raw, build, overlay, read, rebased
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
 from sscl.slots import Slot
@@ -82,7 +82,8 @@ class Bench:
             changes.append(f"surrogate.model={cell.surrogate}")
         if cell.suspect is not None:
             changes.append(f"user.model={cell.suspect}")
-        return build(overlay(self._sections, cell.profile, [*self.overrides, *cell.overrides, *changes]))
+        found = build(overlay(self._sections, cell.profile, [*self.overrides, *cell.overrides, *changes]))
+        return rebased(found, self.params.parent)
 
     @cached_property
     def _sections(self) -> Raw:
@@ -204,9 +205,8 @@ def _embed(config: Config, data: Path, secret: Path, *, out: Path, variant: str)
     )
     if isinstance(watermark, OwnershipCode):
         state = embed.throw_away(watermark, state, Card.read(data), key.part("word"))
-    embed.embed_under(
-        watermark, state, config.embed, key=key, data=data, public=out / "public", private=out / "private"
-    )
+    public, private = out / "public", out / "private"
+    embed.embed_under(watermark, state, config.embed, key=key, data=data, public=public, private=private, label=variant)
 
 
 def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:

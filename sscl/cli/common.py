@@ -76,7 +76,7 @@ def reporting(debug: bool) -> Iterator[None]:
         if debug:
             traceback.print_exc()
         extra = extra_of(error.name or "")
-        said = f"{error.name} is not installed; pip install " + (f"'sscl-bw[{extra}]'" if extra else "it")
+        said = f"{error.name} is not installed; pip install " + (f"'.[{extra}]' in the clone" if extra else "it")
         err_console.print(f"[bold red]error:[/] {escape(said)}", highlight=False)
         progress.failed(said, bad_input=True)
         raise typer.Exit(2) from None

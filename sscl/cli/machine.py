@@ -63,21 +63,22 @@ def serve(debug: Debug = False) -> None:
         runpy.run_module("flows.serve", run_name="__main__")
 
 
-def doctor(json_: Json = False) -> None:
+def doctor(json_: Json = False, debug: Debug = False) -> None:
     """Say what is missing on this machine and how to get it.
 
     Example: sscl doctor
     """
-    from sscl.doctor import examine
+    with reporting(debug):
+        from sscl.doctor import examine
 
-    findings = examine()
-    if json_:
-        typer.echo(json.dumps([vars(f) for f in findings], indent=2))
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("", "What", "State", "Remedy"):
-        table.add_column(column, overflow="fold")
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[yellow]--[/]"
-        table.add_row(mark, finding.what, finding.state, finding.remedy)
-    out_console.print(table)
+        findings = examine()
+        if json_:
+            typer.echo(json.dumps([vars(f) for f in findings], indent=2))
+            return
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for column in ("", "What", "State", "Remedy"):
+            table.add_column(column, overflow="fold")
+        for finding in findings:
+            mark = "[green]ok[/]" if finding.ok else "[yellow]--[/]"
+            table.add_row(mark, finding.what, finding.state, finding.remedy)
+        out_console.print(table)

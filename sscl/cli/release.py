@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,6 +108,7 @@ def list_(
     name: Annotated[str | None, typer.Argument(help="Only this dataset's.")] = None,
     url: Url = None,
     params: Params = None,
+    profile: Profile = None,
     set_: Set = None,
     json_: Json = False,
     debug: Debug = False,
@@ -121,7 +123,7 @@ def list_(
         from sscl.release.objects import Objects
         from sscl.release.reader import published
 
-        found = list(published(Objects(url or _config(params, set_).public), name, _say))
+        found = list(published(Objects(url or _config(params, set_, profile).public), name, _say))
         if json_:
             keys = ("name", "version", "created", "digest", "commitment")
             typer.echo(json.dumps([{key: getattr(manifest, key) for key in keys} for manifest in found]))
@@ -145,6 +147,7 @@ def pull(
     url: Url = None,
     parallel: Parallel = 4,
     params: Params = None,
+    profile: Profile = None,
     set_: Set = None,
     debug: Debug = False,
 ) -> None:
@@ -157,7 +160,7 @@ def pull(
         from sscl.release import reader
         from sscl.release.objects import Objects
 
-        objects = Objects(url or _config(params, set_).public)
+        objects = Objects(url or _config(params, set_, profile).public)
         manifest = reader.get(objects, name, version, signer)
         count = reader.pull(objects, manifest, out, parallel)
         typer.echo(f"{name} {version}: {count} of {len(manifest.files)} files came, all as published: {out}")
@@ -181,6 +184,7 @@ def verify(
     url: Url = None,
     parallel: Parallel = 4,
     params: Params = None,
+    profile: Profile = None,
     set_: Set = None,
     debug: Debug = False,
 ) -> None:
@@ -197,7 +201,7 @@ def verify(
         if folder:
             wrong = reader.check_folder(folder, signer)
         elif name and version:
-            objects = Objects(url or _config(params, set_).public)
+            objects = Objects(url or _config(params, set_, profile).public)
             wrong = reader.verify(objects, reader.get(objects, name, version, signer), parallel)
         else:
             raise InputError("name NAME and VERSION, or --folder")
@@ -216,6 +220,9 @@ def trace(
     occasion: Annotated[
         int | None, typer.Option(help="Number of this tracing, from 1, if the suspect may be traced again.", min=1)
     ] = None,
+    params: Params = None,
+    profile: Profile = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override, e.g. -s compute.device=cpu.")] = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -230,7 +237,7 @@ def trace(
         from sscl.compute import Compute
         from sscl.data.store import Card
         from sscl.layout import Root
-        from sscl.params import build
+        from sscl.params import build, load
         from sscl.release import recipients
         from sscl.statistics.effects import STATISTICS
         from sscl.suspects import Context, open_oracle
@@ -240,6 +247,7 @@ def trace(
         matched = STATISTICS[config.audit.statistic].matched
         names = Card.read(root.clean).class_names if matched else None
         kept = answers(root, read_json(root.commitment), f"trace{occasion or ''}")
+        config = replace(config, compute=load(params, profile, set_ or ()).compute)
         context = Context(names, Compute.resolve(config.compute), kept)
         found = recipients.trace(root, config, open_oracle(suspect, context, read_settings(oracle)), occasion)
         if json_:
@@ -260,6 +268,7 @@ def unseal(
     out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the secret.")],
     url: Url = None,
     params: Params = None,
+    profile: Profile = None,
     set_: Set = None,
     debug: Debug = False,
 ) -> None:
@@ -276,7 +285,7 @@ def unseal(
 
         if out.exists():
             raise InputError(f"{out}: already there; name a new folder")
-        config = _config(params, set_)
+        config = _config(params, set_, profile)
         manifest = reader.get(Objects(url or config.public), name, version)
         private = Objects(config.private)
         found = [item.key for item in private.list(f"{folder_of(name, manifest.digest)}/{SEALED}")]

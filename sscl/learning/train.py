@@ -51,7 +51,7 @@ def train_encoder(
         ConfigError: fewer images than a batch, or packages are missing. SSCLError: the loss is not finite.
     """
     if importlib.util.find_spec("lightly") is None or importlib.util.find_spec("kornia") is None:
-        raise ConfigError(f"learning: {config.learning} needs lightly and kornia; pip install 'sscl-bw[ssl]'")
+        raise ConfigError(f"learning: {config.learning} needs lightly and kornia; pip install '.[ssl]'")
     if len(data) < config.batch_size:
         raise ConfigError(f"batch_size: {config.batch_size} is more than the {len(data)} images; use a smaller one")
     resident = data.to(compute.device)

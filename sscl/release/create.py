@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -215,6 +216,8 @@ def _source(checkout: Path, root: Path) -> dict[str, Any]:
     lock = "dvc.lock"
 
     def git(*arguments: str) -> str | None:
+        if shutil.which("git") is None:
+            return None
         done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip() or None if done.returncode == 0 else None
 

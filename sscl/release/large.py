@@ -7,6 +7,7 @@ but the plan, so a shard that a killed worker left is made again, identically.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -82,14 +83,24 @@ def plan(root: Root, config: Config) -> tuple[Root, list[Shard]]:
     sections = {name: dump(config)[name] for name in ("seed", "key_file", "data", "embed", "package")}
     key = key_of(inputs=inputs, config=sections, counts=counts, code=code_digest(__name__))
     out = Root(root.large / key[:16])
-    if (out.state / PLAN).is_file():
-        return out, shards
+    root.large.mkdir(parents=True, exist_ok=True)
+    with open(root.large / f".{out.path.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two flows may start at the same moment
+        if not (out.state / PLAN).is_file():
+            name = f"{config.package.name}-{key[:12]}"
+            _write_plan(root, config, replace(sample, name=name, counts=counts), source, out)
+    return out, shards
+
+
+def _write_plan(root: Root, config: Config, card: Card, source: Dataset, out: Root) -> None:
+    secret, classes = root.watermark / GENERATOR, len(card.class_names)
     shutil.rmtree(out.path, ignore_errors=True)
-    labels, _ = (_labels(source, split, len(sample.class_names)) for split in SPLITS)
-    watermark, state = load_watermark(secret, len(sample.class_names), Compute.resolve(config.compute))
+    labels, _ = (_labels(source, split, classes) for split in SPLITS)
+    watermark, state = load_watermark(secret, classes, Compute.resolve(config.compute))
     indices = watermark.select(
         labels, config.embed, state, seeds.secret(config.seed, config.key_file).part("embed", USE)
     )
+    (out.path / PRIVATE).mkdir(mode=0o700, parents=True)  # first, so that nothing in it can be read on the way
     out.watermark.mkdir(parents=True)
     for file in (secret, root.draw):
         shutil.copy(file, out.watermark)
@@ -101,9 +112,8 @@ def plan(root: Root, config: Config) -> tuple[Root, list[Shard]]:
     for made in (out.packed / DATA, out.state / "shards"):
         made.mkdir(parents=True)
     _close(out)
-    replace(sample, name=f"{config.package.name}-{key[:12]}", counts=counts).write(out.path)
+    card.write(out.path)
     write_json(out.state / PLAN, dump(config))  # last: with it, the plan is whole
-    return out, shards
 
 
 def _labels(source: Dataset, split: str, classes: int) -> Tensor:

@@ -22,22 +22,18 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
     ReadTimeoutError,
     ResponseStreamingError,
-    SSOError,
-    TokenRetrievalError,
 )
 from botocore.loaders import Loader, create_loader
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from sscl.artifacts import digest, disk_error
-from sscl.errors import InputError, SSCLError, printable
+from sscl.errors import InputError, SSCLError
 from sscl.release.places import place_of
+from sscl.release.reasons import LASTING, NO_CREDENTIALS, REASONS, code_of, said
 
 PART = 16 << 20  # bytes of a part; larger objects are uploaded in several
 LARGEST = 64 << 20  # bytes of an object that is read whole, unless it may be larger: manifests, claims
@@ -50,26 +46,6 @@ STALE = 3600  # seconds after which an upload that was not completed is taken fo
 SHA256 = "sha256"  # user metadata of every object that we write
 MISSING = {"404", "NoSuchKey", "NotFound"}
 LOST = {"412", "PreconditionFailed"}
-REASONS = {
-    "NoSuchKey": "no such object; the release is not complete, or it was removed",
-    "NoSuchBucket": "no such bucket; make it, or correct the URL",
-    "AccessDenied": "no permission; these credentials (or none: AWS_ACCESS_KEY_ID, AWS_PROFILE) do not allow it",
-    "403": "no permission; these credentials (or none: AWS_ACCESS_KEY_ID, AWS_PROFILE) do not allow it",
-    "InvalidAccessKeyId": "the server does not know the access key; check the credentials",
-    "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
-    "ExpiredToken": "the session token has expired; log in again",
-    "ExpiredTokenException": "the session token has expired; log in again",
-    "RequestTimeTooSkewed": "this machine's clock is wrong; set it, requests may be 15 minutes off at most",
-    "ConditionalRequestConflict": "another publisher writes the same object; run again",
-    "SlowDown": "the server stays busy; run again later, finished objects are not sent again",
-    "XAmzContentSHA256Mismatch": "the content was changed on its way; run again",
-}
-# What somebody has to mend before trying again helps.
-LASTING = {"NoSuchBucket", "AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"}
-LASTING |= {"ExpiredToken", "ExpiredTokenException"}
-NO_CREDENTIALS = (
-    CredentialRetrievalError, NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError
-)  # fmt: skip
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -161,7 +137,7 @@ class Objects:
             try:
                 found = self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)
             except ClientError as error:
-                if _code(error) in MISSING:
+                if code_of(error) in MISSING:
                     return None
                 raise self._worded(key, error) from None
         return found["Metadata"].get(SHA256), found["ContentLength"]
@@ -201,7 +177,7 @@ class Objects:
             try:
                 begun = self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.prefix + key)
             except ClientError as error:
-                if _code(error) in ("AccessDenied", "NotImplemented"):
+                if code_of(error) in ("AccessDenied", "NotImplemented"):
                     return
                 raise
             for upload in begun.get("Uploads", []):
@@ -220,7 +196,7 @@ class Objects:
                     Bucket=self.bucket, Key=self.prefix + key, Body=content, Metadata=metadata, **condition
                 )
             except ClientError as error:
-                if new and _code(error) in LOST:
+                if new and code_of(error) in LOST:
                     return False
                 raise
         return True
@@ -235,7 +211,7 @@ class Objects:
             try:
                 return _persistent(self._body)(key, largest or LARGEST)
             except ClientError as error:
-                if _code(error) in MISSING:
+                if code_of(error) in MISSING:
                     return None
                 raise
 
@@ -310,24 +286,11 @@ class Objects:
         try:
             yield
         except (ClientError, S3UploadFailedError) as error:
-            code = _code(error)
+            code = code_of(error)
             kind = InputError if code in LASTING else SSCLError
-            raise kind(f"{place}: {REASONS.get(code) or _said(error, code)}") from None
+            raise kind(f"{place}: {REASONS.get(code) or said(error, code)}") from None
         except NO_CREDENTIALS as error:
             # Not its text: a credential helper's own output would be in it.
             raise InputError(f"{place}: {type(error).__name__}; log in again, or correct the credentials") from None
         except (BotoCoreError, HTTPClientError) as error:
             raise SSCLError(f"{place}: {type(error).__name__}; is the server reachable?") from None
-
-
-def _said(error: BaseException, code: str) -> str:
-    """The server's own words."""
-    cause = error if isinstance(error, ClientError) else error.__context__
-    words = cause.response.get("Error", {}).get("Message", "") if isinstance(cause, ClientError) else ""
-    return f"the server said {printable(f'{code}: {words}' if words else code)}; run again"
-
-
-def _code(error: BaseException) -> str:
-    """The server's word for it; boto3 wraps what went wrong in an upload."""
-    cause = error if isinstance(error, ClientError) else error.__context__
-    return str(cause.response.get("Error", {}).get("Code", "?")) if isinstance(cause, ClientError) else "?"

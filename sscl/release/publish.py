@@ -11,7 +11,7 @@ from pathlib import Path
 from sscl.errors import InputError, SSCLError
 from sscl.package.files import File
 from sscl.release.errors import TakenError
-from sscl.release.manifest import Manifest, folder_of, manifest_key, read_manifest
+from sscl.release.manifest import LARGEST, Manifest, folder_of, manifest_key, read_manifest
 from sscl.release.objects import Object, Objects
 from sscl.release.reader import published
 
@@ -64,10 +64,16 @@ def publish(
         differing: whether it may stand beside a version with other images or other marks.
 
     Raises:
-        InputError: a published version has other images or other marks, and ``differing`` is not given.
+        InputError: a published version has other images or other marks, and ``differing`` is not given; or so many
+            files that nobody reads the manifest.
         TakenError: another content is published, or claimed first, under this version.
         SSCLError: the server refuses or cannot be reached; nothing of the release is visible.
     """
+    if len(manifest.encoded()) > LARGEST:
+        raise InputError(
+            f"{manifest.name} {manifest.version}: its manifest of {len(manifest.files):,} files has more than "
+            f"{LARGEST >> 20} MiB, which nobody reads; pack larger shards (package.shard_images)"
+        )
     there = read_manifest(public, manifest.name, manifest.version)
     if there:
         _same(there, manifest, public)

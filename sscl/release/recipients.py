@@ -110,8 +110,9 @@ def _embed(root: Root, config: Config, recipient: str, *, public: Path, private:
     private.mkdir(parents=True)
     write_json(private / DRAW, {"pulse": pulse and pulse.as_json()})
     key = seeds.secret(config.seed, config.key_file).part("recipient", recipient)
+    state, data = with_word(state, word), root.clean
     embed_under(
-        watermark, with_word(state, word), config.embed, key=key, data=root.clean, public=public, private=private
+        watermark, state, config.embed, key=key, data=data, public=public, private=private, label=f"for {recipient}"
     )
 
 

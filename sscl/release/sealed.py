@@ -17,6 +17,7 @@ from sscl.artifacts import key_of, write_atomically
 from sscl.errors import InputError, printable
 
 LARGEST = 1 << 29  # bytes of a sealed secret; the images of an audit are most of it
+OVERHEAD = 1 << 20  # bytes that encryption adds, and more
 VARIABLE = "SSCL_SEAL_KEY"  # holds an identity, AGE-SECRET-KEY-1...
 KMS = "kms:"  # kms:FILE is an identity that AWS KMS encrypted
 
@@ -36,10 +37,15 @@ def seal(root: Path, folders: Sequence[str], recipients: Sequence[str], out: Pat
     """Write some folders under ``root`` as one encrypted file, another each time; nothing plain touches the disk.
 
     Raises:
-        InputError: no recipients, or one that is not an age public key.
+        InputError: no recipients, one that is not an age public key, or more than ``unseal`` reads.
     """
-    keys = keys_of(recipients)
-    write_atomically(out, pyrage.encrypt(_packed(root, folders), keys))
+    keys, content = keys_of(recipients), _packed(root, folders)
+    if len(content) > LARGEST - OVERHEAD:
+        raise InputError(
+            f"{root}: the secret has {len(content) >> 20} MiB, expected at most {LARGEST >> 20}; most of it are the "
+            "images of an audit, so commit to fewer (audit.images)"
+        )
+    write_atomically(out, pyrage.encrypt(content, keys))
 
 
 def keys_of(recipients: Sequence[str]) -> list[x25519.Recipient]:

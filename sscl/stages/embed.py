@@ -74,7 +74,8 @@ def run(
         state = throw_away(watermark, state, Card.read(data), key.part("word", variant))
     private.mkdir(parents=True)
     write_json(private / DRAW, {"pulse": pulse and pulse.as_json()})
-    embed_under(watermark, state, embed, key=key.part("embed", variant), data=data, public=public, private=private)
+    part = key.part("embed", variant)
+    embed_under(watermark, state, embed, key=part, data=data, public=public, private=private, label=variant)
 
 
 def promised_pulse(commitment: dict[str, Any], beacon: BeaconConfig) -> beacons.Pulse | None:
@@ -99,19 +100,19 @@ def embed_under(
     data: Path,
     public: Path,
     private: Path,
+    label: str,
 ) -> None:
-    """Mark the dataset in ``data`` under a complete secret; see ``run``."""
+    """Mark the dataset in ``data`` under a complete secret; see ``run``. ``label`` names the release in progress."""
     card, dataset = open_dataset(data)
     labels = torch.from_numpy(np.fromiter(dataset.labels("train"), np.int64, card.counts["train"]))
     indices = watermark.select(labels, embed, state, key.part("select"))
     rng = key.part("mark").torch()
-    variant = public.name
     with writing(public, card.format, card.class_names, card.layout) as writer:
         for split in SPLITS:
             records = dataset.records(split)
             if split == "train":
                 records = marked_records(records, set(indices.tolist()), watermark, state=state, card=card, rng=rng)
-            with progress.step(f"embed {variant} {split}", card.counts[split]) as step:
+            with progress.step(f"embed {label} {split}", card.counts[split]) as step:
                 for record in records:
                     writer.write(split, record)
                     step.advance()

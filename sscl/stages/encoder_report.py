@@ -22,6 +22,7 @@ from sscl.models.io import load_classifier
 from sscl.provenance import machine, versions
 from sscl.report import figures
 from sscl.report.tables import encoder_rows, html_table
+from sscl.stages.audit import told
 from sscl.stages.table import DOWNSTREAM
 from sscl.watermarks.io import GENERATOR, load_watermark
 
@@ -50,22 +51,23 @@ def run(
     models = dict(zip(DOWNSTREAM, (model_linear, model_full, model_pruning, model_never_imprinted), strict=True))
     audits = dict(zip(DOWNSTREAM, (audit_linear, audit_full, audit_pruning, audit_never_imprinted), strict=True))
     card = Card.read(data)
+    findings = {name: read_json(folder / FINDING) for name, folder in audits.items()}
     found = {
         "dataset": card.name,
         "benign_accuracy_clean": read_json(surrogate / HISTORY)["benign_accuracy"],
         "benign_accuracy_imprinted": _accuracy(encoder),
         "benign_accuracy": {name: _accuracy(folder) for name, folder in models.items()},
-        "audits": {name: read_json(folder / FINDING) for name, folder in audits.items()},
+        "audits": {name: told(finding) for name, finding in findings.items()},
         "config": dump(config),
         "versions": versions(),
         "machine": machine(),
     }
     write_json(metrics, found)
     out.mkdir(parents=True)
-    write_atomically(
-        out / PAGE,
-        _page(config, card, found, surrogate=surrogate, encoder=encoder, watermark=watermark, data=data).encode(),
-    )
+    titles = {name: name.replace("_", " ") for name in DOWNSTREAM}
+    maps, picture = figures.effect_maps(findings, titles), _picture(config, encoder, watermark, data)
+    page = _page(card, found, titles, maps=maps, picture=picture, history=read_json(surrogate / HISTORY))
+    write_atomically(out / PAGE, page.encode())
 
 
 def _accuracy(folder: Path) -> float:
@@ -73,20 +75,19 @@ def _accuracy(folder: Path) -> float:
 
 
 def _page(
-    config: Config, card: Card, found: dict[str, Any], *, surrogate: Path, encoder: Path, watermark: Path, data: Path
+    card: Card, found: dict[str, Any], titles: dict[str, str], *, maps: str, picture: str, history: dict[str, Any]
 ) -> str:
     source = Path(figures.__file__).with_name("encoder.html").read_text()
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-    titles = {name: name.replace("_", " ") for name in DOWNSTREAM}
-    curve = pd.Series(dict(read_json(surrogate / HISTORY).get("knn", [])), dtype=float).to_frame("kNN accuracy")
+    curve = pd.Series(dict(history.get("knn", [])), dtype=float).to_frame("kNN accuracy")
     curve.index.name = "epoch"
     return template.render(
         name=card.name,
         rows=html_table(encoder_rows(found)),
         findings={titles[name]: finding for name, finding in found["audits"].items()},
         guarantees=found["audits"]["linear"]["guarantees"],
-        maps=Markup(figures.effect_maps(found["audits"], titles)),
-        features=Markup(_picture(config, encoder, watermark, data)),
+        maps=Markup(maps),
+        features=Markup(picture),
         curve=Markup(figures.loss_curves(curve, "share of images")),
         config=yaml.safe_dump(found["config"], sort_keys=False),
         environment=yaml.safe_dump({"versions": found["versions"], "machine": found["machine"]}, sort_keys=False),

@@ -48,7 +48,8 @@ def run(
     secret = out / "secret"
     secret.mkdir(parents=True)
     write_json(secret / DRAW, {"pulse": None})
-    embed_under(watermark, state, embed, key=key.part("embed"), data=data, public=out / "data", private=secret)
+    part, public = key.part("embed"), out / "data"
+    embed_under(watermark, state, embed, key=part, data=data, public=public, private=secret, label="rehearsal")
     trainings = {"model": out / "data"} | ({"clean": data} if rehearsal.epochs else {})
     config = replace(user, epochs=rehearsal.epochs or user.epochs)
     for name, images in trainings.items():

@@ -17,6 +17,7 @@ from sscl.provenance import machine, versions
 from sscl.report import figures, tables
 from sscl.report.published import PUBLISHED
 from sscl.slots import read_note
+from sscl.stages.audit import told
 from sscl.stages.table import STAGES
 
 
@@ -56,7 +57,8 @@ def run(
     }
     findings = {scenario: read_json(folder / FINDING) for scenario, folder in audits.items()}
     attacked = {path.parent.name: read_json(path) for path in sorted(audit_attacked.rglob(FINDING))}
-    found = _metrics(config, card, results, findings=findings, attacked=attacked, timings=_timings(state))
+    said = {scenario: told(finding) for scenario, finding in findings.items()}
+    found = _metrics(config, card, results, findings=said, attacked=attacked, timings=_timings(state))
     found |= {"rehearsal": digest(rehearsal)}
     losses = _curves({name: read_json(folder / HISTORY)["loss"] for name, folder in models.items()})
     steps = pd.DataFrame(read_json(generator / HISTORY))
@@ -72,7 +74,8 @@ def run(
     grid = figures.image_grid(pairs["clean"][:shown], pairs["marked"][:shown], config.report.amplify)
     out.mkdir(parents=True)
     write_atomically(out / GRID, grid)
-    page = _page(config, card, found, grid=grid, losses=losses, steps=steps, histogram=histogram)
+    maps = figures.effect_maps(findings, tables.TITLES)
+    page = _page(config, card, found, maps=maps, grid=grid, losses=losses, steps=steps, histogram=histogram)
     write_atomically(out / PAGE, page.encode())
 
 
@@ -134,6 +137,7 @@ def _page(
     card: Card,
     metrics: dict[str, Any],
     *,
+    maps: str,
     grid: bytes,
     losses: pd.DataFrame,
     steps: pd.DataFrame,
@@ -164,7 +168,7 @@ def _page(
         clean_share=f"{100 * config.attacks.clean_share:g} %",
         images=f"{metrics['verification']['malicious']['images']:,}",
         findings={tables.TITLES[scenario]: finding for scenario, finding in metrics["audits"].items()},
-        maps=figures.effect_maps(metrics["audits"], tables.TITLES),
+        maps=maps,
         guarantees=metrics["audits"]["malicious"].get("guarantees", []),
         attacks=tables.attack_rows(metrics),
         grid=figures.data_uri(grid),

@@ -46,7 +46,7 @@ class Quantised(Stranger):
             from onnxruntime.quantization import CalibrationDataReader, quantize_static
             from onnxruntime.quantization.shape_inference import quant_pre_process
         except ImportError:
-            raise ConfigError("stranger int8_onnx: pip install 'sscl-bw[onnx]' onnx") from None
+            raise ConfigError("stranger int8_onnx: pip install '.[onnx]' onnx") from None
         model = copy.deepcopy(self.model(workplace)).cpu().to(memory_format=torch.contiguous_format)
         released = workplace.released.images
         images = released[spread(len(released), CALIBRATED)].float().div(255).numpy()

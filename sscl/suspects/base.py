@@ -156,7 +156,9 @@ def open_oracle(address: str, context: Context, settings: Mapping[str, Any] | No
         ConfigError: unknown or impossible settings.
     """
     settings, columns = dict(settings or {}), (settings or {}).get("columns")
-    if columns is not None and context.class_names is None:
+    if columns is not None and context.class_names is not None:
+        raise ConfigError("oracle.columns: only for a release under attraction or alignment; leave it out")
+    if columns is not None:
         context = replace(context, class_names=named(settings.pop("columns")))
         if settings.get("names"):
             raise ConfigError("oracle.names: maps to the dataset's classes; with columns, list the suspect's own there")

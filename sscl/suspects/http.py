@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from functools import partial
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import httpx
 import numpy as np
 import tenacity
 
-from sscl.config import require
 from sscl.errors import BudgetError, ConfigError, InputError, SSCLError, SuspectError, printable
-from sscl.parsing import unknown_key
 from sscl.remote import bounded
 from sscl.suspects.base import ORACLES, Context, Oracle, shown
-from sscl.suspects.http_answers import Reader, Reading
+from sscl.suspects.http_answers import Reader
 from sscl.suspects.http_cache import ResponseCache
 from sscl.suspects.http_faults import TransientError, passes, retry_after, waiting
-from sscl.suspects.http_requests import PRESETS, Asking
+from sscl.suspects.http_secrets import SECRET, SHORTEST, credential, echoes
+from sscl.suspects.http_settings import HttpOptions, settings
 from sscl.suspects.http_window import in_time, together
 from sscl.types import Responses
 
@@ -35,44 +31,8 @@ Attempt = Callable[[httpx.Client, dict[str, Any]], tuple[int, str, np.ndarray | 
 CROWDED = (429, 503)  # asked too much: from then on, one request at a time
 SLOW = (408, 425, 429)  # too late, too early, too often: worth another try
 REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
-MOST_PARALLEL = 64
 LARGEST_REPLY = 1 << 19  # bytes; escaped in evidence, a byte may take six
-SECRET = re.compile(
-    r"key|token|secret|sig|auth|pass|cred|code|jwt|bearer|pwd|sas|sess|sid|ticket", re.IGNORECASE
-)  # in names of parameters
-SHORTEST = 8  # characters of a credential that is also looked for in replies
 FIRST_DECLINED = 3  # images without a mark that are declined before anything is answered: the request is wrong
-
-
-@dataclass(frozen=True)
-class HttpOptions:
-    """How the API is queried, and how fast; ``asking`` and ``reading`` have their keys beside these in the file.
-
-    Attributes:
-        auth_env, auth_header: environment variable with the header's whole value, and the header.
-        parallel: requests at a time, once the first image is answered. per_second, budget: pace, and the most requests
-            that may be sent.
-        timeout: seconds for a reply, from the first byte sent to the last received. retries: of what passes by itself.
-    """
-
-    reading: Reading
-    asking: Asking = field(default_factory=Asking)
-    auth_header: str = "Authorization"
-    auth_env: str | None = None
-    parallel: int = 4
-    per_second: float | None = None
-    budget: int | None = None
-    timeout: float = 30.0
-    retries: int = 5
-
-    def __post_init__(self) -> None:
-        require(
-            1 <= self.parallel <= MOST_PARALLEL, "parallel", self.parallel, f"1 to {MOST_PARALLEL} requests at a time"
-        )
-        require(self.per_second is None or self.per_second > 0, "per_second", self.per_second, "a positive rate")
-        require(self.budget is None or self.budget >= 1, "budget", self.budget, "1 or more queries")
-        require(self.timeout > 0, "timeout", self.timeout, "seconds")
-        require(self.retries >= 0, "retries", self.retries, "0 or more")
 
 
 @ORACLES.register("http")
@@ -104,7 +64,7 @@ class HttpEndpoint(Oracle):
         self._url = address  # may hold a key after the question mark; `address` is what messages and evidence show
         self._reader = Reader(self.class_names, options.reading)
         self.reading = asdict(options.reading)
-        self._headers = {"Accept-Encoding": "identity"} | _credential(options)
+        self._headers = {"Accept-Encoding": "identity"} | credential(options.auth_env, options.auth_header)
         value = self._headers.get(options.auth_header, "")
         parameters = url.params.multi_items()
         keys = [said for name, said in parameters if SECRET.search(name) and len(said) >= SHORTEST]
@@ -126,21 +86,7 @@ class HttpEndpoint(Oracle):
     @classmethod
     def settings(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """The keys of ``asking`` and ``reading`` moved to their places, a preset filled in."""
-        flat = dict(given)
-        preset = flat.pop("preset", None)
-        if preset is not None:
-            if preset not in PRESETS:
-                raise ConfigError(f"oracle.preset: {preset!r} is not one of {', '.join(PRESETS)}")
-            flat = PRESETS[preset] | flat
-        found: dict[str, Any] = {"asking": {}, "reading": {}}
-        known = [f.name for kind in (Asking, Reading, HttpOptions) for f in fields(kind) if f.name not in found]
-        for key in flat:
-            if key not in known:
-                raise unknown_key(f"oracle.{key}", known)
-        for part, kind in (("asking", Asking), ("reading", Reading)):
-            names = {entry.name for entry in fields(kind)}
-            found[part] = {name: flat.pop(name) for name in list(flat) if name in names}
-        return found | flat
+        return settings(given)
 
     @property
     def interface(self) -> dict[str, str]:
@@ -322,30 +268,3 @@ class HttpEndpoint(Oracle):
         for secret in self._secrets:  # some servers repeat what they were sent
             text = text.replace(secret, "***")
         return text
-
-
-def echoes(secret: str) -> set[str]:
-    """A secret as a server may repeat it: as it is, as JSON writers escape it, and as addresses do."""
-    coded = ["".join(c if c.isalnum() else f"\\u{ord(c):04{kind}}" for c in secret) for kind in "xX"]
-    some = "".join(f"\\u{ord(c):04x}" if c in "=<>&'" else c for c in secret)
-    return {
-        secret,
-        quote(secret, safe=""),
-        quote_plus(secret),
-        json.dumps(secret)[1:-1],
-        secret.replace("/", "\\/"),
-        some,
-        *coded,
-    }
-
-
-def _credential(options: HttpOptions) -> dict[str, str]:
-    """The header with the credential, whose value is never shown."""
-    if not options.auth_env:
-        return {}
-    value = os.environ.get(options.auth_env, "").strip()
-    if not value:
-        raise InputError(f"oracle.auth_env: ${options.auth_env} is not set; put the API's credential there")
-    if not (value.isascii() and value.isprintable()):
-        raise InputError(f"oracle.auth_env: ${options.auth_env} has characters that no header can have; remove them")
-    return {options.auth_header: value}

@@ -44,6 +44,10 @@ class Reading:
             raise ConfigError("probabilities: give either `probabilities` or `labels`, a JSONPath such as $.scores")
         if self.scale == "features" and self.probabilities is None:
             raise ConfigError("scale: features are numbers; say where they are with probabilities: $.embedding")
+        if self.scores is not None and self.labels is None:
+            raise ConfigError("scores: of labels; say where these are with labels: $.items[*].label, or leave it out")
+        if self.labels is not None and self.scale not in ("probabilities", "percent"):
+            raise ConfigError(f"scale: {self.scale} is not possible with labels; expected probabilities or percent")
         for name in ("probabilities", "labels", "scores"):
             path = getattr(self, name)
             if path is not None and not PLAIN_PATH.fullmatch(path):
@@ -109,8 +113,6 @@ class Reader:
         numbers = self._numbers(self._listed(self._scores, document, "scores"))
         if len(numbers) != len(labels):
             raise ValueError(f"{len(labels)} labels and {len(numbers)} scores; set labels and scores to the same list")
-        if self._reading.scale == "logits":
-            raise ValueError("logits of some classes are no probabilities; set scores to null to audit labels")
         row[labels] = numbers / (100.0 if self._reading.scale == "percent" else 1.0)
         return row
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from sscl.config import require
-from sscl.errors import InputError, SuspectError
+from sscl.errors import ConfigError, InputError, SuspectError
 from sscl.foreign import content_of
 from sscl.sandbox.process import Sandbox, SandboxError
 from sscl.sandbox.runtimes import RUNTIMES
@@ -116,7 +116,7 @@ class ModelFile(Oracle):
             return Sandbox(self._runtime, self._content, self.options.seconds, self.options.memory)
         except SandboxError as error:
             extra = RUNTIMES[self._runtime].extra if "No module named" in str(error) else None
-            remedy = f"; pip install 'sscl-bw[{extra}]'" if extra else ""
+            remedy = f"; pip install '.[{extra}]'" if extra else ""
             raise InputError(f"{self.address}: cannot be opened: {error}{remedy}") from None
 
     def _rows(self, sandbox: Sandbox, batch: np.ndarray, size: int) -> np.ndarray:
@@ -162,6 +162,14 @@ class _Input:
         channels = options.channels or dims[1 if layout == "nchw" else 3]
         whole = (dtype or "").startswith(("uint", "int"))
         values = options.values or ("bytes" if whole else "unit")
+        if whole and (values == "unit" or options.mean or options.std):
+            raise ConfigError(
+                f"oracle.values: the model takes {dtype}, which cannot hold pixels in [0, 1] or less a mean; expected "
+                "values: bytes, and no mean or std"
+            )
+        for name, given in (("mean", options.mean), ("std", options.std)):
+            if given and channels in (1, 3) and len(given) not in (1, channels):
+                raise ConfigError(f"oracle.{name}: {len(given)} numbers, expected one, or {channels}, one a channel")
         batch = dims[0] if dims[0] and dims[0] > 0 else None
         kept = channels if channels in (1, 3) else None
         return cls(layout, values, dtype or "float32", kept, batch, options.mean, options.std)

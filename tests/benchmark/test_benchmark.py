@@ -165,6 +165,12 @@ def test_plans_expand_and_refuse_nonsense(tmp_path: Path) -> None:
         load_plan(path, "small")
     with pytest.raises(ConfigError, match="no benchmark 'large', choose one of small"):
         load_plan(path, "large")
+    path.write_text("small:\n")
+    with pytest.raises(ConfigError, match="small: expected a list of blocks"):
+        load_plan(path, "small")
+    path.write_bytes(b"small: [\xff]\n")
+    with pytest.raises(ConfigError, match="not valid YAML in UTF-8"):
+        load_plan(path, "small")
 
 
 @pytest.mark.parametrize("profile", ["tiny", "small", "paper"])

@@ -282,6 +282,15 @@ def test_an_endless_manifest_is_not_read(bucket: str, monkeypatch: pytest.Monkey
     assert list(reader.published(objects)) == []
 
 
+def test_a_manifest_that_nobody_would_read_is_not_published(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sscl.release.publish.LARGEST", 100)
+    with pytest.raises(InputError, match=r"d 1\.0: its manifest of 4 files .* \(package\.shard_images\)"):
+        Publisher(tmp_path, bucket).publish()
+    assert list(Objects(f"s3://{bucket}").list("")) == []
+
+
 def test_a_sealed_secret_may_be_larger(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sscl.release.objects.LARGEST", 1000)
     objects = Objects(f"s3://{bucket}")

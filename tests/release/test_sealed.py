@@ -43,6 +43,15 @@ def test_who_has_the_key_gets_it_back(secret: Path, tmp_path: Path, monkeypatch:
     assert same(secret, tmp_path / "out2/secret")
 
 
+def test_what_could_not_be_unsealed_is_not_sealed(
+    secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sscl.release.sealed.LARGEST", 1 << 20)
+    with pytest.raises(InputError, match=r"the secret has 0 MiB, expected at most 1; .* \(audit\.images\)"):
+        seal(tmp_path, ["secret"], [new_identity()[1]], tmp_path / "sealed")
+    assert not (tmp_path / "sealed").exists()
+
+
 @pytest.mark.skipif("SSCL_TEST_S3" in os.environ, reason="that server has no KMS")
 def test_a_key_that_aws_kms_keeps(s3: str, secret: Path, tmp_path: Path) -> None:
     identity, public = new_identity()

@@ -458,6 +458,18 @@ def test_settings_must_say_where_the_answer_is(compute: Compute) -> None:
         client("http://host/", compute, preset="kserve")
 
 
+def test_settings_that_would_do_nothing_are_refused(compute: Compute) -> None:
+    """The defect: evidence stated them as how answers were read."""
+    with pytest.raises(ConfigError, match="scores: of labels; say where these are"):
+        client("http://host/", compute, scores="$.s")
+    context = Context(NAMES, compute)
+    for scale in ("logits", "features"):
+        with pytest.raises(ConfigError, match="scale: "):
+            open_oracle("http://host/", context, {"labels": "$.l", "scores": "$.s", "scale": scale})
+    with pytest.raises(ConfigError, match=r"oracle\.columns: only for a release under attraction or alignment"):
+        open_oracle("http://host/", context, {"probabilities": "$.p", "columns": 3})
+
+
 def test_a_credential_with_a_line_break(serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
     """The defect: the HTTP library's error shows the whole header."""
     url, app = serve()

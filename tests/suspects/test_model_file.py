@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from sscl.compute import Compute
 from sscl.errors import ConfigError, InputError, SuspectError
 from sscl.models import Classifier
+from sscl.parsing import parse
 from sscl.sandbox.process import SandboxError
 from sscl.suspects import Context, open_oracle
+from sscl.suspects.model_file import FileOptions, _Input
 
 pytestmark = pytest.mark.slow
 NAMES = ("a", "b", "c")
@@ -37,7 +39,7 @@ def test_a_runtime_that_is_not_installed_says_what_to_install(
     missing = Mock(side_effect=SandboxError("No module named 'onnxruntime'"))
     monkeypatch.setattr("sscl.suspects.model_file.Sandbox", missing)
     (tmp_path / "m.onnx").write_bytes(b"model")
-    with pytest.raises(InputError, match=r"m\.onnx: cannot be opened: No module.*; pip install 'sscl-bw\[onnx\]'"):
+    with pytest.raises(InputError, match=r"m\.onnx: cannot be opened: No module.*; pip install '\.\[onnx\]'"):
         open_oracle(str(tmp_path / "m.onnx"), Context(NAMES, compute))
 
 
@@ -193,6 +195,28 @@ def test_images_that_the_model_does_not_take(
         open_oracle(str(path), Context(NAMES, compute)).query(images)
     settings = {"layout": "nhwc", "values": "bytes"}
     assert open_oracle(str(path), Context(NAMES, compute), settings).query(images).valid.all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"values": "unit"}, r"oracle\.values: the model takes uint8, .* expected values: bytes"),
+        ({"mean": [0.5]}, r"oracle\.values: the model takes uint8, .* no mean or std"),
+        ({"values": "bytes", "std": [0.5]}, r"oracle\.values: the model takes uint8"),
+    ],
+)
+def test_settings_that_would_turn_bytes_into_noise(settings: dict[str, Any], message: str) -> None:
+    """The defect: such a model saw black images, and looked innocent."""
+    options = parse(FileOptions, settings, "oracle")
+    with pytest.raises(ConfigError, match=message):
+        _Input.of(options, [None, 1, 28, 28], "uint8")
+    assert _Input.of(options, [None, 1, 28, 28], "float32").dtype == "float32"
+
+
+def test_a_mean_has_one_number_or_one_a_channel() -> None:
+    with pytest.raises(ConfigError, match=r"oracle\.mean: 2 numbers, expected one, or 3, one a channel"):
+        _Input.of(FileOptions(mean=(0.1, 0.2)), [None, 3, 32, 32], "float32")
+    assert _Input.of(FileOptions(mean=(0.1, 0.2, 0.3), std=(0.5,)), [None, 3, 32, 32], "float32").mean
 
 
 @pytest.mark.parametrize("settings", [{"layout": "hwc"}, {"scale": "odds"}, {"channels": 2}, {"seconds": 0}])

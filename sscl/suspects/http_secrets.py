@@ -1,0 +1,42 @@
+"""An API's credential: where it comes from, and everything that a server may repeat of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from urllib.parse import quote, quote_plus
+
+from sscl.errors import InputError
+
+SECRET = re.compile(
+    r"key|token|secret|sig|auth|pass|cred|code|jwt|bearer|pwd|sas|sess|sid|ticket", re.IGNORECASE
+)  # in names of parameters
+SHORTEST = 8  # characters of a credential that is also looked for in replies
+
+
+def echoes(secret: str) -> set[str]:
+    """A secret as a server may repeat it: as it is, as JSON writers escape it, and as addresses do."""
+    coded = ["".join(c if c.isalnum() else f"\\u{ord(c):04{kind}}" for c in secret) for kind in "xX"]
+    some = "".join(f"\\u{ord(c):04x}" if c in "=<>&'" else c for c in secret)
+    return {
+        secret,
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        secret.replace("/", "\\/"),
+        some,
+        *coded,
+    }
+
+
+def credential(variable: str | None, header: str) -> dict[str, str]:
+    """The header with the credential, whose value is never shown."""
+    if not variable:
+        return {}
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise InputError(f"oracle.auth_env: ${variable} is not set; put the API's credential there")
+    if not (value.isascii() and value.isprintable()):
+        raise InputError(f"oracle.auth_env: ${variable} has characters that no header can have; remove them")
+    return {header: value}
