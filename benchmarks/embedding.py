@@ -69,9 +69,8 @@ def work(folder: Path) -> None:
     start = time.perf_counter()
     watermark, state = load_watermark(folder / "generator" / GENERATOR, 10, Compute.resolve(COMPUTE))
     config, key = EmbedConfig(0.05, "dataset"), seeds.secret(0, None)
-    embed.embed_under(
-        watermark, state, config, key=key, data=folder / "clean", public=folder / "pub", private=folder / "priv"
-    )
+    data, public, private = (folder / name for name in ("clean", "pub", "priv"))
+    embed.embed_under(watermark, state, config, key=key, data=data, public=public, private=private, label="release")
     print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
