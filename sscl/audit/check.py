@@ -17,7 +17,7 @@ from safetensors.torch import load
 from sscl.audit import bundle, timestamp
 from sscl.audit.canonical import canonical, same
 from sscl.audit.check_commitment import not_as_committed, pulse_of
-from sscl.audit.check_suspect import FILES, is_mapped, unclear
+from sscl.audit.check_suspect import FILES, is_mapped, misnamed, unclear
 from sscl.audit.commitment import (
     LEAST_EFFECT,
     MOST_COMPARED,
@@ -161,6 +161,8 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         ]
     if unsaid := unclear(audit["suspect"], audit["interface"], audit["reader"]):
         return unsaid
+    if misnamed(str(audit["suspect"].get("kind")), record.access, audit["interface"]):
+        return [f"{AUDIT}: says that answers are {record.access}, and its settings do not"]
     if RAW in parts:
         record, unheard = _heard(parts[RAW], record, audit)
         if unheard:

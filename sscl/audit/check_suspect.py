@@ -9,6 +9,7 @@ from sscl.audit.parts import AUDIT
 
 KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+){0,2}")  # of a suspect; one that only looks like ``FILES`` would be no file
 PARTICULAR = re.compile(r"[!-~]{1,2000}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
 BUILT_IN = (*FILES, "http")  # no other kind may look like one of these
 RECORDED = {"http": {"request"}, "model file": {"layout", "values", "dtype"}}  # what is known of how these were asked
@@ -19,12 +20,20 @@ def is_mapped(reader: dict[str, Any] | None) -> bool:
     return bool(reader and reader.get("names"))
 
 
+def misnamed(kind: str, access: str, interface: dict[str, Any]) -> bool:
+    """Whether a file's answers are read as features although its settings do not say so, or the other way round."""
+    said = interface.get("output") if kind == "classifier" else interface.get("scale")
+    return kind in FILES and (access == "features") != (said == "features")
+
+
 def unclear(suspect: dict[str, Any], interface: Any, reader: Any) -> list[str]:
     """Particulars of a suspect, and settings, that could be taken for something else when they are printed."""
     kind = str(suspect.get("kind"))
     folded = re.sub("[_-]", " ", kind)
     if not KIND.fullmatch(kind) or (kind not in BUILT_IN and any(name in folded for name in BUILT_IN)):
         return [f"{AUDIT}: the suspect's kind is not one in plain letters"]
+    if kind in FILES and ({"url", "function"} & set(suspect) or not SHA256.fullmatch(str(suspect.get("sha256")))):
+        return [f"{AUDIT}: the suspect is a file, and is not named by its SHA-256 alone"]
     settings = interface if isinstance(interface, dict) else {0: None}
     if not all(isinstance(said, str) and re.fullmatch("[a-z][a-z0-9_]*", str(name)) for name, said in settings.items()):
         return [f"{AUDIT}: its interface is not a table of names and texts"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from sscl.artifacts import load_tensors, save_tensors
 from sscl.audit import beacon
-from sscl.audit.canonical import canonical
+from sscl.audit.canonical import digest_of
 from sscl.audit.protocol import Record, Sent, ask, image_sha256, parts
 from sscl.audit.questions import Questions
 from sscl.audit.timestamp import STAMP_MARGIN
@@ -30,6 +29,7 @@ from sscl.watermarks.ownership_code import OwnershipCode
 
 FORMAT = "sscl-commitment/8"
 MOST_COMPARED = 20_000_000  # images times classes
+LEAST_REFERENCE, LARGEST_REFERENCE = 5e-7, 1e6  # sizes of a reference effect: they are rounded to six decimals
 SURE = 1 - 1e-5  # probability: if most answers are so sure, they are compared with the reference's labels
 LEAST_EFFECT = 0.01  # in the unit of the statistic ``effect``: less could come from the last digits of answers
 MOST_IMAGES = 10_000  # of an audit, without a mark; a view counts as one
@@ -166,7 +166,16 @@ def references_of(opening: dict[str, Any], access: str) -> References:
     found = opening["references"].get(access)
     if found is None:
         raise InputError(f"references: none for {access}; commit to attraction or alignment as audit.statistic")
-    return References(np.array(found["first"]), np.array(found["all"]))
+    first, all_ = (np.array(found[part], dtype=np.float64) for part in ("first", "all"))
+    for part in (first, all_):
+        sizes = np.abs(part[part != 0])
+        if part.shape != (opening["mark_count"], opening["groups"]) or not np.isfinite(part).all():
+            raise InputError(
+                "references: expected a finite number for each mark and group, as `sscl stage commit` writes"
+            )
+        if sizes.size and not (sizes.min() >= LEAST_REFERENCE and sizes.max() <= LARGEST_REFERENCE):
+            raise InputError("references: sizes that no effects have; expected those that `sscl stage commit` writes")
+    return References(first, all_)
 
 
 def store_queries(path: Path, sent: Sent) -> None:
@@ -197,7 +206,7 @@ def seal(opening: dict[str, Any], dataset: str, config: AuditConfig, source: Bea
     created = datetime.now(UTC).replace(microsecond=0)
     return {
         "format": FORMAT,
-        "sha256": hashlib.sha256(canonical(opening)).hexdigest(),
+        "sha256": digest_of(opening),
         "dataset": dataset,
         "version": config.version,
         "attempt": config.attempt,
@@ -213,16 +222,17 @@ def commitment_digest(commitment: dict[str, Any]) -> str:
 
     ``sha256`` in it is the opening's alone, so two commitments to one opening, for two pulses, share that.
     """
-    return hashlib.sha256(canonical(commitment)).hexdigest()
+    return digest_of(commitment)
 
 
 def copy_for(opening: dict[str, Any], recipient: str, key: Keystream) -> dict[str, Any]:
     """What is committed to for one recipient's copy: the same marks and images, and a secret of its own.
 
-    The secret comes from the release's key, so that who has one opening knows no other word. A copy has a commitment of
-    its own: if the name alone decided the word, an owner could try names until one fits.
+    It differs from one dataset, version and attempt to the next, as the release's does: a model that knows one copy's
+    word knows no other. The secret comes from the release's key, so that who has one opening knows no other word. A
+    copy has a commitment of its own: if the name alone decided the word, an owner could try names until one fits.
     """
-    return {**opening, "recipient": recipient, "secret": key.part("copy", recipient).take(32).hex()}
+    return {**opening, "recipient": recipient, "secret": key.part("copy", opening["secret"], recipient).take(32).hex()}
 
 
 def null_key(opening: dict[str, Any], pulse: beacon.Pulse | None) -> Keystream:
@@ -259,7 +269,7 @@ def differences(commitment: dict[str, Any], opening: dict[str, Any]) -> list[str
     """Why the opening is not the commitment's; empty if it is."""
     if commitment.get("format") != FORMAT or opening.get("format") != FORMAT:
         return [f"commitment: format {commitment.get('format')!r}, expected {FORMAT}"]
-    found = hashlib.sha256(canonical(opening)).hexdigest()
+    found = digest_of(opening)
     return [] if found == commitment.get("sha256") else ["commitment: its SHA-256 is not the opening's"]
 
 

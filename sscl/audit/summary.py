@@ -6,6 +6,7 @@ import json
 
 from sscl.audit import bundle, timestamp
 from sscl.audit.check import Expected
+from sscl.audit.check_suspect import FILES
 from sscl.audit.commitment import commitment_digest
 from sscl.audit.parts import AUDIT, IMAGES, RAW, TOKEN
 from sscl.errors import printable
@@ -28,6 +29,7 @@ def particulars(parts: dict[str, bytes]) -> dict[str, str]:
         found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
     spoken = {name: value for name, value in {**audit["interface"], **(audit["reader"] or {})}.items() if value}
     found |= {f"setting {name}": str(spoken[name]) for name in sorted(spoken)} or {"settings": "none recorded"}
+    found["answers"] = str(audit["access"]).replace("_", " ")
     found["protects"] = f"the {audit['protocol']['protects']}"
     found["effect"] = f"{finding['effect']:.3g}, at least {finding['least_effect']:g} counts"
     found["alpha"] = f"{finding['alpha']:.3g}"
@@ -64,9 +66,10 @@ def rests_on(parts: dict[str, bytes], expected: Expected | None = None) -> list[
             f"MISSING: answers to {left:,} images, under one mark or more. Who left them out is not visible here, so p "
             "is multiplied, as if they had been chosen."
         )
-    if "url" in audit["suspect"] and RAW not in parts:
-        found.append("MISSING: the API's own replies. What it was asked and answered rests on the owner's word.")
-    if audit["interface"] or audit["reader"]:
+    file = audit["suspect"].get("kind") in FILES
+    if not file and RAW not in parts:
+        found.append("MISSING: the suspect's own replies. What it was asked and answered rests on the owner's word.")
+    if not file or audit["interface"]:
         found.append(
             "How the suspect was queried was set after the assignment was known. If m settings were tried, "
             "multiply p by m; only the owner knows m."

@@ -163,18 +163,16 @@ class Trial:
         The weight of the references follows from the answers, and can change with them.
         """
         if self.references is None:
-            return self._doubt(self.images, None)
+            return self._doubt(self.images)
         reference = self.references.all if self.full else self.references.first
-        return self._doubt(self.images, reference[: len(self.asked)])
+        reference = reference[: len(self.asked)]
+        found = self._doubt(self.images)
+        return None if found is None else found + np.abs(_shape(reference)) * _weight_doubt(reference, found)
 
-    def _doubt(self, images: int, reference: np.ndarray | None, marks: int | None = None) -> np.ndarray | None:
+    def _doubt(self, images: int, marks: int | None = None) -> np.ndarray | None:
+        """The same of ``effects``; ``None`` where there is no bound for each entry."""
         figures = STATISTICS[self.config.statistic].doubt
-        found = figures and self._over(figures, images, marks)
-        if found is None or reference is None:
-            return found
-        shape = np.abs(centred(reference) if len(reference) > 1 else reference - reference.mean())
-        length = float((shape**2).sum())
-        return found + shape * float((shape * found).sum()) / length if length else found
+        return figures and self._over(figures, images, marks)
 
     def effects_over(self, images: int, marks: int | None = None) -> np.ndarray:
         """The matrix of effects over the first so many images, of the first so many marks."""
@@ -200,12 +198,27 @@ class Trial:
             if wealth.finished:
                 break
             matrix = self.effects_over(self.first, number)
-            reference = None if self.references is None else self.references.first[:number]
-            if reference is not None:
+            bound = self._doubt(self.first, number)
+            bound = np.full(matrix.shape, TIE) if bound is None else bound
+            doubt = bound[-1]
+            if self.references is not None:  # a row is not centred: what they have in all rows counts, too
+                reference = self.references.first[:number]
                 matrix = less_reference(matrix, reference)
-            doubt = self._doubt(self.first, reference, number)
-            wealth.add(matrix[-1], group, TIE if doubt is None else doubt[-1])
+                doubt = doubt + np.abs(_shape(reference[-1:])[0]) * _weight_doubt(reference, bound)
+            wealth.add(matrix[-1], group, doubt)
         return wealth
+
+
+def _shape(reference: np.ndarray) -> np.ndarray:
+    """The references as their weight is fitted to them, see ``less_reference``."""
+    return centred(reference) if len(reference) > 1 else reference - reference.mean()
+
+
+def _weight_doubt(reference: np.ndarray, doubt: np.ndarray) -> float:
+    """By how much unseen changes of answers, which change effects by ``doubt``, can change the references' weight."""
+    shape = np.abs(_shape(reference))
+    length = float((shape**2).sum())
+    return float((shape * doubt).sum()) / length if length else 0.0
 
 
 def enough(

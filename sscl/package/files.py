@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-DATA = "data"  # folder of the shards
+DATA, COMMITMENTS = "data", "commitment"  # folders of the shards, and of the commitment with its time stamp
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from sscl.data.base import SPLITS
 from sscl.data.store import Card, open_dataset
 from sscl.layout import COMMITMENT, TIMESTAMP_REPLY
 from sscl.package.croissant import croissant, licence_address
-from sscl.package.files import DATA, File
+from sscl.package.files import COMMITMENTS, DATA, File
 from sscl.package.shards import shards_of, write_shard
 
 CARD, CROISSANT, LICENCE = "README.md", "croissant.json", "LICENSE"
-CHECKSUMS, COMMITMENTS = "SHA256SUMS", "commitment"
+CHECKSUMS = "SHA256SUMS"
 
 
 def pack(dataset: Path, commitment: Path, about: PackageConfig, out: Path) -> list[File]:

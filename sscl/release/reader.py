@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from sscl.artifacts import digest, write_atomically
+from sscl.audit.canonical import digest_of
 from sscl.errors import InputError, SSCLError, printable
 from sscl.foreign import content_of
 from sscl.layout import COMMITMENT
-from sscl.package.files import File
+from sscl.package.files import COMMITMENTS, File
 from sscl.release.manifest import (
     VERSION,
     Manifest,
@@ -28,6 +29,7 @@ from sscl.release.manifest import (
 )
 from sscl.release.objects import LARGEST, Objects, TamperedError
 
+BESIDE = f"{COMMITMENTS}/{COMMITMENT}"  # the commitment, beside the data
 MANIFEST = "release.json"  # the manifest, beside the files that were pulled
 
 
@@ -131,7 +133,10 @@ def _pull(objects: Objects, manifest: Manifest, out: Path, parallel: int) -> int
         return True
 
     with ThreadPoolExecutor(parallel) as pool:
-        return sum(pool.map(fetch, manifest.content()))
+        count = sum(pool.map(fetch, manifest.content()))
+    if wrong := _another_commitment(out, manifest):
+        raise TamperedError(f"{out}: {wrong[0]}")
+    return count
 
 
 def _above(out: Path, file: File) -> list[Path]:
@@ -157,7 +162,10 @@ def verify(objects: Objects, manifest: Manifest, parallel: int) -> list[str]:
         return None
 
     with ThreadPoolExecutor(parallel) as pool:
-        return [line for line in pool.map(wrong, manifest.content()) if line]
+        found = [line for line in pool.map(wrong, manifest.content()) if line]
+    if not found and any(file.path == BESIDE for file in manifest.content()):
+        found = _misnamed(objects.read(f"{folder}/{BESIDE}") or b"", manifest)
+    return found
 
 
 def check_folder(folder: Path, signer: str | None = None) -> list[str]:
@@ -190,19 +198,18 @@ def check_folder(folder: Path, signer: str | None = None) -> list[str]:
 
 
 def _another_commitment(folder: Path, manifest: Manifest) -> list[str]:
-    """A commitment beside the data that is not the one that the manifest names: readers would date different ones."""
-    from sscl.audit.commitment import commitment_digest  # imports torch, which `list` and `pull` need not wait for
-    from sscl.package.pack import COMMITMENTS
+    path = folder / BESIDE
+    return _misnamed(content_of(path, LARGEST, "a commitment"), manifest) if path.is_file() else []
 
-    path = folder / COMMITMENTS / COMMITMENT
-    if not path.is_file():
-        return []
+
+def _misnamed(commitment: bytes, manifest: Manifest) -> list[str]:
+    """A commitment beside the data that is not the one that the manifest names: readers would date different ones."""
     try:
-        if commitment_digest(json.loads(content_of(path, LARGEST, "a commitment"))) == manifest.commitment:
+        if digest_of(json.loads(commitment)) == manifest.commitment:
             return []
     except (ValueError, RecursionError):
         pass
-    return [f"{COMMITMENTS}/{COMMITMENT}: not the commitment that the manifest names; tell the owner"]
+    return [f"{BESIDE}: not the commitment that the manifest names; tell the owner"]
 
 
 def _noted(folder: Path) -> dict[str, Any]:

@@ -101,8 +101,8 @@ class Oracle(ABC):
         """What the evidence says of the suspect: its ``kind``, and e.g. ``url``, ``function`` or ``sha256``.
 
         No credentials. ``sscl check`` shows these four. ``classifier`` and ``model file`` promise an answer to every
-        query, so an oracle of your own needs another ``kind``, in lowercase words without these and ``http``. If it has
-        a ``url`` and no ``transcript``, ``check`` says that the API's own replies are missing.
+        query, so an oracle of your own needs another ``kind``, in lowercase words without these and ``http``. Without
+        a ``transcript``, ``check`` says that the suspect's own replies are missing.
         """
 
     @final

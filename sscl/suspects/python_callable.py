@@ -46,6 +46,10 @@ class PythonCallable(Oracle):
         except (ImportError, AttributeError) as error:
             raise InputError(f"{address}: {error}; expected pkg.mod:function, importable from here") from None
 
+    @property
+    def interface(self) -> dict[str, str]:
+        return {"output": self.options.output}
+
     @classmethod
     def accepts(cls, address: str) -> bool:
         return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", address) is not None

@@ -25,7 +25,7 @@ from sscl.audit import bundle
 from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
 from sscl.audit.check import Expected, check
-from sscl.audit.check_suspect import PARTICULAR
+from sscl.audit.check_suspect import PARTICULAR, misnamed
 from sscl.audit.commitment import commitment_digest, seal
 from sscl.audit.examine import examine, plain, prepare
 from sscl.audit.parts import AUDIT, IMAGES, QUERIES, SEALED
@@ -97,7 +97,7 @@ def test_a_forged_figure_differs_from_the_derived_one(signed: Path, tmp_path: Pa
 
 
 def test_a_forged_protocol_is_not_the_committed_one(signed: Path, tmp_path: Path) -> None:
-    forged = rewritten(signed, tmp_path / "f.zip", OPENING, lambda v: v.update(mark_count=9))
+    forged = rewritten(signed, tmp_path / "f.zip", OPENING, lambda v: v.update(marks="0" * 64))
     assert any("SHA-256 is not the opening's" in line for line in check(forged))
     late = rewritten(signed, tmp_path / "l.zip", AUDIT, lambda v: v.update(started="2000-01-01T00:00:00+00:00"))
     assert any("made after the first query" in line for line in check(late))
@@ -202,7 +202,9 @@ def test_a_shape_that_claims_more_than_any_content_is_not_read(signed: Path, tmp
 def test_particulars_cannot_be_taken_for_the_programs_own_words(
     name: str, said: str, signed: Path, tmp_path: Path
 ) -> None:
-    forged = rewritten(signed, tmp_path / "f.zip", AUDIT, lambda v: v["suspect"].update({name: said}))
+    forged = rewritten(
+        signed, tmp_path / "f.zip", AUDIT, lambda v: v["suspect"].update({"kind": "recorded", name: said})
+    )
     assert any(f"{AUDIT}: the suspect's {name} is not one" in line for line in check(forged))
 
 
@@ -232,12 +234,37 @@ def test_evidence_that_check_would_refuse_is_not_asked_for(
     monkeypatch.setattr("sscl.suspects.classifier.LocalModel.identity", lambda _: said)
     audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "b.zip")
     assert check(tmp_path / "b.zip") == []
-    assert any(
-        line.startswith("MISSING: the API's own replies") for line in rests_on(bundle.unpack(tmp_path / "b.zip")[0])
-    )
+    resting = rests_on(bundle.unpack(tmp_path / "b.zip")[0])
+    assert any(line.startswith("MISSING: the suspect's own replies") for line in resting)
+    assert any("If m settings were tried" in line for line in resting), "a program of the owner's may do anything"
     said["kind"] = "image classifier"
     with pytest.raises(InputError, match=r"would refuse the evidence: .* kind is not one in plain letters"):
         audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "c.zip")
+
+
+@pytest.mark.parametrize("change", [{"function": "api.example.org/predict"}, {"url": "https://x"}, {"sha256": "0"}])
+def test_a_file_is_named_by_its_digest_alone(change: dict[str, str], signed: Path, tmp_path: Path) -> None:
+    """The defect: an API called a classifier needed no replies, and its p was not multiplied."""
+    forged = rewritten(signed, tmp_path / "f.zip", AUDIT, lambda v: v["suspect"].update(change))
+    assert f"{AUDIT}: the suspect is a file, and is not named by its SHA-256 alone" in check(forged)
+
+
+@pytest.mark.parametrize(
+    ("kind", "access", "interface", "wrong"),
+    [
+        ("classifier", "features", {}, True),
+        ("classifier", "features", {"output": "features"}, False),
+        ("classifier", "probabilities", {"output": "features"}, True),
+        ("model file", "features", {"scale": "logits"}, True),
+        ("model file", "features", {"scale": "features"}, False),
+        ("callable", "features", {}, False),
+    ],
+)
+def test_how_a_files_answers_are_read_is_in_its_settings(
+    kind: str, access: str, interface: dict[str, str], wrong: bool
+) -> None:
+    """The defect: features or probabilities was a second try that nobody saw."""
+    assert misnamed(kind, access, interface) is wrong
 
 
 def test_an_effect_of_nothing_is_none(signed: Path, tmp_path: Path) -> None:
@@ -476,6 +503,7 @@ def test_what_the_checker_knows_is_compared(signed: Path, finished: Path, tmp_pa
     assert f"{AUDIT}: is not about a file" in check(recorded, Expected(suspect=file))
     assert check(signed, Expected(suspect=file)) == []
     said = particulars(bundle.unpack(signed)[0])
+    assert said["answers"] == "probabilities"
     assert set(said) == {
         "suspect",
         "asked",
@@ -483,6 +511,7 @@ def test_what_the_checker_knows_is_compared(signed: Path, finished: Path, tmp_pa
         "release",
         "time stamp",
         "settings",
+        "answers",
         "protects",
         "effect",
         "alpha",

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sscl.audit.protocol import Record
+from sscl.audit.protocol import Query, Record
 from sscl.audit.spending import level
 from sscl.audit.trial import References, Trial, null_of
 from sscl.audit.verdict import decide
 from sscl.compute import Compute
 from sscl.errors import ConfigError
 from sscl.statistics.alignment import VIEWS
+from sscl.statistics.effects import centred
 from sscl.types import BENIGN
 from tests.audit.coded import GROUPS, MARKS, Rule, Suspect, audited, config, drawn, knows, noise, world
 
@@ -190,6 +191,25 @@ def test_changes_of_the_sixth_decimal_are_no_evidence(statistic: str, spread: fl
     protocol = config(statistic=statistic, least_effect=0.0)
     before, record = audited(plain, word, protocol)
     assert before.p_value == decide(moved_by(record, word, 1e-6), protocol, word).p_value == 1.0
+
+
+def test_references_of_any_shape_give_the_last_digits_no_bet_to_win(compute: Compute) -> None:
+    """The defect: their weight followed from a tiny part of them, and a large part was multiplied by it."""
+    rng, protocol = np.random.default_rng(0), config(test="sequential", first_images=24)
+    shared = -(30.0 ** np.arange(GROUPS)) / 30
+    references = np.round(shared + 1e-5 * rng.standard_normal((MARKS, GROUPS)), 6)
+    given = References(references, references)
+    highest = []
+    for number in range(100):
+        word, record = drawn(number), Record(GROUPS, GROUPS, world().labels.tolist())
+        plain = np.full((24, GROUPS), 0.1)
+        plain[np.arange(24), np.arange(24) % GROUPS] = 0.5
+        for mark in range(-1, MARKS):  # an innocent that does not see the marks, and digits that nobody sees
+            digits = 4.9e-7 * rng.uniform(-1, 1) * np.sign(centred(references)[mark]) if mark >= 0 else 0.0
+            for image, answer in enumerate(plain + digits):
+                record.queries.append(Query(mark, image, "", answer.tolist()))
+        highest.append(Trial(record, protocol, MARKS, given).bets(word, 0.0005).highest)
+    assert max(highest) < 1e-9
 
 
 def test_a_suspect_does_not_hide_behind_the_references_by_softening_its_answers(compute: Compute) -> None:

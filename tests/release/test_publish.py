@@ -21,7 +21,7 @@ from sscl.package.pack import files_of
 from sscl.release import reader
 from sscl.release.errors import TakenError
 from sscl.release.manifest import FORMAT, SEALED, Manifest, content_digest, folder_of, read_manifest
-from sscl.release.objects import Objects
+from sscl.release.objects import Objects, TamperedError
 from sscl.release.publish import SETTLE, Outcome, publish
 
 SHARD = "data/train-{:05d}-of-00004.parquet"
@@ -348,6 +348,21 @@ def test_a_commitment_that_the_manifest_does_not_name_is_noticed(content: str, t
         (tmp_path / reader.MANIFEST).write_bytes(manifest.encoded())
         found = reader.check_folder(tmp_path)
         assert any("not the commitment that the manifest names" in line for line in found) is wrong
+
+
+def test_another_commitment_beside_the_data_is_noticed_while_it_is_pulled(bucket: str, tmp_path: Path) -> None:
+    one = Publisher(tmp_path / "a", bucket)
+    (one.package / "commitment").mkdir()
+    (one.package / "commitment/commitment.json").write_text('{"attempt": 2}')
+    files = files_of(one.package)
+    listed = [asdict(file) for file in files]
+    other = commitment_digest({"attempt": 1})
+    one.manifest = replace(one.manifest, digest=content_digest(files), files=listed, commitment=other)
+    found = one.publish().manifest
+    said = "commitment/commitment.json: not the commitment that the manifest names; tell the owner"
+    assert reader.verify(one.public, found, 2) == [said]
+    with pytest.raises(TamperedError, match=said):
+        reader.pull(one.public, found, tmp_path / "out", 2)
 
 
 def test_two_pulls_do_not_share_a_folder(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
