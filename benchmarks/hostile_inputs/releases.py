@@ -11,8 +11,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.hostile_inputs.base import Input, Place
-from sscl.layout import PACKED
-from sscl.package.files import File
+from sscl.artifacts import read_json
+from sscl.audit.canonical import digest_of
+from sscl.layout import COMMITMENT, PACKED
+from sscl.package.files import COMMITMENTS, File
 from sscl.package.pack import files_of
 from sscl.release import reader
 from sscl.release.manifest import FORMAT, Manifest, content_digest, folder_of
@@ -23,7 +25,8 @@ def manifest_of(place: Place, files: list[File] | None = None) -> Manifest:
     """A manifest of the pipeline's package, or of other files."""
     listed = files_of(place.root / PACKED) if files is None else files
     entries = [asdict(file) for file in listed]
-    return Manifest(FORMAT, place.folder.name, "1.0", "now", content_digest(listed), "0", "0", {}, entries)
+    commitment = digest_of(read_json(place.root / PACKED / COMMITMENTS / COMMITMENT))
+    return Manifest(FORMAT, place.folder.name, "1.0", "now", content_digest(listed), "0", commitment, {}, entries)
 
 
 def published(place: Place, document: Any, content: bool = True) -> Objects:

@@ -88,11 +88,11 @@ def plan(root: Root, config: Config) -> tuple[Root, list[Shard]]:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two flows may start at the same moment
         if not (out.state / PLAN).is_file():
             name = f"{config.package.name}-{key[:12]}"
-            _write_plan(root, config, replace(sample, name=name, counts=counts), source, out)
+            _write_plan(root, config, out, card=replace(sample, name=name, counts=counts), source=source)
     return out, shards
 
 
-def _write_plan(root: Root, config: Config, card: Card, source: Dataset, out: Root) -> None:
+def _write_plan(root: Root, config: Config, out: Root, *, card: Card, source: Dataset) -> None:
     secret, classes = root.watermark / GENERATOR, len(card.class_names)
     shutil.rmtree(out.path, ignore_errors=True)
     labels, _ = (_labels(source, split, classes) for split in SPLITS)
