@@ -150,6 +150,8 @@ INPUTS = [
     Input("another file's images", "bundle", DIFFERS, forged(lambda p: p.update({IMAGES: p[IMAGES][:-1] + b"\xff"}))),
     Input("images of a shape that no content has", "bundle", DIFFERS, forged(shaped)),
     Input("blank letters in a suspect's address", "bundle", DIFFERS, with_values(AUDIT, suspect={"kind": "http", "url": "http://h/" + chr(0x2800) * 60 + "signer: known"})),
+    Input("an API called a file", "bundle", "not named by its SHA-256 alone", with_values(AUDIT, suspect={"kind": "classifier", "function": "api.example.org"})),
+    Input("a file's features, which no setting says", "bundle", "and its settings do not", with_values(AUDIT, access="labels", interface={"output": "features"})),
     Input("images that are no tensors", "bundle", DIFFERS, forged(lambda p: p.update({IMAGES: b"\xff" * 100}))),
     Input("a part that no bundle has", "bundle", DIFFERS, forged(lambda p: p.update({"run.sh": b""}))),
     Input("a part with a path", "bundle", DIFFERS, forged(lambda p: p.update({"../../x": b""}))),

@@ -125,6 +125,7 @@ INPUTS = [
     Input("manifest signed by another key", "manifest", "do not use it", lambda p: pulled(p, asdict(manifest_of(p).signed(Ed25519PrivateKey.generate())), "0" * 64)),
     Input("manifest without a signature, where one is expected", "manifest", "signed by nobody", lambda p: pulled(p, asdict(manifest_of(p)), "0" * 64)),
     Input("manifest changed after signing", "manifest", NONE, lambda p: pulled(p, asdict(manifest_of(p).signed(Ed25519PrivateKey.generate())) | {"created": "later"})),
+    Input("another commitment beside the data than the manifest names", "release", "not the commitment that the manifest names", lambda p: pulled(p, asdict(manifest_of(p)) | {"commitment": "0" * 64})),
     Input("object longer than listed", "release", "longer than its manifest says", longer, slow=True),
     Input("a bad manifest beside a good one", "release", "^1 listed", bad_neighbour),
     Input("file added to a pulled folder", "release", "^differs: x.sh: not a file", held(lambda f: (f / "x.sh").write_text(""))),
