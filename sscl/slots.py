@@ -15,6 +15,7 @@ from typing import Any
 
 from sscl.artifacts import PRIVATE, digest, disk_error, write_json
 from sscl.errors import InputError
+from sscl.layout import CODE
 from sscl.permissions import close, close_copies
 
 
@@ -101,7 +102,7 @@ def building(slot: Slot, overwrite: bool = False, vouched: bool = False) -> Iter
 
     One builder at a time (a file lock, released by the kernel even on SIGKILL). An exception or a kill leaves what was
     there before. The next builder finishes the renames of one that was killed between them, or builds again, and
-    removes leftovers. An output root that is made here is closed to other users.
+    removes leftovers. A new output root is closed to other users.
 
     Raises:
         InputError: the outputs were made by another config and ``overwrite`` is not given, by somebody else, or are
@@ -110,8 +111,10 @@ def building(slot: Slot, overwrite: bool = False, vouched: bool = False) -> Iter
     """
     root = slot.state.parent
     try:
-        if not root.exists():
-            root.mkdir(mode=0o700, parents=True)  # clean images beside released ones tell which are marked
+        theirs = (path for path in root.rglob("[!.]*") if path.is_file() and path.parent != root / CODE)
+        if not slot.state.exists() and not any(theirs):  # new, or with DVC's own files alone
+            root.mkdir(parents=True, exist_ok=True)
+            root.chmod(0o700)  # clean images beside released ones tell which are marked
         for folder in {p.parent for p in slot.outs} | {slot.state / "stages", slot.state / "locks"}:
             folder.mkdir(parents=True, exist_ok=True)
             if folder.parent == slot.state:

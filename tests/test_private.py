@@ -21,6 +21,7 @@ def test_private_outputs_and_dvcs_cache_of_them_are_closed(reproduced: Path) -> 
     wide = [path for path in found if not path.is_symlink() and path.stat().st_mode & 0o077]
     assert [path for path in wide if not path.is_relative_to(reproduced / ".dvc/cache")] == []
     assert (reproduced / "out/public").stat().st_mode & 0o055 == 0o055
+    assert (reproduced / "out").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("beside", ["config", "config.local"])

@@ -52,11 +52,15 @@ def test_changed_output_is_built_again(tmp_path: Path) -> None:
     assert (tmp_path / "a/out/file").read_text() == "one"
 
 
-def test_an_output_root_that_is_made_is_closed_to_others_and_one_that_is_there_stays(tmp_path: Path) -> None:
+def test_a_new_output_root_is_closed_to_others_and_one_with_files_stays(tmp_path: Path) -> None:
     build(tmp_path / "new", "one")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "made by dvc/a").mkdir(parents=True)
+    build(tmp_path / "made by dvc", "one")
+    assert (tmp_path / "made by dvc").stat().st_mode & 0o777 == 0o700
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine").chmod(0o755)
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
     build(tmp_path / "mine", "one")
     assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o755
 
