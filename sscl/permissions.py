@@ -13,6 +13,16 @@ def close(path: Path) -> None:
             item.chmod(0o700 if item.is_dir() else 0o600)
 
 
+def close_new(root: Path) -> None:
+    """Make an output root that only its owner can enter: clean images beside released ones tell which are marked.
+
+    A folder in which there are files already stays as it is; hidden ones, such as DVC's, do not count.
+    """
+    if not any(path.is_file() for path in root.rglob("[!.]*")):
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)
+
+
 def close_copies(out: Path) -> None:
     """Make the folders in which DVC keeps copies of a private output, and close them: names there tell nothing, but
     content can be read. Nothing is done outside a checkout."""

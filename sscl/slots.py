@@ -15,8 +15,7 @@ from typing import Any
 
 from sscl.artifacts import PRIVATE, digest, disk_error, write_json
 from sscl.errors import InputError
-from sscl.layout import CODE
-from sscl.permissions import close, close_copies
+from sscl.permissions import close, close_copies, close_new
 
 
 @dataclass(frozen=True)
@@ -109,12 +108,8 @@ def building(slot: Slot, overwrite: bool = False, vouched: bool = False) -> Iter
             irrevocable and were changed.
         SSCLError: the place cannot be written to.
     """
-    root = slot.state.parent
     try:
-        theirs = (path for path in root.rglob("[!.]*") if path.is_file() and path.parent != root / CODE)
-        if not slot.state.exists() and not any(theirs):  # new, or with DVC's own files alone
-            root.mkdir(parents=True, exist_ok=True)
-            root.chmod(0o700)  # clean images beside released ones tell which are marked
+        close_new(slot.state.parent)
         for folder in {p.parent for p in slot.outs} | {slot.state / "stages", slot.state / "locks"}:
             folder.mkdir(parents=True, exist_ok=True)
             if folder.parent == slot.state:

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from sscl.audit.parts import AUDIT
+from sscl.package.files import SHA256
 
 KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+){0,2}")  # of a suspect; one that only looks like ``FILES`` would be no file
 PARTICULAR = re.compile(r"[!-~]{1,2000}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
 BUILT_IN = (*FILES, "http")  # no other kind may look like one of these
 RECORDED = {"http": {"request"}, "model file": {"layout", "values", "dtype"}}  # what is known of how these were asked

@@ -136,9 +136,11 @@ def code(out: Out = Path("out"), debug: Debug = False) -> None:
     Example: sscl stage code
     """
     from sscl.artifacts import write_atomically
+    from sscl.permissions import close_new
     from sscl.provenance import code_digest
 
     with reporting(debug):
+        close_new(out)
         (out / CODE).mkdir(parents=True, exist_ok=True)
         for verb in ABOUT:
             write_atomically(out / CODE / verb, f"{code_digest(f'sscl.stages.{verb}')}\n".encode())
