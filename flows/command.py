@@ -30,11 +30,17 @@ def running(debug: bool) -> Iterator[None]:
     """Errors as one line, and nothing begun where the Prefect server that is named does not answer."""
     with reporting(debug):
         require_answer()
+        if not debug:
+            for name in ("prefect.flow_runs", "prefect.task_runs"):
+                logging.getLogger(name).addFilter(_without_traceback)
         yield
 
 
-def main(flow: Callable[..., Any]) -> None:
-    """Parse ``--profile``, ``--set`` and ``--root``, run the flow, and print the result table if there is one."""
+def main(flow: Callable[..., Any], *, by_dvc: bool = True) -> None:
+    """Parse ``--profile``, ``--set`` and ``--root``, run the flow, and print the result table if there is one.
+
+    Where DVC starts the stages, what they import is imported while Prefect starts.
+    """
 
     def command(
         profile: WrittenProfile = None,
@@ -43,13 +49,11 @@ def main(flow: Callable[..., Any]) -> None:
         debug: Debug = False,
     ) -> None:
         with running(debug):
-            if not debug:
-                for name in ("prefect.flow_runs", "prefect.task_runs"):
-                    logging.getLogger(name).addFilter(_without_traceback)
             with shown(debug) as lines:
                 if PREFECT_API_URL.value() is None:
                     lines.say("starting a temporary Prefect server")
-                Pipeline(root).warm_up()
+                if by_dvc:
+                    Pipeline(root).warm_up()
                 result = flow(profile=profile, overrides=list(set_ or ()), root=str(root))
             if "watermark_success_rate" in result:
                 print_result(Root(root / OUT))

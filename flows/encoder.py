@@ -37,4 +37,4 @@ def encoder(profile: str | None = None, overrides: list[str] | None = None, root
 if __name__ == "__main__":
     from flows.command import main
 
-    main(encoder)
+    main(encoder, by_dvc=False)

@@ -71,15 +71,24 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: missing, not safetensors, not ours, or with NaN or infinite values.
     """
+    metadata = read_header(path)[1]
+    return load_weights(path), metadata
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of any safetensors file, whoever wrote it.
+
+    Raises:
+        InputError: missing, not safetensors, or with NaN or infinite values.
+    """
     import torch
 
-    shapes, metadata = read_header(path)
     with _reading(path) as file:
-        tensors = {key: file.get_tensor(key) for key in shapes}
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     for key, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise InputError(f"{path}: {key} has NaN or infinite values; train it again or restore a good copy")
-    return tensors, metadata
+    return tensors
 
 
 def read_header(path: Path) -> tuple[dict[str, list[int]], dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sscl.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of datasets and recipients: a part of keys and paths
+STARTS = ("scratch", "imagenet")  # what a training begins with, where that is no file
 SIGNER = re.compile(r"[0-9a-f]{64}")
 
 
@@ -51,13 +52,15 @@ class TrainConfig:
     weight_decay: float
     schedule: Literal["onecycle", "constant"]
     augment: str
-    start: Literal["scratch", "imagenet"] = "scratch"
+    start: str = "scratch"
     learning: str = "supervised"
     downstream: Literal["linear", "full"] = "linear"
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share in [0, 1)")
+        files = self.start.endswith(".safetensors")
+        require(files or self.start in STARTS, "start", self.start, f"{', '.join(STARTS)}, or a .safetensors file")
         require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")

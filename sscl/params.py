@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from sscl.config import Config, GeneratorConfig, TrainConfig
-from sscl.errors import ConfigError
+from sscl.config import STARTS, Config, GeneratorConfig, TrainConfig
+from sscl.errors import ConfigError, InputError
 from sscl.parsing import parse
 from sscl.registry import Registry
 
@@ -74,7 +74,13 @@ def rebased(config: Config, base: Path) -> Config:
     path, key_file = config.data.path, config.key_file and str((base / config.key_file).resolve())
     if path and (base / path).exists():
         path = str((base / path).resolve())
-    return replace(config, key_file=key_file, data=replace(config.data, path=path))
+    trainings = (replace(training, start=_from(training.start, base)) for training in (config.surrogate, config.user))
+    surrogate, user = trainings
+    return replace(config, key_file=key_file, data=replace(config.data, path=path), surrogate=surrogate, user=user)
+
+
+def _from(start: str, base: Path) -> str:
+    return start if start in STARTS else str((base / start).resolve())
 
 
 def overlay(raw: Raw, profile: str | None = None, overrides: Iterable[str] = ()) -> Raw:
@@ -108,6 +114,8 @@ def build(raw: Raw) -> Config:
     if isinstance(sections.get("generator"), Mapping):
         sections["generator"] = _generator(sections["generator"])
     config = parse(Config, sections, "")
+    for section in ("surrogate", "user"):
+        _know_own(section, getattr(config, section).model)
     for key, registry, name in _named(config):
         try:
             registry.require(name)
@@ -142,6 +150,17 @@ def _named(config: Config) -> Iterator[tuple[str, Registry[Any], str]]:
 
             yield f"{section}.learning", LEARNERS, training.learning
             yield f"{section}.augment", VIEWS, training.augment
+
+
+def _know_own(section: str, model: str) -> None:
+    """Networks of the user's own count as registered from here on."""
+    if ":" in model:
+        from sscl.models.own import know
+
+        try:
+            know(model)
+        except InputError as error:
+            raise ConfigError(f"{section}.model: {error}") from None
 
 
 def _check_start(section: str, training: TrainConfig) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sscl.artifacts import digest, key_of
-from sscl.config import Config, dump
-from sscl.data.listing import listing
+from sscl.config import Config
 from sscl.errors import ConfigError
 from sscl.layout import Root
+from sscl.outside import contents, settings
 from sscl.provenance import code_digest
-from sscl.seeds import secret_digest
 from sscl.slots import Slot, building, read_note
 from sscl.stages.table import EVERYTHING, STAGES, Stage
 
@@ -22,23 +21,18 @@ from sscl.stages.table import EVERYTHING, STAGES, Stage
 def slot_of(stage: Stage, config: Config, root: Path, base: Path = Path()) -> Slot:
     """The stage's outputs under ``root`` with their key: config sections, digests of the inputs, digest of the code.
 
-    The file of the release's key, relative to ``base``, counts by its content: another one in its place is another
-    secret.
+    Files from outside the root count by their content, and their paths are relative to ``base``: another key in the
+    place of a release's key is another secret.
 
     Raises:
         InputError: an input is missing.
     """
-    raw = dump(config)
-    inputs: dict[str, str | None] = {name: digest(root / path) for name, path in stage.inputs.items()}
-    if "key_file" in stage.sections and stage.sections != EVERYTHING and config.key_file:
-        inputs["key_file"] = secret_digest(str(base / config.key_file))
-    if stage.verb == "prepare":
-        inputs["files"] = key_of(files=listing(config.data, base))
+    inputs = {name: digest(root / path) for name, path in stage.inputs.items()} | contents(config, stage, base)
     if stage.stamped and Root(root).stamp.is_file():
         inputs["stamp"] = digest(Root(root).stamp)
     key = key_of(
         stage=stage.name,
-        config={section: raw[section] for section in stage.sections},
+        config=settings(config, stage),
         inputs=inputs,
         code=code_digest(f"sscl.stages.{stage.verb}"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from sscl.data.augment import AUGMENTATIONS
 from sscl.errors import SSCLError
 from sscl.models import Classifier, build
 from sscl.models.base import PRETRAINED
+from sscl.models.io import load_pretrained
 from sscl.types import ImageSet
 
 Optimizers = dict[str, Callable[[list[Tensor], TrainConfig], torch.optim.Optimizer]]
@@ -136,6 +138,8 @@ def fresh(data: ImageSet, config: TrainConfig, seed: int, use: str) -> Classifie
     model.normalise_as(data.images)
     if config.start == "imagenet":
         model.start_from(PRETRAINED[config.model]())
+    elif config.start != "scratch":
+        model.start_from(load_pretrained(Path(config.start)))
     return model
 
 

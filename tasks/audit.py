@@ -50,6 +50,8 @@ def read_suspects(path: Path) -> list[dict[str, str]]:
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
         found = None
     known = {"suspect", "oracle", "sign"}
+    if isinstance(found, list):  # null says no more than a key that is not there
+        found = [{k: v for k, v in entry.items() if v is not None} if isinstance(entry, dict) else 0 for entry in found]
     if not isinstance(found, list) or not all(
         isinstance(entry, dict) and "suspect" in entry and set(entry) <= known for entry in found
     ):

@@ -50,6 +50,11 @@ class Project:
         return "cd .. && sscl stage" if self.folder else "sscl stage"
 
     @property
+    def options(self) -> str:
+        """What it is told, after its name."""
+        return f"--out {self.out} --encoder" if self.folder else f"--out {self.out}"
+
+    @property
     def out(self) -> str:
         """The output root, from the checkout."""
         return f"{self.folder}/out" if self.folder else "out"
@@ -79,7 +84,7 @@ def _entry(project: Project, verb: str, overlays: set[str]) -> dict[str, Any]:
         (only,) = members
         named = f"{command} {only.variant}" if only.variant else command
         return _body(
-            project, only, f"{named} --out {project.out}", inputs=only.inputs, outputs=only.outputs, overlays=overlays
+            project, only, f"{named} {project.options}", inputs=only.inputs, outputs=only.outputs, overlays=overlays
         )
     different = {
         name: {stage.variant: stage.inputs.get(name) for stage in members}
@@ -100,7 +105,7 @@ def _entry(project: Project, verb: str, overlays: set[str]) -> dict[str, Any]:
     first = members[0]
     outputs = {name: path.replace(str(first.variant), VARIANT) for name, path in first.outputs.items()}
     body = _body(
-        project, first, f"{command} {VARIANT} --out {project.out}", inputs=inputs, outputs=outputs, overlays=overlays
+        project, first, f"{command} {VARIANT} {project.options}", inputs=inputs, outputs=outputs, overlays=overlays
     )
     return {"foreach": items, "do": body}
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import save_file
 
 from flows.encoder import encoder
 from sscl.artifacts import digest, load_tensors, read_json
@@ -14,6 +18,8 @@ from sscl.audit.check import check
 from sscl.audit.session import audit_suspect
 from sscl.config import Config
 from sscl.errors import ConfigError
+from sscl.models import CLASSIFIERS, build
+from sscl.models.own import know
 from sscl.params import load
 from sscl.runner import run_all
 from sscl.stages.table import DOWNSTREAM, ENCODER, STAGES
@@ -22,10 +28,15 @@ from sscl.watermarks.io import GENERATOR
 from tasks.parameters import set_parameters
 from tests.conftest import ROOT, checkout, shell
 from tests.kept import database_dump, forms
+from tests.own_networks import SOURCE, WIDTH
 
-CONTRASTIVE = ("learning=simclr", "augment=views", "model=resnet8", "batch_size=64", "epochs=1", "optimizer=sgd")
+CONTRASTIVE = ("learning=simclr", "augment=views", "batch_size=64", "optimizer=sgd")
 ALSO = (
     *(f"{section}.{value}" for section in ("surrogate", "user") for value in CONTRASTIVE),
+    "surrogate.model=own_encoder:small",
+    "surrogate.epochs=0",
+    "user.model=resnet8",
+    "user.epochs=1",
     "generator.ownership_code.family=waves",
     "audit.protects=encoder",
     "audit.statistic=attraction",
@@ -34,8 +45,25 @@ ALSO = (
 
 
 @pytest.fixture(scope="module")
-def built(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
-    config, root = load(ROOT / "params.yaml", "demo", (*tiny, *ALSO)), tmp_path_factory.mktemp("encoder")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of an encoder that is not the project's: its module, and its weights."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own_encoder.py").write_text(SOURCE)
+    with contextlib.chdir(folder):
+        know("own_encoder:small")
+    save_file(build("own_encoder:small", 1, 28, classes=7).backbone.state_dict(), folder / "weights.safetensors")
+    yield folder
+    del CLASSIFIERS._members["own_encoder:small"], sys.modules["own_encoder"]
+
+
+@pytest.fixture(scope="module")
+def settings(tiny: tuple[str, ...], own: Path) -> tuple[str, ...]:
+    return (*tiny, *ALSO, f"surrogate.start={own / 'weights.safetensors'}")
+
+
+@pytest.fixture(scope="module")
+def built(settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+    config, root = load(ROOT / "params.yaml", "demo", settings), tmp_path_factory.mktemp("encoder")
     assert run_all(config, root, stages=ENCODER) == list(ENCODER)
     return config, root
 
@@ -51,7 +79,7 @@ def test_every_suspect_has_a_verdict_with_evidence_and_nothing_is_computed_twice
         assert 0 < metrics["audits"][name]["p_value"] <= 1
     page = (root / "encoder_report/report.html").read_text()
     assert "under the mark" in page
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 2  # nothing was trained, so there is no curve
     before = {path: digest(root / path) for stage in ENCODER.values() for path in stage.outputs.values()}
     assert run_all(config, root, stages=ENCODER) == []
     assert before == {path: digest(root / path) for path in before}
@@ -67,19 +95,21 @@ def test_an_audit_asks_an_encoder_for_features_or_a_classifier_for_answers(
     suspect, bundle = str(root / "licensed/encoder/model.safetensors"), tmp_path / "evidence.zip"
     finding, said = audit_suspect(suspect, root, config.compute, oracle=tmp_path / "oracle.yaml", bundle=bundle)
     assert said["access"] == output
-    assert len(said["class_names"]) == (64 if output == "features" else 3)
+    assert len(said["class_names"]) == (WIDTH if output == "features" else 3)
     assert finding.accuracy == 0.0  # the suspect's classes are its own
     assert check(bundle) == []
 
 
 @pytest.mark.slow
-def test_views_are_asked_about_and_checked(built: tuple[Config, Path], tiny: tuple[str, ...], tmp_path: Path) -> None:
+def test_views_are_asked_about_and_checked(
+    built: tuple[Config, Path], settings: tuple[str, ...], tiny: tuple[str, ...], tmp_path: Path
+) -> None:
     """By a statistic that compares them: everything from the commitment on is made again, and nothing before."""
     root = tmp_path / "out"
     shutil.copytree(built[1], root, symlinks=True)
     with pytest.raises(ConfigError, match=r"audit\.protects: dataset, but this pipeline protects one encoder"):
         run_all(load(ROOT / "params.yaml", "demo", tiny), tmp_path / "out", stages=ENCODER)
-    config = load(ROOT / "params.yaml", "demo", (*tiny, *ALSO, "audit.statistic=alignment", "audit.images=6"))
+    config = load(ROOT / "params.yaml", "demo", (*settings, "audit.statistic=alignment", "audit.images=6"))
     assert "commit" in (again := run_all(config, root, overwrite=True, stages=ENCODER))
     assert not {"prepare", "surrogate", "generator"} & set(again)
     for name in DOWNSTREAM:
@@ -92,12 +122,14 @@ def test_views_are_asked_about_and_checked(built: tuple[Config, Path], tiny: tup
 @pytest.mark.slow
 def test_the_flow_gives_the_same_verdicts_and_neither_it_nor_dvc_repeats_anything(
     built: tuple[Config, Path],
-    tiny: tuple[str, ...],
+    settings: tuple[str, ...],
+    own: Path,
     server: None,
     tmp_path: Path,
 ) -> None:
     folder = checkout(tmp_path)
-    set_parameters(folder / "params.yaml", None, (*tiny, *ALSO))
+    shutil.copy(own / "own_encoder.py", folder)
+    set_parameters(folder / "params.yaml", None, settings, ENCODER)
     metrics = read_json(built[1] / "encoder_metrics.json")
     found = encoder(root=str(folder))
     assert {name: row["p_value"] for name, row in found.items()} == {
@@ -110,7 +142,7 @@ def test_the_flow_gives_the_same_verdicts_and_neither_it_nor_dvc_repeats_anythin
     assert "Data and pipelines are up to date" in shell(folder / "encoder", "dvc", "repro")
     assert before == {path: path.stat().st_mtime_ns for path in before}
     shutil.rmtree(folder / "encoder/out/.sscl")  # as after `dvc pull` in another clone
-    set_parameters(folder / "params.yaml", None, ["imprint.steps=31"])
+    set_parameters(folder / "params.yaml", None, ["imprint.steps=31"], ENCODER)
     assert "imprint: wrote encoder/out/licensed/encoder" in shell(folder / "encoder", "dvc", "repro", "imprint")
     assert shell(folder, "dvc", "stage", "list", "--name-only").count("imprint") == 0
     kept, private = database_dump(), folder / "encoder/out/private"

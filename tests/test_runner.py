@@ -118,8 +118,7 @@ def test_a_dataset_that_was_changed_is_prepared_again(copy: Path, config: Config
     data = Path(shutil.copytree(str(config.data.path), tmp_path / "data"))
     changed = replace(config, data=replace(config.data, path=str(data)))
     prepare = STAGES["prepare"]
-    assert run_stage(prepare, changed, copy, overwrite=True)
-    assert not run_stage(prepare, changed, copy)
+    assert not run_stage(prepare, changed, copy), "the same files in another folder"
     os.utime(next(path for path in sorted(data.rglob("*")) if path.is_file()), ns=(1, 1))
     with pytest.raises(InputError, match="clean: made by another config"):
         run_stage(prepare, changed, copy)

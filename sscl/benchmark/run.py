@@ -34,6 +34,7 @@ from sscl.detection import detector_scores
 from sscl.layout import INDICES, MODEL
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
+from sscl.outside import of_training
 from sscl.params import Raw, build, overlay, read, rebased
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
@@ -130,6 +131,7 @@ class Bench:
             **precision(config.compute, compute),
             seed=config.seed,
             data=data,
+            **of_training(training),
         )
 
         def build(out: Path, checkpoint: Checkpoint) -> None:
@@ -142,7 +144,8 @@ class Bench:
         method = {"generator": dump(config)["generator"], "target": config.target_class, "seed": config.seed}
         if variant != "release":
             method |= asdict(config.independent)
-        fit = self.workshop.slot("secrets", "sscl.stages.generator", data=data, surrogate=surrogate, **method)
+        where = precision(config.compute, Compute.resolve(config.compute))
+        fit = self.workshop.slot("secrets", "sscl.stages.generator", data=data, surrogate=surrogate, **method, **where)
         secret = self.workshop.make(
             fit,
             lambda out, checkpoint: generator.run(
@@ -162,7 +165,7 @@ class Bench:
         )
         parts = {"embed": asdict(config.embed), "seed": config.seed, "variant": variant}
         parts |= {"independent": asdict(config.independent)} if variant != "release" else {}
-        mark = self.workshop.slot("releases", "sscl.stages.embed", data=data, secret=secret, **parts)
+        mark = self.workshop.slot("releases", "sscl.stages.embed", data=data, secret=secret, **parts, **where)
         folder = self.workshop.make(mark, lambda out, _: _embed(config, data, secret, out=out, variant=variant))
         return folder, self.workshop.seconds(fit)
 

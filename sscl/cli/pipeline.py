@@ -26,17 +26,19 @@ from sscl.errors import InputError
 from sscl.layout import CODE, Root
 from sscl.stages.table import ABOUT, ALL, ENCODER, STAGES, Stage
 
+OfEncoder = Annotated[bool, typer.Option("--encoder", help="Of the pipeline that protects an encoder.")]
 TRACKED = "DVC_STAGE"  # set where DVC runs a stage: it keeps every version of the outputs
 
 
-def run_one(name: str, options: Options) -> None:
+def run_one(name: str, options: Options, encoder: bool) -> None:
     """Run one stage and say what it wrote."""
 
     def work(config: Any, options: Options) -> dict[str, Any]:
         from sscl.orphans import end_with_parent
-        from sscl.runner import note_of, run_stage
+        from sscl.runner import note_of, require_carrier, run_stage
 
         end_with_parent()
+        require_carrier(config, ENCODER if encoder or name not in STAGES else STAGES)
         stage = ALL[name]
         computed = run_stage(stage, config, options.out, options.overwrite, vouched=TRACKED in os.environ)
         if not options.json:
@@ -159,9 +161,10 @@ def add_stage(app: typer.Typer, verb: str, variants: tuple[str, ...], text: str)
         overwrite: Overwrite = False,
         quiet: Quiet = False,
         json_: Json = False,
+        encoder: OfEncoder = False,
         debug: Debug = False,
     ) -> None:
-        run_one(names[0], Options(params, profile, set_, out, overwrite, quiet, json_, debug))
+        run_one(names[0], Options(params, profile, set_, out, overwrite, quiet, json_, debug), encoder)
 
     def varied(
         variant: Annotated[str, typer.Argument(help=" | ".join(variants), metavar="VARIANT")],
@@ -172,12 +175,13 @@ def add_stage(app: typer.Typer, verb: str, variants: tuple[str, ...], text: str)
         overwrite: Overwrite = False,
         quiet: Quiet = False,
         json_: Json = False,
+        encoder: OfEncoder = False,
         debug: Debug = False,
     ) -> None:
         with reporting(debug):
             if variant not in variants:
                 raise InputError(f"{verb}: {variant!r} does not exist, choose one of {', '.join(variants)}")
-        run_one(f"{verb}@{variant}", Options(params, profile, set_, out, overwrite, quiet, json_, debug))
+        run_one(f"{verb}@{variant}", Options(params, profile, set_, out, overwrite, quiet, json_, debug), encoder)
 
     command = varied if variants else plain
     command.__doc__ = f"{text}\n\nExample: {example}"

@@ -27,13 +27,13 @@ class Pretrained:
     """Weights that somebody else trained.
 
     Attributes:
-        weights: of the backbone, but for its head.
-        mean, std: how images in [0, 1] are normalised for it.
+        weights: of the backbone, with or without its last linear layer.
+        mean, std: how images in [0, 1] are normalised for it: a number, or one a channel, (1, C, 1, 1).
     """
 
     weights: dict[str, Tensor]
-    mean: float
-    std: float
+    mean: float | Tensor
+    std: float | Tensor
 
 
 PRETRAINED: Registry[Callable[[], Pretrained]] = Registry("pre-trained model", "sscl.models")
@@ -95,20 +95,28 @@ class Classifier(nn.Module):
                 layer.fit((images[part].double().div(255) - mean) / std.clamp_min(1e-3) for part in parts)
 
     def start_from(self, pretrained: Pretrained) -> None:
-        """Take pre-trained weights and their normalisation; the head stays as it is.
+        """Take pre-trained weights and their normalisation; a last linear layer for other classes stays as it is.
 
         Raises:
-            ConfigError: they do not fit, e.g. because images are greyscale.
+            ConfigError: a weight is missing, unknown or of another shape, e.g. because images are greyscale.
         """
-        try:
-            left = self.backbone.load_state_dict(pretrained.weights, strict=False)
-        except RuntimeError:
+        own, given = self.backbone.state_dict(), dict(pretrained.weights)
+        for name in head_of(self.backbone):
+            if name not in given or given[name].shape != own[name].shape:
+                given[name] = own[name]
+        wanted, found = (
+            {name: tuple(weight.shape) for name, weight in some.items() if not name.endswith("num_batches_tracked")}
+            for some in (own, given)
+        )
+        if wrong := [name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)]:
+            name = min(wrong)
             raise ConfigError(
-                f"user.start: the weights of {self.name} are for 3 channels, and images have {self.channels}"
-            ) from None
-        assert not left.unexpected_keys
-        self.mean.fill_(pretrained.mean)
-        self.std.fill_(pretrained.std)
+                f"start: {name} is {found.get(name, 'missing')} in the weights, and {self.name} for {self.channels} "
+                f"channel(s) and {self.size} px expects {wanted.get(name, 'no such weight')}"
+            )
+        self.backbone.load_state_dict(given, strict=False)
+        self.mean.copy_(torch.as_tensor(pretrained.mean))
+        self.std.copy_(torch.as_tensor(pretrained.std))
 
 
 def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,9 +129,26 @@ def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean[None, :, :, None], variance.sqrt()[None, :, :, None]
 
 
+def is_own(name: str) -> bool:
+    """Whether an architecture is a function of the user's own, ``module:function``."""
+    return ":" in name
+
+
+def head_of(model: nn.Module) -> set[str]:
+    """The names of the weights of the last linear layer in the order of definition."""
+    last = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+    return {f"{last}.weight", f"{last}.bias"}
+
+
 def build(name: str, channels: int, size: int, *, classes: int, generator: torch.Generator | None = None) -> Classifier:
     """A classifier whose initial weights come from ``generator`` alone (``None``: weights are about to be loaded)."""
-    model = made(lambda: Classifier(name, channels, size, classes), generator or torch.Generator().manual_seed(0))
+    rng = generator or torch.Generator().manual_seed(0)
+    if is_own(name):
+        # Somebody else's code draws from the global state, and computes weights and buffers at once.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
+            return Classifier(name, channels, size, classes)
+    model = made(lambda: Classifier(name, channels, size, classes), rng)
     model.mean.zero_()
     model.std.fill_(1)
     return model

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from sscl.artifacts import load_tensors, read_header, save_tensors
+from sscl.artifacts import load_tensors, load_weights, read_header, save_tensors
 from sscl.errors import InputError
-from sscl.models.base import CLASSIFIERS, Classifier
+from sscl.models.base import CLASSIFIERS, Classifier, Pretrained, build, is_own
 
+BACKBONE = "backbone."  # what names of a classifier's weights begin with
 LARGEST = (2048, 100_000)  # pixels, classes: a stranger's file must not make this process allocate without end
 
 
@@ -38,6 +39,21 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
     return model.eval(), metadata
 
 
+def load_pretrained(path: Path) -> Pretrained:
+    """Weights to start a training from: a file of ``save_classifier``, or a network's own ``state_dict``.
+
+    A file of the second kind says nothing about normalisation: its network takes pixels in [0, 1].
+
+    Raises:
+        InputError: not a safetensors file, or NaN weights.
+    """
+    weights = load_weights(path)
+    mean, std = weights.pop("mean", None), weights.pop("std", None)
+    if mean is None or std is None or not all(name.startswith(BACKBONE) for name in weights):
+        return Pretrained(load_weights(path), 0.0, 1.0)
+    return Pretrained({name.removeprefix(BACKBONE): weight for name, weight in weights.items()}, mean, std)
+
+
 def _fitting(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], classes: int | None) -> Classifier:
     """The network that a file's header claims, without memory for its weights; refused if the file has others."""
     missing = {"model", "channels", "size", "classes"} - set(metadata)
@@ -52,8 +68,11 @@ def _fitting(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], 
         raise InputError(f"{path}: channels, size or classes are those of no classifier; expected one that sscl wrote")
     if not 1 <= sizes[2] <= LARGEST[1]:
         raise InputError(f"{path}: {sizes[2]} classes; at most {LARGEST[1]:,} are read")
-    with torch.device("meta"):
-        model = Classifier(metadata["model"], *sizes)
+    if is_own(metadata["model"]):  # known, so the configuration names it
+        model = build(metadata["model"], *sizes[:2], classes=sizes[2])
+    else:
+        with torch.device("meta"):
+            model = Classifier(metadata["model"], *sizes)
     expected = {key: list(tensor.shape) for key, tensor in model.state_dict().items()}
     if wrong := expected.keys() ^ found.keys() or {key for key in expected if expected[key] != found[key]}:
         raise InputError(f"{path}: weights do not fit a {metadata['model']} of these sizes ({min(wrong)})")

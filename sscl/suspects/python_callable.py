@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from sscl.errors import InputError
+from sscl.functions import NAMED, function_named
 from sscl.suspects.base import ORACLES, Context, Oracle
 from sscl.types import Responses
 
@@ -39,12 +34,7 @@ class PythonCallable(Oracle):
 
     def __init__(self, address: str, context: Context, options: CallableOptions) -> None:
         super().__init__(address, context, options)
-        module, _, name = address.partition(":")
-        try:
-            with _from_here():
-                self._function = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{address}: {error}; expected pkg.mod:function, importable from here") from None
+        self._function = function_named(address)
 
     @property
     def interface(self) -> dict[str, str]:
@@ -52,7 +42,7 @@ class PythonCallable(Oracle):
 
     @classmethod
     def accepts(cls, address: str) -> bool:
-        return re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", address) is not None
+        return NAMED.fullmatch(address) is not None
 
     def answer(self, images: np.ndarray) -> Responses:
         given = np.asarray(self._function(images))
@@ -64,13 +54,3 @@ class PythonCallable(Oracle):
 
     def identity(self) -> dict[str, str]:
         return {"kind": "callable", "function": self.address}
-
-
-@contextmanager
-def _from_here() -> Iterator[None]:
-    """The current folder is where modules are looked for first, as with ``python -m``."""
-    sys.path.insert(0, os.getcwd())
-    try:
-        yield
-    finally:
-        sys.path.remove(os.getcwd())

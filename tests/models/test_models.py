@@ -146,7 +146,10 @@ def test_pre_trained_weights_are_imagenets_and_the_head_is_fresh() -> None:
     assert {name for name in state if name not in found.weights} == {"_fc.weight", "_fc.bias"}
     assert torch.equal(model.backbone._fc.weight, fresh)
     assert (float(model.mean[0, 0]), float(model.std[0, 0])) == pytest.approx((127 / 255, 128 / 255))
-    with pytest.raises(ConfigError, match=r"user\.start: the weights of efficientnet_lite0 are for 3 channels"):
+    with pytest.raises(
+        ConfigError,
+        match=r"start: _conv_stem\.weight is \(32, 3, 3, 3\) in .* for 1 channel.* expects \(32, 1, 3, 3\)",
+    ):
         build("efficientnet_lite0", 1, 64, classes=10).start_from(found)
     with pytest.raises(ConfigError, match="unknown pre-trained model 'mlp'"):
         PRETRAINED["mlp"]

@@ -1,0 +1,40 @@
+"""Networks of the user's own: a function ``module:function`` of the current folder, named in the configuration.
+
+Only a configuration makes one known. A model file that names one has nothing imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from sscl.errors import ConfigError
+from sscl.functions import function_named
+from sscl.models.base import CLASSIFIERS
+
+
+def know(name: str) -> None:
+    """Register the network that a configuration names, unless it is registered already.
+
+    The function takes channels, size in pixels and number of classes, and returns a ``torch.nn.Module`` that takes
+    float (N, channels, size, size) in [0, 1] to logits (N, classes). The inputs of its last linear layer are its
+    features.
+
+    Raises:
+        InputError: there is no such function.
+    """
+    if name not in CLASSIFIERS:
+        CLASSIFIERS.register(name)(partial(_built, name, function_named(name)))
+
+
+def _built(name: str, function: Callable[[int, int, int], Any], channels: int, size: int, classes: int) -> nn.Module:
+    found = function(channels, size, classes)
+    if not isinstance(found, nn.Module):
+        raise ConfigError(f"{name}: returned {type(found).__name__}, expected a torch.nn.Module")
+    layers = [module for module in found.modules() if isinstance(module, nn.Linear)]
+    if not layers or layers[-1].out_features != classes or layers[-1].bias is None:
+        raise ConfigError(f"{name}: its last linear layer must have {classes} outputs, one a class, and a bias")
+    return found
