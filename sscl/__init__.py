@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from sscl.params import load as load_config
     from sscl.runner import run_all
     from sscl.statistics.alignment import alignments
-    from sscl.statistics.effects import attractions, effects, less_reference
+    from sscl.statistics.attraction import attractions
+    from sscl.statistics.effects import effects, less_reference
     from sscl.statistics.exact import p_value
     from sscl.statistics.tracing import trace
     from sscl.statistics.words import floor as smallest_p
@@ -66,7 +67,7 @@ _PLACES = {
     "ImageSet": "types:ImageSet",
     "Responses": "types:Responses",
     "alignments": "statistics.alignment:alignments",
-    "attractions": "statistics.effects:attractions",
+    "attractions": "statistics.attraction:attractions",
     "audit_suspect": "audit.session:audit_suspect",
     "check": "audit.check:check",
     "effects": "statistics.effects:effects",

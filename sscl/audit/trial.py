@@ -14,7 +14,7 @@ from sscl.audit.protocol import Record, parts
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.statistics.effects import STATISTICS, Matrix, centred, less_reference
-from sscl.statistics.exact import TIE, Null
+from sscl.statistics.exact import Null
 from sscl.statistics.sequential import Wealth
 from sscl.types import BENIGN, Responses
 
@@ -157,22 +157,22 @@ class Trial:
         return less_reference(self.effects, reference[: len(self.effects)])
 
     @cached_property
-    def doubt(self) -> np.ndarray | None:
+    def doubt(self) -> np.ndarray:
         """By how much unseen changes of answers can change each entry of ``matrix``, see ``Statistic``.
 
         The weight of the references follows from the answers, and can change with them.
         """
+        found = self._doubt(self.images)
         if self.references is None:
-            return self._doubt(self.images)
+            return found
         reference = self.references.all if self.full else self.references.first
         reference = reference[: len(self.asked)]
-        found = self._doubt(self.images)
-        return None if found is None else found + np.abs(_shape(reference)) * _weight_doubt(reference, found)
+        weighed: np.ndarray = found + np.abs(_shape(reference)) * _weight_doubt(reference, found)
+        return weighed
 
-    def _doubt(self, images: int, marks: int | None = None) -> np.ndarray | None:
-        """The same of ``effects``; ``None`` where there is no bound for each entry."""
-        figures = STATISTICS[self.config.statistic].doubt
-        return figures and self._over(figures, images, marks)
+    def _doubt(self, images: int, marks: int | None = None) -> np.ndarray:
+        """The same of ``effects``."""
+        return self._over(STATISTICS[self.config.statistic].doubt, images, marks)
 
     def effects_over(self, images: int, marks: int | None = None) -> np.ndarray:
         """The matrix of effects over the first so many images, of the first so many marks."""
@@ -199,7 +199,6 @@ class Trial:
                 break
             matrix = self.effects_over(self.first, number)
             bound = self._doubt(self.first, number)
-            bound = np.full(matrix.shape, TIE) if bound is None else bound
             doubt = bound[-1]
             if self.references is not None:  # a row is not centred: what they have in all rows counts, too
                 reference = self.references.first[:number]

@@ -180,7 +180,8 @@ def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray], alpha: floa
     omits = oracle.identity()["kind"] not in FILES
     trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record), omits)
     key = null_key(case.opening, case.pulse)
-    null, adjusted = null_of(trial.matrix, key), corrected(trial.matrix, words, key.part("tracing"))
+    null = null_of(trial.matrix, key, trial.doubt)
+    adjusted = corrected(trial.matrix, words, key.part("tracing"), trial.doubt)
     found = {name: (trial.counted(null.p_value(word)), trial.counted(adjusted[name])) for name, word in words.items()}
     return [Trace(name, p_value, corrected_, corrected_ <= alpha) for name, (p_value, corrected_) in found.items()]
 

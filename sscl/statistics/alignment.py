@@ -7,7 +7,16 @@ from itertools import combinations
 
 import numpy as np
 
-from sscl.statistics.effects import DECIMALS, STATISTICS, Statistic, directions, doubtful, flat, same_images
+from sscl.statistics.effects import (
+    DECIMALS,
+    ROUNDED,
+    STATISTICS,
+    Statistic,
+    directions,
+    doubtful,
+    flat,
+    same_images,
+)
 from sscl.types import Responses
 
 VIEWS = 4  # of each image, in consecutive answers
@@ -57,7 +66,7 @@ def doubts(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, c
     """
     own = groups[::VIEWS]
     before = _doubt(benign, benign, own, count)
-    return np.stack([before + _doubt(answers, benign, own, count) for answers in marked]) + 10.0**-DECIMALS
+    return np.stack([before + _doubt(answers, benign, own, count) for answers in marked]) + ROUNDED
 
 
 def _loss(answers: Responses, benign: Responses, own: np.ndarray, count: int) -> np.ndarray:
@@ -100,4 +109,4 @@ def _over_groups(each: np.ndarray, answers: Responses, own: np.ndarray, count: i
     return np.array([each[some].mean() if some.any() else overall for some in inside])
 
 
-STATISTICS.register("alignment")(Statistic(alignments, matched=False, views=VIEWS, doubt=doubts))
+STATISTICS.register("alignment")(Statistic(alignments, doubts, matched=False, views=VIEWS))

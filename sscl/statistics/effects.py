@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logit, softmax
+from scipy.special import expit, logit
 
 from sscl.registry import Registry
 from sscl.types import Responses
@@ -24,27 +24,25 @@ class Statistic:
         matched: whether the suspect's classes must be the groups, in their order.
         views: how many random crops of each image are asked about, one after the other; 1 is the image itself.
         doubt: of the same arguments, by how much changes of ``CHANGE`` in all answers can change each entry, float64
-            (K, C); ``None`` where ``exact.TIE`` covers them.
+            (K, C).
     """
 
     matrix: Matrix
+    doubt: Matrix
     matched: bool
     views: int = 1
-    doubt: Matrix | None = None
 
 
 STATISTICS: Registry[Statistic] = Registry("statistic", "sscl.statistics", base=Statistic)
 
 # Odds are taken of probabilities within this of 0 and 1: what an API that rounds to two decimals can tell.
 LEAST = 0.005
-SHRINKAGE = 0.3  # share of the covariance within groups that is a multiple of the identity
-LEAST_WITHIN = 1e-3  # of the variance within groups, as a share of all: answers of a perfect classifier have none
 DECIMALS = 6  # of attraction and alignment: linear algebra differs in its last digits where evidence is derived again
+ROUNDED = 10.0**-DECIMALS
 CHANGE = 1e-6  # of a probability, or of a feature as a share of the largest: whoever asks again notices a larger one
 FLAT = 0.01  # range of answers, for features a share of the largest: what varies less could be a change of digits
 SHORT = 10_000  # changes: features that are nearer than this to their mean hardly have a direction
 SMOOTH = 1e-3  # added to probabilities before the root is taken, which is infinitely steep at 0
-SPAN = 1e-9  # directions in which answers differ by less than this share of the most are none
 
 
 def scores(responses: Responses) -> np.ndarray:
@@ -53,8 +51,23 @@ def scores(responses: Responses) -> np.ndarray:
     The log-odds tell marks apart when the model is sure, the probability when it is sure of something else. A class
     that a top-k answer does not list has probability 0; a label has probability 1 and every other class 0.
     """
-    p = responses.values
+    return _score(responses.values)
+
+
+def _score(p: np.ndarray) -> np.ndarray:
     found: np.ndarray = p + logit(np.clip(p, LEAST, 1 - LEAST))
+    return found
+
+
+def scores_of(odds: np.ndarray) -> np.ndarray:
+    """The same of log-odds."""
+    return _score(expit(odds))
+
+
+def moved_scores(odds: np.ndarray, doubt: np.ndarray) -> np.ndarray:
+    """By how much scores can change if log-odds do so by at most ``doubt``."""
+    low, here, high = (scores_of(odds + step) for step in (-doubt, 0.0, doubt))
+    found: np.ndarray = np.maximum(high - here, here - low)
     return found
 
 
@@ -86,40 +99,27 @@ def effects(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, 
     same_images(benign, marked, groups)
     if before.shape[1] != count:
         raise ValueError(f"answers over {before.shape[1]} classes for {count} groups; attraction compares these")
-    rows = []
-    for answers in marked:
-        counted = (benign.valid & answers.valid)[:, None] & (groups[:, None] != np.arange(count))
-        rows.append(_mean(scores(answers) - before, counted))
+    rows = [mean_over_others(scores(some) - before, benign.valid & some.valid, groups) for some in marked]
     return np.stack(rows)
 
 
-def attractions(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
-    """Effects on a suspect of any kind: its answers are read as probabilities of the groups, and these compared.
+def doubts(benign: Responses, marked: Sequence[Responses], groups: np.ndarray, count: int) -> np.ndarray:
+    """By how much changes of ``CHANGE`` in all answers can change each entry of ``effects``, float64 (K, C).
 
-    How to read them is learnt from the suspect's own answers to images without a mark, whose groups are known: linear
-    discriminant analysis (Fisher 1936), with a shrunken covariance. The suspect's classes are never matched to the
-    groups: any number, names and order will do, and so do features.
-
-    Args:
-        benign, marked, groups: as in ``effects``.
-        count: ``C``, how many groups there are.
-
-    Returns:
-        float64 (K, C), ``effects`` on the probabilities of the groups; 0 if the answers are ``flat``.
-
-    Examples:
-        >>> groups = np.array([0, 0, 1, 1])
-        >>> benign = Responses(np.array([[1.0, 0.1], [1.0, -0.1], [0.1, 1.0], [-0.1, 1.0]]), "features")
-        >>> marked = Responses(benign.values[[0, 1, 0, 1]], "features")
-        >>> attractions(benign, [marked], groups, 2).round(2)  # the mark turns images of group 1 into group 0
-        array([[11.59,  0.  ]])
+    Labels cannot change unseen.
     """
-    same_images(benign, marked, groups)
-    if flat(benign):
-        return np.zeros((len(marked), count))
-    read = _reading(benign, groups, count)
-    found = effects(read(benign), [read(answers) for answers in marked], groups, count)
-    return np.round(found, DECIMALS)
+    before = _moved(benign)
+    rows = [mean_over_others(_moved(some) + before, benign.valid & some.valid, groups) for some in marked]
+    return np.stack(rows) + ROUNDED
+
+
+def _moved(responses: Responses) -> np.ndarray:
+    p = responses.values
+    if responses.access == "labels":
+        return np.zeros_like(p)
+    here = _score(p)
+    found: np.ndarray = np.maximum(_score(p + CHANGE) - here, here - _score(p - CHANGE))
+    return found
 
 
 def less_reference(effects: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -153,34 +153,6 @@ def centred(effects: np.ndarray) -> np.ndarray:
 
 def _row_centred(effects: np.ndarray) -> np.ndarray:
     found: np.ndarray = effects - effects.mean(axis=1, keepdims=True)
-    return found
-
-
-def _reading(benign: Responses, groups: np.ndarray, count: int) -> Callable[[Responses], Responses]:
-    """From answers to probabilities (N, C) of the groups, equally likely beforehand; a group without answers is what
-    all answers are on average."""
-    rows, own = directions(benign, benign)[benign.valid], groups[benign.valid]
-    _, sizes, axes = np.linalg.svd(rows, full_matrices=False)
-    axes = axes[sizes > SPAN * sizes.max(initial=0.0)]  # with more columns than answers, a basis of what these span
-    placed = rows @ axes.T
-    overall = placed.mean(axis=0) if len(placed) else np.zeros(0)
-    centres = np.stack([placed[own == c].mean(axis=0) if (own == c).any() else overall for c in range(count)])
-    within, all_ = _scatter(placed - centres[own]), _scatter(placed - overall)
-    spread = max(np.trace(within), LEAST_WITHIN * np.trace(all_)) or 1.0
-    shrunken = (1 - SHRINKAGE) * within + SHRINKAGE * spread / max(len(axes), 1) * np.eye(len(axes))
-    weights = np.linalg.solve(shrunken, centres.T)
-    offsets = -0.5 * (centres.T * weights).sum(axis=0)
-
-    def read(answers: Responses) -> Responses:
-        found = directions(answers, benign) @ axes.T @ weights + offsets
-        return Responses(softmax(found, axis=1), "probabilities", answers.valid)
-
-    return read
-
-
-def _scatter(rows: np.ndarray) -> np.ndarray:
-    """The mean outer product, float64 (R, R)."""
-    found: np.ndarray = rows.T @ rows / max(len(rows), 1)
     return found
 
 
@@ -218,6 +190,7 @@ def doubtful(answers: Responses, benign: Responses) -> tuple[np.ndarray, np.ndar
     else:
         told = np.sqrt(answers.values + SMOOTH) - np.sqrt(SMOOTH)  # 0 stays: unused classes change nothing
         moved = CHANGE / 2 * np.linalg.norm(1 / np.sqrt(answers.values + SMOOTH - CHANGE), axis=1)
+        moved = moved * (answers.access != "labels")  # which nobody can change unseen
         least = np.zeros(len(told))
     norm = np.linalg.norm(told, axis=1)
     length = np.maximum(norm, least)
@@ -226,7 +199,9 @@ def doubtful(answers: Responses, benign: Responses) -> tuple[np.ndarray, np.ndar
     return found, moves, norm <= least + 2 * moved
 
 
-def _mean(change: np.ndarray, counted: np.ndarray) -> np.ndarray:
+def mean_over_others(change: np.ndarray, answered: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Means (C,) of each column of (N, C), over the images (N,) of other groups that were answered; 0 for none."""
+    counted = answered[:, None] & (groups[:, None] != np.arange(change.shape[1]))
     total = np.where(counted, change, 0.0).sum(axis=0)
     found: np.ndarray = total / np.maximum(counted.sum(axis=0), 1)
     return found
@@ -239,5 +214,4 @@ def same_images(benign: Responses, marked: Sequence[Responses], groups: np.ndarr
         raise ValueError(f"answers of shapes {sorted(shapes)} for {len(groups)} images must be to the same images")
 
 
-STATISTICS.register("effect")(Statistic(effects, matched=True))
-STATISTICS.register("attraction")(Statistic(attractions, matched=False))
+STATISTICS.register("effect")(Statistic(effects, doubts, matched=True))

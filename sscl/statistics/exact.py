@@ -20,7 +20,6 @@ import numpy as np
 from sscl.statistics import words
 from sscl.statistics.effects import centred
 
-TIE = 5e-4  # of an entry: more than changes of 1e-6 in all answers make, see ``LEAST`` and ``FLAT`` in ``effects``
 RESOLUTION = 1 << 40  # of the largest entry; sums of integers tie exactly, in whatever order they are added
 
 
@@ -48,15 +47,13 @@ class Null:
         table: int64 (K, C), the centred effects.
         statistics: int64 (M,), sorted.
         listed: whether these are all words.
-        tie: by how much a mark's entries may differ in words that tie: ``TIE``, and the rounding of entries.
-        doubt: int64 (K, C), by how much each entry may differ, where there is a bound for each; ``None``: ``tie``.
+        doubt: int64 (K, C), by how much each entry may differ in words that tie; ``None``: by its rounding alone.
         drawn: int16 (M, K), the words if they were drawn and there is doubt.
     """
 
     table: np.ndarray
     statistics: np.ndarray
     listed: bool
-    tie: int = 1
     doubt: np.ndarray | None = None
     drawn: np.ndarray | None = None
 
@@ -66,18 +63,17 @@ class Null:
 
         Args:
             doubt: float64 (K, C), by how much unseen changes of answers can change each entry of ``effects``; ``None``
-                where ``TIE`` covers them. Words that such changes could bring to the released one's statistic tie.
+                for not at all. Words that such changes could bring to the released one's statistic tie.
         """
         table = integers(effects)
         marks, groups = table.shape
         largest = float(np.abs(centred(effects)).max())
-        tie = 1 + int(RESOLUTION * min(2.0, TIE / largest if largest else 0.0))
         moved = None
         if doubt is not None:  # centring takes the mean of the entry's group away, and a part of the entry itself
             share = (doubt * (1 - 2 / marks) + doubt.mean(axis=0)) / (largest or 1.0)
-            moved = np.ceil(RESOLUTION * np.clip(share, 0.0, 2.0 * marks)).astype(np.int64).clip(min=tie)
+            moved = np.ceil(RESOLUTION * np.clip(share, 0.0, 2.0 * marks)).astype(np.int64) + 1
         if words.count(marks, groups) <= words.ENUMERATED:
-            return cls(table, np.sort(_all(table)), True, tie, moved)
+            return cls(table, np.sort(_all(table)), True, moved)
         total = np.zeros(words.DRAWN, dtype=np.int64)
         kept = None if moved is None else np.zeros((words.DRAWN, marks), dtype=np.int16)
         for start in range(0, words.DRAWN, 100_000):  # fixed, so that a stream gives the same words everywhere
@@ -85,7 +81,7 @@ class Null:
             total[start : start + len(drawn)] = table[np.arange(marks), drawn].sum(axis=1)
             if kept is not None:
                 kept[start : start + len(drawn)] = drawn
-        return cls(table, np.sort(total), False, tie, moved, kept)
+        return cls(table, np.sort(total), False, moved, kept)
 
     def statistic(self, word: np.ndarray) -> int:
         """``T``, the sum of the centred effects of each mark on its group.
@@ -101,7 +97,7 @@ class Null:
     def at_least(self, word: np.ndarray) -> int:
         """How many of the statistics are as large as this word's, ties included."""
         if self.doubt is None:
-            equal = self.statistic(word) - len(word) * self.tie
+            equal = self.statistic(word) - len(word)
             return len(self.statistics) - int(np.searchsorted(self.statistics, equal, side="left"))
         marks = np.arange(len(word))
         raised = self.table + self.doubt + self.doubt[marks, word][:, None]  # where another word differs from this one
@@ -115,19 +111,20 @@ class Null:
         return at_least / len(self.statistics) if self.listed else (1 + at_least) / (1 + len(self.statistics))
 
 
-def p_value(effects: np.ndarray, word: np.ndarray, rng: words.Random) -> float:
+def p_value(effects: np.ndarray, word: np.ndarray, rng: words.Random, doubt: np.ndarray | None = None) -> float:
     """The exact p-value of one word.
 
     Args:
         effects: float64 (K, C); reference effects that were fixed with the commitment may be subtracted before.
         word: int (K,), the released one.
         rng: for the words where they are too many to list; fixed by the commitment.
+        doubt: as for ``Null.of``; an audit always has one.
 
     Examples:
         >>> p_value(np.eye(5), np.arange(5), np.random.default_rng(0)) == 1 / 120  # the best of 5! words
         True
     """
-    return Null.of(effects, rng).p_value(word)
+    return Null.of(effects, rng, doubt).p_value(word)
 
 
 def _all(table: np.ndarray) -> np.ndarray:

@@ -18,7 +18,12 @@ from sscl.statistics.exact import Null
 TESTS = 2  # of every word
 
 
-def trace(effects: np.ndarray, recipients: Mapping[str, np.ndarray], rng: words.Random) -> dict[str, float]:
+def trace(
+    effects: np.ndarray,
+    recipients: Mapping[str, np.ndarray],
+    rng: words.Random,
+    doubt: np.ndarray | None = None,
+) -> dict[str, float]:
     """Corrected p-values by recipient (Holm 1979).
 
     A suspect that did not see a recipient's copy cannot know that word, whatever other copies it saw: given the answers
@@ -30,6 +35,7 @@ def trace(effects: np.ndarray, recipients: Mapping[str, np.ndarray], rng: words.
         effects: float64 (K, C), of the suspect's answers.
         recipients: name to word, int (K,).
         rng: for the words where they are too many to list; it must not depend on the answers.
+        doubt: float64 (K, C), by how much unseen changes of answers can change each effect; ``None`` for not at all.
 
     Examples:
         >>> effects = np.zeros((5, 5))
@@ -40,12 +46,16 @@ def trace(effects: np.ndarray, recipients: Mapping[str, np.ndarray], rng: words.
         >>> round(found["ada"], 3), round(found["bob"], 3), found["eve"] > 0.5  # 6 / 120: two tests, three recipients
         (0.05, 0.05, True)
     """
-    p_values = _p_values(effects, recipients, rng)
+    p_values = _p_values(effects, recipients, rng, doubt)
     if len(recipients) > 1:
         best, second = sorted(p_values, key=lambda name: (p_values[name], name))[:2]
         rest = {name: word for name, word in recipients.items() if name != best}
-        others = _p_values(without(effects, recipients[best]), rest, rng)
-        others |= _p_values(without(effects, recipients[second]), {best: recipients[best]}, rng)
+
+        def less(name: str, words: Mapping[str, np.ndarray]) -> dict[str, float]:
+            unsure = None if doubt is None else without(doubt, recipients[name])
+            return _p_values(without(effects, recipients[name]), words, rng, unsure)
+
+        others = less(best, rest) | less(second, {best: recipients[best]})
         p_values = {name: min(1.0, TESTS * min(p, others[name])) for name, p in p_values.items()}
     return holm(p_values)
 
@@ -66,6 +76,8 @@ def marks_needed(groups: int, recipients: int, level: float) -> int:
     return words.marks_needed(groups, level / (recipients if recipients == 1 else TESTS * recipients))
 
 
-def _p_values(effects: np.ndarray, recipients: Mapping[str, np.ndarray], rng: words.Random) -> dict[str, float]:
-    null = Null.of(effects, rng)
+def _p_values(
+    effects: np.ndarray, recipients: Mapping[str, np.ndarray], rng: words.Random, doubt: np.ndarray | None
+) -> dict[str, float]:
+    null = Null.of(effects, rng, doubt)
     return {name: null.p_value(word) for name, word in recipients.items()}

@@ -7,7 +7,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from sscl.encoders.outputs import OUTPUTS
-from sscl.statistics.effects import attractions
+from sscl.statistics.attraction import attractions
 from sscl.types import Responses
 
 NAMES = list(OUTPUTS)

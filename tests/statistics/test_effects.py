@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logit, softmax
+from sklearn.covariance import EmpiricalCovariance, ShrunkCovariance
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sscl.statistics import exact
-from sscl.statistics.effects import LEAST, SHRINKAGE, SMOOTH, attractions, centred, effects, less_reference
+from sscl.statistics.attraction import SHRINKAGE, attractions
+from sscl.statistics.effects import LEAST, SMOOTH, centred, effects, less_reference
 from sscl.types import Responses
 
 GROUPS = np.array([0, 0, 1, 1, 2, 2])
@@ -71,6 +73,19 @@ def answers_of(access: str, rng: np.random.Generator, groups: np.ndarray, column
     return labels(rows.argmax(axis=1).tolist(), columns) if access == "labels" else Responses(softmax(rows, axis=1))
 
 
+class Shrunken(ShrunkCovariance):
+    """Of scikit-learn, but for the identity's factor: that is the mean variance over fewer directions than columns."""
+
+    def __init__(self, factor: float = 0.0) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def fit(self, rows: np.ndarray, _: None = None) -> Shrunken:
+        plain = EmpiricalCovariance().fit(rows).covariance_
+        self.covariance_ = (1 - SHRINKAGE) * plain + self.factor * np.trace(plain) / len(plain) * np.eye(len(plain))
+        return self
+
+
 @pytest.mark.parametrize("access", ["probabilities", "labels", "features"])
 def test_attraction_reads_answers_as_scikit_learns_discriminant_analysis(access: str) -> None:
     rng = np.random.default_rng(2)
@@ -82,7 +97,11 @@ def test_attraction_reads_answers_as_scikit_learns_discriminant_analysis(access:
     if access != "features":
         rows = [np.sqrt(r.values + SMOOTH) - np.sqrt(SMOOTH) for r in (benign, marked)]
     rows = [r / np.linalg.norm(r, axis=1, keepdims=True) for r in rows]
-    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE, priors=np.full(4, 0.25)).fit(rows[0], groups)
+    centred_rows = rows[0] - rows[0].mean(axis=0)
+    directions = np.linalg.norm(centred_rows, "nuc") ** 2 / np.linalg.norm(centred_rows) ** 2
+    shrunken = Shrunken(SHRINKAGE * rows[0].shape[1] / directions)
+    model = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=shrunken, priors=np.full(4, 0.25))
+    model.fit(rows[0], groups)
     one, other = (Responses(model.predict_proba(r)) for r in rows)
     np.testing.assert_allclose(found, effects(one, [other], groups, 4), atol=1e-4)
     assert found[0].max() > 0.5

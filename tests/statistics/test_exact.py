@@ -136,7 +136,8 @@ def test_the_last_digits_of_answers_break_no_tie(little: float, strong: float) -
     effects[0, 3] = strong
     raised = effects.copy()
     raised[np.arange(5), word] += little
-    assert exact.p_value(raised, word, rng) == exact.p_value(effects, word, rng) == (0.1 if strong else 1.0)
+    doubt = np.full(effects.shape, little)
+    assert exact.p_value(raised, word, rng, doubt) == exact.p_value(effects, word, rng) == (0.1 if strong else 1.0)
 
 
 @given(hnp.arrays(np.float64, (3, 4), elements=st.floats(-5, 5)), st.floats(1, 10), st.floats(-3, 3))
