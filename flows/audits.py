@@ -64,21 +64,24 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
 
 
 def occasion_of(out: Root, name: str, today: str) -> int:
-    """Which audit of a suspect under one commitment today's is."""
-    return sorted(_days(out, name) | {today}).index(today) + 1
+    """Which audit of a suspect under one commitment today's is: the next one, also if the clock was set back."""
+    days = _days(out, name)
+    return (days.index(today) if today in days else len(days)) + 1
 
 
 def keep_day(out: Root, name: str, today: str) -> None:
     """Note that the suspect was audited today, wherever the bundle goes."""
     ledger = _ledger(out, name)
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(ledger, "".join(f"{day}\n" for day in sorted(_days(out, name) | {today})).encode())
+    write_atomically(ledger, "".join(f"{day}\n" for day in dict.fromkeys([*_days(out, name), today])).encode())
 
 
-def _days(out: Root, name: str) -> set[str]:
+def _days(out: Root, name: str) -> list[str]:
+    """The days of its audits, in their order; those that only a bundle tells of come last."""
     ended, ledger = f"-{name}.zip", _ledger(out, name)
     noted = ledger.read_text().split() if ledger.is_file() else []
-    return {path.name.removesuffix(ended) for path in out.audits.glob(f"*{ended}")} | set(noted)
+    told = sorted(path.name.removesuffix(ended) for path in out.audits.glob(f"*{ended}"))
+    return list(dict.fromkeys([*noted, *told]))
 
 
 def _ledger(out: Root, name: str) -> Path:

@@ -319,6 +319,7 @@ def test_the_days_of_audits_are_kept_wherever_their_bundles_go(tmp_path: Path) -
     assert seen == [1, 2, 2, 3]
     assert occasion_of(out, "a", "2026-01-04") == 4
     assert occasion_of(out, "a", "2026-01-05") == 4, "a night without an audit costs nothing"
+    assert occasion_of(out, "a", "2025-06-01") == 4, "the clock was set back, and nothing is spent twice"
     assert occasion_of(out, "b", "2026-01-03") == 1
     out.audits.mkdir(parents=True)
     (out.audits / "2025-12-31-a.zip").write_bytes(b"")

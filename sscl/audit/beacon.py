@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,7 +95,7 @@ def obtain(source: str, number: int, given: str | None) -> Pulse:
     if given is None:
         pulse = read(_fetch(source, number), source)
     elif source == "drand" and len(given) == 2 * SIGNATURE_BYTES and not Path(given).exists():
-        pulse = read({"round": number, "signature": given}, source)
+        pulse = read({"round": number, "signature": given.lower()}, source)
     else:
         pulse = read(_load(Path(given)), source)
     if pulse.number != number:
@@ -114,13 +115,13 @@ def read(raw: Any, source: str) -> Pulse:
         raise InputError(f"beacon.source: {printable(str(source))!r} is unknown, expected {' or '.join(SOURCES)}")
     try:
         if source == "drand":
-            number, signature = int(raw["round"] if "round" in raw else raw["number"]), str(raw["signature"])
-            if len(bytes.fromhex(signature)) != SIGNATURE_BYTES:
-                raise ValueError(f"its signature is not of {SIGNATURE_BYTES} bytes")
+            number, signature = _whole(raw["round"] if "round" in raw else raw["number"]), str(raw["signature"])
+            if not re.fullmatch(rf"[0-9a-f]{{{2 * SIGNATURE_BYTES}}}", signature):  # the verifier dies of others
+                raise ValueError(f"its signature is not {2 * SIGNATURE_BYTES} hexadecimal digits in lower case")
             return Pulse(source, number, bytes.fromhex(drand_verify.verify_quicknet(number, signature)), signature)
         pulse = raw.get("pulse", raw)
         if "number" in pulse:
-            number, value = int(pulse["number"]), bytes.fromhex(pulse["randomness"])
+            number, value = _whole(pulse["number"]), bytes.fromhex(pulse["randomness"])
             return Pulse(source, number, value, str(pulse["signature"]))
         moment = datetime.fromisoformat(pulse["timeStamp"].replace("Z", "+00:00"))
         value = bytes.fromhex(pulse["outputValue"])
@@ -129,6 +130,12 @@ def read(raw: Any, source: str) -> Pulse:
         return Pulse(source, round(moment.timestamp()), value, str(pulse["signatureValue"]))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"beacon.pulse: not a pulse of {source} ({' '.join(str(error).split())[:80]})") from None
+
+
+def _whole(number: Any) -> int:
+    if type(number) is not int:
+        raise ValueError("its number is not a whole number")
+    return number
 
 
 def mixed(secret: bytes, pulse: Pulse | None) -> bytes:

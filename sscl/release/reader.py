@@ -215,7 +215,7 @@ def _misnamed(commitment: bytes, manifest: Manifest) -> list[str]:
 def _noted(folder: Path) -> dict[str, Any]:
     """The manifest beside pulled files; empty if there is none."""
     try:
-        found = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+        found = json.loads(content_of(folder / MANIFEST, LARGEST, "a manifest"))
+    except (InputError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

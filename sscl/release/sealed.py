@@ -155,6 +155,10 @@ def _unpack(content: bytes, folder: Path) -> None:
                 raise InputError(f"{printable(entry.name)}: no file of a sealed secret; ask its owner for another")
             file = archive.extractfile(entry)
             assert file is not None
-            (folder / path.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(folder / path, file.read())
-            (folder / path).chmod(0o600)
+            try:
+                (folder / path.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
+                write_atomically(folder / path, file.read())
+                (folder / path).chmod(0o600)
+            except OSError as error:  # such as a file where another entry has a folder, or too long a name
+                reason = error.strerror or type(error).__name__
+                raise InputError(f"{printable(entry.name)}: {reason}; ask the secret's owner for another") from None

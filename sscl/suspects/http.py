@@ -22,7 +22,7 @@ from sscl.suspects.base import ORACLES, Context, Oracle, shown
 from sscl.suspects.http_answers import Reader
 from sscl.suspects.http_cache import ResponseCache
 from sscl.suspects.http_faults import TransientError, passes, retry_after, waiting
-from sscl.suspects.http_secrets import SECRET, SHORTEST, credential, echoes
+from sscl.suspects.http_secrets import SECRET, SHORTEST, credential, echoes, hidden
 from sscl.suspects.http_settings import HttpOptions, settings
 from sscl.suspects.http_window import in_time, together
 from sscl.types import Responses
@@ -68,8 +68,8 @@ class HttpEndpoint(Oracle):
         value = self._headers.get(options.auth_header, "")
         parameters = url.params.multi_items()
         keys = [said for name, said in parameters if SECRET.search(name) and len(said) >= SHORTEST]
-        secrets = (part for part in (value, value.rpartition(" ")[2], *keys) if len(part) > 3)
-        self._secrets = sorted({form for part in secrets for form in echoes(part)}, key=len, reverse=True)
+        secrets = hidden(value).union(*(echoes(key) for key in keys))
+        self._secrets = sorted(secrets, key=len, reverse=True)
         self._query = [(name, "***" if SECRET.search(name) else said) for name, said in parameters]
         asked = json.dumps([str(url), asdict(options.asking)])
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from sscl.errors import InputError
 SECRET = re.compile(
     r"key|token|secret|sig|auth|pass|cred|code|jwt|bearer|pwd|sas|sess|sid|ticket", re.IGNORECASE
 )  # in names of parameters
+SHOWN = 3  # characters that are too few to be a credential
 SHORTEST = 8  # characters of a credential that is also looked for in replies
 
 
@@ -28,6 +30,19 @@ def echoes(secret: str) -> set[str]:
         some,
         *coded,
     }
+
+
+def hidden(header: str) -> set[str]:
+    """Everything of a header with a credential that no record may show; a server may repeat it decoded."""
+    scheme, _, rest = header.rpartition(" ")
+    found = {header, rest}
+    if scheme.lower() == "basic":
+        try:
+            pair = base64.b64decode(rest, validate=True).decode()
+        except ValueError:
+            pair = ""
+        found |= {pair, pair.partition(":")[2]}
+    return {form for part in found if len(part) > SHOWN for form in echoes(part)}
 
 
 def credential(variable: str | None, header: str) -> dict[str, str]:

@@ -42,6 +42,11 @@ def test_published_rounds_verify() -> None:
         {"round": -1, "signature": SIGNATURE},
         {"round": 2**70, "signature": SIGNATURE},
         {"round": "x", "signature": SIGNATURE},
+        {"round": "1000", "signature": SIGNATURE},
+        {"round": 1000.0, "signature": SIGNATURE},
+        {"round": True, "signature": SIGNATURE},
+        {"round": 1000, "signature": SIGNATURE.upper()},
+        {"round": 1000, "signature": f"{SIGNATURE[:2]} {SIGNATURE[2:]}"},  # the verifier dies of it, past `except`
         [],
         "text",
         None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -317,6 +318,22 @@ def test_pull_does_not_mix_with_what_is_there(bucket: str, tmp_path: Path) -> No
     with pytest.raises(InputError, match="not empty and not this release; choose another folder"):
         reader.pull(one.public, found, tmp_path / "mine", 2)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["photo"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "nested", "endless"])
+def test_pull_does_not_read_whatever_is_called_a_manifest(kind: str, bucket: str, tmp_path: Path) -> None:
+    """The defect: it waited for a pipe for ever."""
+    one = Publisher(tmp_path, bucket)
+    found, there = one.publish().manifest, tmp_path / "mine" / "release.json"
+    there.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(there)
+    elif kind == "nested":
+        there.write_text("[" * 100_000)
+    else:
+        there.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="not empty and not this release; choose another folder"):
+        reader.pull(one.public, found, there.parent, 2)
 
 
 def test_a_manifest_that_contradicts_itself_hides_no_other(bucket: str, tmp_path: Path) -> None:

@@ -106,6 +106,20 @@ def test_a_sealed_bomb_is_not_unpacked(packed: bool, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
+@pytest.mark.parametrize(("names", "said"), [(("a", "a/b"), "a/b: "), (("n" * 300,), "File name too long")])
+def test_files_that_cannot_be_are_named(names: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    identity, public = new_identity()
+    (tmp_path / "key").write_text(identity)
+    sealed = pyrage.encrypt(buffer.getvalue(), [x25519.Recipient.from_str(public)])
+    with pytest.raises(InputError, match=said):
+        unseal(sealed, str(tmp_path / "key"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
 @pytest.mark.parametrize("kind", ["link", "device", "above", "absolute", "sparse"])
 def test_what_no_owner_seals_is_not_unpacked(kind: str, tmp_path: Path) -> None:
     """Whoever knows the public key can seal anything for it."""

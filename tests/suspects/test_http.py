@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import functools
@@ -547,6 +548,17 @@ def test_a_credential_that_a_server_repeats_is_not_kept(
 ) -> None:
     monkeypatch.setenv("SUSPECT_TOKEN", "Bearer very-secret")
     url, _ = serve(lambda n, body: {**body, "you sent": "Bearer very-secret", "token": "very-secret"})
+    oracle = client(url, compute, tmp_path, auth_env="SUSPECT_TOKEN")
+    assert oracle.query(IMAGES).valid.all()
+    assert "very-secret" not in json.dumps(oracle.transcript)
+    assert b"very-secret" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_password_that_a_server_repeats_decoded_is_not_kept(
+    serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SUSPECT_TOKEN", f"Basic {base64.b64encode(b'owner:very-secret').decode()}")
+    url, _ = serve(lambda n, body: {**body, "user": "owner:very-secret", "password": "very-secret"})
     oracle = client(url, compute, tmp_path, auth_env="SUSPECT_TOKEN")
     assert oracle.query(IMAGES).valid.all()
     assert "very-secret" not in json.dumps(oracle.transcript)
