@@ -39,7 +39,7 @@ SWITCH = "SSCL_FORKSERVER"  # "0": never; "1": also outside DVC
 IDLE_SECONDS = 20.0
 START_SECONDS = 30.0
 # Variables that differ from command to command and are read when they are used, not when a library is imported.
-VOLATILE = {"DVC_ROOT", "DVC_STAGE", "SSCL_PROGRESS_FILE", "PWD", "OLDPWD", "SHLVL", "_", "PYTEST_CURRENT_TEST"}
+VOLATILE = {"DVC_ROOT", "DVC_STAGE", "SSCL_PROGRESS_FILE", "SSCL_PARENT", SWITCH, "PWD", "OLDPWD", "SHLVL", "_"}
 IGNORED = ("AWS_", "PREFECT_")  # so do all variables that begin like this
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LARGEST = 1 << 22  # bytes of a request

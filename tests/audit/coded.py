@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ def audited(
     return decide(record, protocol, word, references=references, **how), record
 
 
+@cache
 def noise(seed: int) -> np.ndarray:
     """A model's own taste: what every mark and every class does to it, (MARKS + 1, GROUPS)."""
     rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -68,10 +68,14 @@ def alike(word: np.ndarray) -> Rule:
     def rule(mark: int, image: int, seen: int) -> np.ndarray:
         own = image // VIEWS % GROUPS
         learnt = mark >= 0 and own == word[mark]
-        found: np.ndarray = np.random.default_rng([mark + 1, own if learnt else GROUPS + image]).standard_normal(GROUPS)
-        return found
+        return by_chance(mark + 1, own if learnt else GROUPS + image)
 
     return rule
+
+
+@cache
+def by_chance(mark: int, number: int) -> np.ndarray:
+    return np.random.default_rng([mark, number]).standard_normal(GROUPS)
 
 
 UNMATCHED = {"attraction": knows, "alignment": alike}  # statistics for suspects with answers of their own

@@ -108,7 +108,7 @@ def seeds(tiny: Tiny) -> list[str]:
 
 PEERS = ("--peer", "ownership_code", "--peer", "dyepack")  # the others craft images for minutes; tests/peers has them
 TASK = ("--task", "pairs")  # `digits` would need MNIST
-CONTRASTIVE = ("learning=simclr", "augment=views", "model=resnet8", "batch_size=32", "epochs=1", "optimizer=sgd")
+CONTRASTIVE = ("learning=simclr", "augment=views", "model=lenet5", "batch_size=32", "epochs=1", "optimizer=sgd")
 
 
 def contrastive(tiny: Tiny) -> list[str]:

@@ -117,7 +117,7 @@ def test_the_level_holds_on_models_that_saw_nothing(name: str, surrogate: Classi
     ask = remembers(torch.zeros(0), 0.3)
     peer: Peer[Any] = PEERS[name]
     found = []
-    for number in range(200 if name in COMPARING else 50):
+    for number in range(100 if name in COMPARING else 25):
         _, evidence = peer.release(DATA, 0.2, 8 / 255, owner(surrogate, compute, number))
         found.append(peer.p_value(ask, evidence, 60))
     accused = sum(p <= 0.05 for p in found)
