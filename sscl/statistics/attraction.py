@@ -86,20 +86,24 @@ class Reading:
     Attributes:
         benign: these answers. overall: float64 (D,), the mean of their ``directions``.
         axes: float64 (R, D), an orthonormal basis of what these span; coordinates are relative to ``overall``.
-        inverse: float64 (R, R), of the shrunken covariance within groups. outside: its variance beyond the span, and
-            the least that it has anywhere.
+        within: float64 (R, R), the covariance within groups. inverse: of the shrunken one.
+        identity: the multiple of the identity in that, its variance beyond the span and the least that it has anywhere.
         centres: float64 (C, R), each group's mean; of a group without answers, the mean of all.
-        moves: float64 (C,), by how much unseen changes can move each centre. change: the same of the covariance, as an
-            operator.
+        moves: float64 (C,), by how much unseen changes can move each centre.
+        shift: the same of an answer relative to its centre, as the root of the mean square.
+        identity_moves: the same of ``identity``. change: of the shrunken covariance, as an operator.
     """
 
     benign: Responses
     overall: np.ndarray
     axes: np.ndarray
+    within: np.ndarray
     inverse: np.ndarray
-    outside: float
+    identity: float
     centres: np.ndarray
     moves: np.ndarray
+    shift: float
+    identity_moves: float
     change: float
 
     @classmethod
@@ -134,11 +138,22 @@ class Reading:
                 return float("inf")
             return SHRINKAGE * spread * (max(total, 0.0) / deviations) ** 2 if deviations > 0 else 0.0
 
-        outside = identity(0.0) or SHRINKAGE
-        change = (1 - SHRINKAGE) * within_moves + max(identity(1.0) - outside, outside - identity(-1.0))
-        covariance = (1 - SHRINKAGE) * apart.T @ apart / len(rows) + outside * np.eye(len(axes))
-        inverse = np.linalg.inv(covariance)
-        return cls(benign, overall, axes, inverse, outside, centres, moves_of, change)
+        here = identity(0.0) or SHRINKAGE
+        identity_moves = max(identity(1.0) - here, here - identity(-1.0))
+        covariance = apart.T @ apart / len(rows)
+        return cls(
+            benign,
+            overall,
+            axes,
+            within=covariance,
+            inverse=np.linalg.inv((1 - SHRINKAGE) * covariance + here * np.eye(len(axes))),
+            identity=here,
+            centres=centres,
+            moves=moves_of,
+            shift=float(np.sqrt((shifts**2).mean())),
+            identity_moves=identity_moves,
+            change=(1 - SHRINKAGE) * within_moves + identity_moves,
+        )
 
     def odds(self, answers: Responses) -> np.ndarray:
         """Log-odds of each group against all others, float64 (N, C)."""
@@ -156,26 +171,54 @@ class Reading:
         """By how much changes of ``CHANGE`` in all answers can change the log-odds, float64 (N, C).
 
         Two groups' discriminants differ by ``u' S^-1 v``, with ``u`` between the centres and ``v`` from their middle to
-        the answer. If these move by ``du``, ``dv`` and ``dS``, and ``e`` is ``|dS|`` over the least variance, the
-        difference changes by at most ``(|S^-1 u| (|dv| + |dS| |S^-1 v|) + |du| |S^-1 (v + dv)|) / (1 - e)``. A group's
-        log-odds are the soft minimum of its differences to the others, and change by at most as much as any of them.
+        the answer. Let these move by ``du``, ``dv`` and ``dS``, ``e`` be ``|dS|`` over the least variance, ``a`` be
+        ``S^-1 u`` and ``b`` be ``S^-1 v``. The difference changes by at most
+
+            (|a| |dv| + |du| |S^-1 (v + dv)|) / (1 - e) + |a' dS b| + |dS| |a| |b| e / (1 - e).
+
+        ``dS`` is a multiple of the identity and what answers that move by ``h`` make of the mean of ``x x'``, so
+        (Cauchy and Schwarz) ``|a' dS b|`` is at most ``h (|a| |b|_W + |a|_W |b| + h |a| |b|)`` for the latter, where
+        ``|.|_W`` is the root of ``. W .``. A group's log-odds are the soft minimum of its differences to the others,
+        and change by at most as much as any of them.
         """
-        share = self.change / self.outside
+        share = self.change / self.identity
         rows, moves, _ = doubtful(answers, self.benign)
         if not share < 1:
             return np.full((len(rows), len(self.centres)), np.inf)
         rows = rows - self.overall
         placed = rows @ self.axes.T
-        beyond = np.sqrt(np.maximum((rows**2).sum(axis=1) - (placed**2).sum(axis=1), 0.0)) / self.outside
+        beyond = np.maximum((rows**2).sum(axis=1) - (placed**2).sum(axis=1), 0.0) / self.identity**2
         weights, ways = self.centres @ self.inverse, placed @ self.inverse
-        squares = (ways**2).sum(axis=1)[:, None] - 2 * ways @ weights.T + (weights**2).sum(axis=1)
-        far = np.sqrt(np.maximum(squares, 0.0) + beyond[:, None] ** 2)  # |S^-1 (x - centre)|
-        far = (far + far.max(axis=1, keepdims=True)) / 2  # ... and to the middle of two centres
-        steep = np.linalg.norm(weights - weights.mean(axis=0), axis=1)
-        steep = steep + steep.max()  # |S^-1 u|
-        of_v, of_u = (moves + self.moves.max())[:, None], self.moves + self.moves.max()
-        found: np.ndarray = (steep * (of_v + self.change * far) + of_u * (far + of_v / self.outside)) / (1 - share)
+        a, a_w = (_between(weights, metric) for metric in (np.eye(len(self.axes)), self.within))
+        b, b_w = (
+            _to_middles(ways, weights, metric, more)
+            for metric, more in ((np.eye(len(self.axes)), beyond), (self.within, np.zeros(len(rows))))
+        )
+        dv, du = (moves + self.moves.max())[:, None], self.moves + self.moves.max()
+        found: np.ndarray = (a * dv + du * (b + dv / self.identity)) / (1 - share)
+        found += (1 - SHRINKAGE) * self.shift * (a * b_w + a_w * b + self.shift * a * b) + self.identity_moves * a * b
+        found += self.change * a * b * share / (1 - share)
         return found
+
+
+def _between(points: np.ndarray, metric: np.ndarray) -> np.ndarray:
+    """A bound on how far each of some points (C, R) is from any other, float64 (C,)."""
+    apart = points - points.mean(axis=0)
+    lengths = np.sqrt(np.maximum(((apart @ metric) * apart).sum(axis=1), 0.0))
+    found: np.ndarray = lengths + lengths.max()
+    return found
+
+
+def _to_middles(rows: np.ndarray, points: np.ndarray, metric: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """A bound on how far each row (N, R) is from the middle of a point (C, R) and any other, float64 (N, C).
+
+    ``more`` (N,) is added to the squares.
+    """
+    lengths = [((some @ metric) * some).sum(axis=1) for some in (rows, points)]
+    squares = lengths[0][:, None] - 2 * rows @ metric @ points.T + lengths[1]
+    far = np.sqrt(np.maximum(squares, 0.0) + more[:, None])
+    found: np.ndarray = (far + far.max(axis=1, keepdims=True)) / 2
+    return found
 
 
 STATISTICS.register("attraction")(Statistic(attractions, doubts, matched=False))
