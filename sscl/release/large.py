@@ -50,6 +50,12 @@ def _opened(config: DataConfig, plan: Path) -> Dataset:
     return whole(config)
 
 
+@lru_cache(maxsize=1)
+def _marked(plan: Path) -> Tensor:
+    """Which images are marked, int64 (M,), sorted; a worker reads this once."""
+    return load_tensors(Root(plan).watermark / INDICES)[0]["indices"].sort().values
+
+
 def whole(config: DataConfig) -> Dataset:
     """The dataset of which the pipeline took a sample."""
     return SOURCES[config.source](replace(config, train_images=None, test_images=None))
@@ -152,8 +158,9 @@ def mark(out: Root, number: int) -> File:
         watermark, state = load_watermark(
             out.watermark / GENERATOR, len(card.class_names), Compute.resolve(config.compute)
         )
-        indices = load_tensors(out.watermark / INDICES)[0]["indices"]
-        chosen = indices[(indices >= shard.start) & (indices < shard.stop)] - shard.start
+        indices = _marked(out.path)
+        first, last = torch.searchsorted(indices, torch.tensor([shard.start, shard.stop])).tolist()
+        chosen = indices[first:last] - shard.start
         rng = seeds.secret(config.seed, config.key_file).part("mark", USE, shard.stem).torch()
         records = marked_records(records, set(chosen.tolist()), watermark, state=state, card=card, rng=rng)
     made = write_shard(shard, records, card, out.packed, labels=config.package.labels)
