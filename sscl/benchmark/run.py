@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from sscl.audit.trial import References
 from sscl.audit.whole import exact_finding
 from sscl.benchmark.measure import craft_seconds, inversion_scores, suspect_scores
 from sscl.benchmark.plan import NONE, STRANGER, Cell, described
+from sscl.benchmark.timing import estimated
 from sscl.benchmark.workshop import Workshop, precision
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
@@ -51,7 +51,6 @@ from sscl.watermarks.ownership_code import OwnershipCode
 ROW = "row.json"
 CLEAN_SHARE = 0.1  # of the training set, what an attacker knows to be clean (the paper's fine-tuning)
 LPIPS_IMAGES = 500  # marked images over which visibility is measured
-USUAL_MINUTES = 1.0  # of a cell of which nothing like it was ever timed: 0.8 on MNIST, for one core (docs/benchmark.md)
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ class Bench:
         cells = list(cells)
         waiting = [cell for cell in cells if not self.slot(cell).is_done()]
         past = pd.DataFrame(self._past())
-        return len(cells) - len(waiting), sum(_estimate(past, cell) for cell in waiting)
+        return len(cells) - len(waiting), sum(estimated(past, cell) for cell in waiting)
 
     def _past(self) -> Iterator[dict[str, Any]]:
         """Every row that was ever measured here, whatever the code and parameters were, with its seconds."""
@@ -182,19 +181,6 @@ class Bench:
             noted = Slot(f"cells-{folder.name}", (folder,), "", self.root / ".sscl").manifest()
             if noted and (folder / ROW).is_file():
                 yield {**read_json(folder / ROW), "seconds": noted["seconds"]}
-
-
-def _estimate(past: pd.DataFrame, cell: Cell) -> float:
-    """Minutes: the median of rows that share attack and profile, else attack, else all."""
-    if past.empty:
-        return USUAL_MINUTES
-    for columns in (["profile", "attack", "method"], ["profile", "attack"], ["attack"], []):
-        alike = past
-        for column in columns:
-            alike = alike[alike[column] == getattr(cell, column)]
-        if len(alike):
-            return float(median(alike["seconds"])) / 60
-    return USUAL_MINUTES
 
 
 def _embed(config: Config, data: Path, secret: Path, *, out: Path, variant: str) -> None:
