@@ -18,15 +18,8 @@ from sscl.audit import bundle, timestamp
 from sscl.audit.canonical import canonical, same
 from sscl.audit.check_commitment import not_as_committed, pulse_of
 from sscl.audit.check_suspect import FILES, is_mapped, misnamed, unclear
-from sscl.audit.commitment import (
-    LEAST_EFFECT,
-    MOST_COMPARED,
-    MOST_IMAGES,
-    guarantees,
-    null_key,
-    references_for,
-    sha256_of,
-)
+from sscl.audit.commitment import LEAST_EFFECT, MOST_COMPARED, MOST_IMAGES, null_key, references_for, sha256_of
+from sscl.audit.guarantees import guarantees
 from sscl.audit.parts import (
     AUDIT,
     IMAGES,

@@ -8,7 +8,8 @@ from typing import Any
 
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import same
-from sscl.audit.commitment import differences, draw_word, guarantees, out_of_order
+from sscl.audit.commitment import differences, draw_word
+from sscl.audit.guarantees import guarantees, out_of_order
 from sscl.audit.parts import AUDIT, PULSE, QUERIES, TOKEN
 from sscl.audit.protocol import Record
 from sscl.config import NAME

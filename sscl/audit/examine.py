@@ -18,16 +18,8 @@ from sscl.artifacts import read_json
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import canonical
 from sscl.audit.check_suspect import FILES, is_mapped, unclear
-from sscl.audit.commitment import (
-    differences,
-    draw_word,
-    guarantees,
-    load_queries,
-    null_key,
-    out_of_order,
-    references_for,
-    require_marks,
-)
+from sscl.audit.commitment import differences, draw_word, load_queries, null_key, references_for, require_marks
+from sscl.audit.guarantees import guarantees, out_of_order
 from sscl.audit.parts import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, pack_record
 from sscl.audit.protocol import Record, Sent, ask, parts
 from sscl.audit.spending import level

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import optimize, stats
 
+from sscl.audit import reading
 from sscl.audit.protocol import Record
 from sscl.audit.spending import level
 from sscl.audit.trial import References, Trial, null_of
@@ -21,9 +21,6 @@ from sscl.statistics.paired import TESTS
 from sscl.types import BENIGN, Responses
 
 Decision = Literal["trained-on-it", "no evidence", "inconclusive"]
-ANOTHER_ORDER = 0.1  # share of images by which another order of the classes may fit better by chance
-GUESSING = 0.05  # level of the test that a model does better than guesses
-SHOWN = 2  # images of a class that show which label is the class's
 TAU = 0.25  # the published test's margin; its outcome is shown and decides nothing
 
 
@@ -116,8 +113,8 @@ def decide(
         words=total,
         as_good=as_good,
         effect=effect,
-        misread=_misread(trial),
-        unshown=_unshown(trial, word) if mapped else [],
+        misread=reading.misread(trial),
+        unshown=reading.unshown(trial, word) if mapped else [],
         slight=effect < config.least_effect and _told(trial, word) < config.least_effect,
     )
     decision, reason = _conclude(trial, outcome)
@@ -136,7 +133,7 @@ def decide(
         p_plain=p_plain,
         missing=trial.missing,
         queries=len(record.queries),
-        accuracy=_accuracy(trial),
+        accuracy=reading.accuracy(trial),
         effects=matrix.tolist(),
         **_published(trial, word),
     )
@@ -214,55 +211,6 @@ def _published(trial: Trial, word: np.ndarray) -> dict[str, Any]:
     return {"delta_p": verdict.delta_p, "wsr": verdict.wsr, "published": published}
 
 
-def _unmarked(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
-    """What the answered images without a mark are answered, and their own classes."""
-    images = np.arange(trial.images)
-    benign = trial.answers[BENIGN].take(images)
-    return benign.predictions[benign.valid], np.array(trial.record.labels)[images][benign.valid]
-
-
-def _accuracy(trial: Trial) -> float:
-    told, own = _unmarked(trial)
-    return float((told == own).mean()) if trial.by_class and len(told) else 0.0
-
-
-def _misread(trial: Trial) -> bool:
-    """Whether images without a mark are answered no better than by guesses, at 5 %, or better in another class order.
-
-    The second also keeps an owner who knows the word from choosing an order that fits it.
-    """
-    record = trial.record
-    if not trial.by_class:
-        return False
-    told, own = _unmarked(trial)
-    rows, columns = (np.unique(seen, return_inverse=True)[1] for seen in (own, told))  # classes that occur
-    confusion = np.zeros((rows.max(initial=-1) + 1, columns.max(initial=-1) + 1))
-    np.add.at(confusion, (rows, columns), 1)
-    best = confusion[optimize.linear_sum_assignment(confusion, maximize=True)].sum()
-    right, count = (own == told).sum(), len(told)
-    guessed = stats.binom.sf(right - 1, count, 1 / record.classes) > GUESSING
-    return bool(guessed or best - right > max(3, ANOTHER_ORDER * count))
-
-
-def _unshown(trial: Trial, word: np.ndarray) -> list[int]:
-    """Classes of the word that images do not show to be read rightly: a map could name them at will.
-
-    Two images must be answered with their class, and neither may another label be answered more often to its images,
-    nor the label more often to images of another class.
-    """
-    if not trial.by_class:
-        return []
-    told, own = _unmarked(trial)
-    classes = trial.record.classes
-    found = []
-    for group in np.unique(word).tolist():
-        answered = np.bincount(told[own == group], minlength=classes)
-        given = np.bincount(own[told == group], minlength=classes)
-        if answered[group] < max(SHOWN, answered.max(), given.max()):
-            found.append(group)
-    return found
-
-
 def _told(trial: Trial, word: np.ndarray) -> float:
     """The effect on the answered labels alone: a suspect that softens its probabilities does not soften these."""
     if trial.record.access in ("labels", "features"):
@@ -300,8 +248,8 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
     if outcome.unshown:
         return "inconclusive", (
             f"The suspect's labels are read by a map of names, and for {len(outcome.unshown)} classes of the released "
-            f"assignment fewer than {SHOWN} images without a mark show that the map is right, or others say that it is "
-            "wrong. Ask for indices instead of names, or commit to more audit.images."
+            f"assignment fewer than {reading.SHOWN} images without a mark show that the map is right, or others say that "
+            "it is wrong. Ask for indices instead of names, or commit to more audit.images."
         )
     if not outcome.ended:
         return "inconclusive", f"The audit was broken off after {len(record.queries)} images, too few for a result."

@@ -23,13 +23,13 @@ from sscl.audit.commitment import (
     differences,
     draw_word,
     null_key,
-    out_of_order,
     references_for,
     require_for,
     require_marks,
     seal,
 )
 from sscl.audit.examine import Case, prepare
+from sscl.audit.guarantees import out_of_order
 from sscl.audit.protocol import Record, ask
 from sscl.audit.spending import level
 from sscl.audit.trial import Trial, null_of

@@ -12,8 +12,9 @@ from sscl import seeds
 from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.audit import beacon
 from sscl.audit.check import check
-from sscl.audit.commitment import check_floor, copy_for, differences, draw_word, guarantees, out_of_order, seal
+from sscl.audit.commitment import check_floor, copy_for, differences, draw_word, seal
 from sscl.audit.examine import prepare
+from sscl.audit.guarantees import guarantees, out_of_order
 from sscl.audit.session import audit_suspect
 from sscl.compute import Compute
 from sscl.config import BeaconConfig, Config
