@@ -248,8 +248,8 @@ def _conclude(trial: Trial, outcome: Outcome) -> tuple[Decision, str]:
     if outcome.unshown:
         return "inconclusive", (
             f"The suspect's labels are read by a map of names, and for {len(outcome.unshown)} classes of the released "
-            f"assignment fewer than {reading.SHOWN} images without a mark show that the map is right, or others say that "
-            "it is wrong. Ask for indices instead of names, or commit to more audit.images."
+            f"assignment fewer than {reading.SHOWN} images without a mark show that the map is right, or others say "
+            "that it is wrong. Ask for indices instead of names, or commit to more audit.images."
         )
     if not outcome.ended:
         return "inconclusive", f"The audit was broken off after {len(record.queries)} images, too few for a result."
