@@ -1,4 +1,7 @@
-"""What a stage reads from outside the output root. It counts by content, wherever the files are."""
+"""What a stage reads from outside the output root.
+
+Paths do not count: keys, weights and modules count by content, datasets by file names, sizes and modification times.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ def settings(config: Config, stage: Stage) -> dict[str, Any]:
 
 
 def contents(config: Config, stage: Stage, base: Path) -> dict[str, str]:
-    """Digests of the files that a stage reads, whose paths are relative to ``base``; the report reads none of them.
+    """Digests of the files that a stage reads, or of a dataset's list of files. Relative paths start from ``base``.
+
+    Empty for the report, which reads none of them.
 
     Raises:
         InputError: a file is missing.

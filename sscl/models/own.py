@@ -1,6 +1,6 @@
 """Networks of the user's own: a function ``module:function`` of the current folder, named in the configuration.
 
-Only a configuration makes one known. A model file that names one has nothing imported.
+Only a configuration can register one. A model file that names one never causes an import.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sscl.models.base import CLASSIFIERS
 def know(name: str) -> None:
     """Register the network that a configuration names, unless it is registered already.
 
-    The function takes channels, size in pixels and number of classes, and returns a ``torch.nn.Module`` that takes
+    The function takes channels, size in pixels and number of classes, and returns a ``torch.nn.Module`` that maps
     float (N, channels, size, size) in [0, 1] to logits (N, classes). The inputs of its last linear layer are its
     features.
 

@@ -87,11 +87,13 @@ class Reading:
         benign: these answers. overall: float64 (D,), the mean of their ``directions``.
         axes: float64 (R, D), an orthonormal basis of what these span; coordinates are relative to ``overall``.
         within: float64 (R, R), the covariance within groups. inverse: of the shrunken one.
-        identity: the multiple of the identity in that, its variance beyond the span and the least that it has anywhere.
+        identity: the multiple of the identity in the shrunken covariance: its variance in directions beyond ``axes``,
+            and its least in any direction.
         centres: float64 (C, R), each group's mean; of a group without answers, the mean of all.
         moves: float64 (C,), by how much unseen changes can move each centre.
         shift: the same of an answer relative to its centre, as the root of the mean square.
-        identity_moves: the same of ``identity``. change: of the shrunken covariance, as an operator.
+        identity_moves: by how much unseen changes can move ``identity``.
+        change: by how much they can move the shrunken covariance, in operator norm.
     """
 
     benign: Responses

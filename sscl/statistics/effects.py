@@ -60,7 +60,7 @@ def _score(p: np.ndarray) -> np.ndarray:
 
 
 def scores_of(odds: np.ndarray) -> np.ndarray:
-    """The same of log-odds."""
+    """``scores`` of probabilities that are given as log-odds."""
     return _score(expit(odds))
 
 
