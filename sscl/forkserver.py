@@ -40,7 +40,7 @@ IDLE_SECONDS = 20.0
 START_SECONDS = 30.0
 # Variables that differ from command to command and are read when they are used, not when a library is imported.
 VOLATILE = {"DVC_ROOT", "DVC_STAGE", "SSCL_PROGRESS_FILE", "SSCL_PARENT", SWITCH, "PWD", "OLDPWD", "SHLVL", "_"}
-IGNORED = ("AWS_", "PREFECT_")  # so do all variables that begin like this
+IGNORED = ("AWS_", "PREFECT_", "PYTEST_")  # so do all variables that begin like this
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LARGEST = 1 << 22  # bytes of a request
 KILLED = 128 + signal.SIGKILL  # the exit code that shells give a killed process

@@ -5,10 +5,6 @@ Only a configuration can register one. A model file that names one never causes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 from torch import nn
 
 from sscl.errors import ConfigError
@@ -26,15 +22,17 @@ def know(name: str) -> None:
     Raises:
         InputError: there is no such function.
     """
-    if name not in CLASSIFIERS:
-        CLASSIFIERS.register(name)(partial(_built, name, function_named(name)))
+    if name in CLASSIFIERS:
+        return
+    function = function_named(name)
 
+    def built(channels: int, size: int, classes: int) -> nn.Module:
+        found = function(channels, size, classes)
+        if not isinstance(found, nn.Module):
+            raise ConfigError(f"{name}: returned {type(found).__name__}, expected a torch.nn.Module")
+        layers = [module for module in found.modules() if isinstance(module, nn.Linear)]
+        if not layers or layers[-1].out_features != classes or layers[-1].bias is None:
+            raise ConfigError(f"{name}: its last linear layer must have {classes} outputs, one a class, and a bias")
+        return found
 
-def _built(name: str, function: Callable[[int, int, int], Any], channels: int, size: int, classes: int) -> nn.Module:
-    found = function(channels, size, classes)
-    if not isinstance(found, nn.Module):
-        raise ConfigError(f"{name}: returned {type(found).__name__}, expected a torch.nn.Module")
-    layers = [module for module in found.modules() if isinstance(module, nn.Linear)]
-    if not layers or layers[-1].out_features != classes or layers[-1].bias is None:
-        raise ConfigError(f"{name}: its last linear layer must have {classes} outputs, one a class, and a bias")
-    return found
+    CLASSIFIERS.register(name)(built)

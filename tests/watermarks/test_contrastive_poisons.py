@@ -24,7 +24,7 @@ from sscl.watermarks.ctrl import wave
 from tests.conftest import shapes
 
 pytestmark = pytest.mark.slow
-TRAINING = TrainConfig("resnet8", 1, 16, "adam", 2e-3, 0.0, "constant", "views", "simclr")
+TRAINING = TrainConfig("resnet8", 1, 16, "adam", 2e-3, 0.0, "constant", "views", learning="simclr")
 POISONS = [name for name in WATERMARKS if WATERMARKS[name].contrastive]
 
 
