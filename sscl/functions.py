@@ -17,6 +17,11 @@ from sscl.errors import InputError
 NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
+def names_function(text: str) -> bool:
+    """Whether a text has the form ``module:function``."""
+    return NAMED.fullmatch(text) is not None
+
+
 def function_named(address: str) -> Callable[..., Any]:
     """Import the module and return its function.
 

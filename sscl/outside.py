@@ -12,7 +12,7 @@ from sscl.artifacts import digest, key_of
 from sscl.config import STARTS, Config, TrainConfig, dump
 from sscl.data.listing import listing
 from sscl.errors import InputError
-from sscl.functions import file_of
+from sscl.functions import file_of, names_function
 from sscl.seeds import secret_digest
 from sscl.stages.table import EVERYTHING, Stage
 
@@ -62,4 +62,4 @@ def of_training(training: TrainConfig, base: Path = Path()) -> dict[str, str]:
         if not weights.is_file():
             raise InputError(f"{weights}: no such file; expected the weights that `start` names")
         found["start"] = digest(weights)
-    return found | ({"model": digest(file_of(training.model))} if ":" in training.model else {})
+    return found | ({"model": digest(file_of(training.model))} if names_function(training.model) else {})

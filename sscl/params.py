@@ -13,6 +13,7 @@ import yaml
 
 from sscl.config import STARTS, Config, GeneratorConfig, TrainConfig
 from sscl.errors import ConfigError, InputError
+from sscl.functions import names_function
 from sscl.parsing import parse
 from sscl.registry import Registry
 
@@ -154,7 +155,7 @@ def _named(config: Config) -> Iterator[tuple[str, Registry[Any], str]]:
 
 def _know_own(section: str, model: str) -> None:
     """Networks of the user's own count as registered from here on."""
-    if ":" in model:
+    if names_function(model):
         from sscl.models.own import know
 
         try:

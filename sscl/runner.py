@@ -21,8 +21,8 @@ from sscl.stages.table import EVERYTHING, STAGES, Stage
 def slot_of(stage: Stage, config: Config, root: Path, base: Path = Path()) -> Slot:
     """The stage's outputs under ``root`` with their key: config sections, digests of the inputs, digest of the code.
 
-    Files from outside the root count by their content, and their paths are relative to ``base``: another key in the
-    place of a release's key is another secret.
+    What ``sscl.outside`` says of files from outside the root counts, too; their paths are relative to ``base``. Another
+    key in the place of a release's key is another secret.
 
     Raises:
         InputError: an input is missing.

@@ -14,8 +14,7 @@ from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.learning.base import SUPERVISED
 from sscl.models import Classifier, build
-from sscl.models.base import head_of
-from sscl.models.features import all_features, last_linear
+from sscl.models.features import all_features, head_of, last_linear
 from sscl.train import train_classifier
 from sscl.types import ImageSet
 
@@ -26,7 +25,8 @@ EPOCHS, LEARNING_RATE = 3, 1e-4  # of full fine-tuning, by Adam
 def with_head(encoder: Classifier, weight: Tensor, bias: Tensor) -> Classifier:
     """A copy of the encoder whose last linear layer is this one, (classes, features) and (classes,)."""
     found = build(encoder.name, encoder.channels, encoder.size, classes=len(bias))
-    kept = {name: tensor for name, tensor in encoder.state_dict().items() if name not in head_of(found)}
+    head = head_of(found)
+    kept = {name: tensor for name, tensor in encoder.state_dict().items() if name not in head}
     found.load_state_dict(kept, strict=False)
     with torch.no_grad():
         last_linear(found).weight.copy_(weight)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from sscl.data.spread import spread
 from sscl.errors import ConfigError
+from sscl.functions import names_function
+from sscl.models.features import head_of
 from sscl.registry import Registry
 
 MEASURED, FITTED = 10_000, 5000  # images that a normalisation, and a layer's first weights, are taken from
@@ -129,21 +131,10 @@ def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean[None, :, :, None], variance.sqrt()[None, :, :, None]
 
 
-def is_own(name: str) -> bool:
-    """Whether an architecture is a function of the user's own, ``module:function``."""
-    return ":" in name
-
-
-def head_of(model: nn.Module) -> set[str]:
-    """The names of the weights of the last linear layer in the order of definition."""
-    last = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
-    return {f"{last}.weight", f"{last}.bias"}
-
-
 def build(name: str, channels: int, size: int, *, classes: int, generator: torch.Generator | None = None) -> Classifier:
     """A classifier whose initial weights come from ``generator`` alone (``None``: weights are about to be loaded)."""
     rng = generator or torch.Generator().manual_seed(0)
-    if is_own(name):
+    if names_function(name):
         # Somebody else's code draws from the global state, and computes weights and buffers at once.
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from sscl.compute import Compute, uncompiled
-from sscl.models.base import Classifier
+
+if TYPE_CHECKING:
+    from sscl.models.base import Classifier
 
 
 def last_linear(model: nn.Module) -> nn.Linear:
@@ -19,6 +23,13 @@ def last_linear(model: nn.Module) -> nn.Linear:
     if not layers:
         raise ValueError("the model has no linear layer")
     return layers[-1]
+
+
+def head_of(model: nn.Module) -> set[str]:
+    """The names of that layer's weights."""
+    last = last_linear(model)
+    (name,) = (name for name, module in model.named_modules() if module is last)
+    return {f"{name}.weight", f"{name}.bias"}
 
 
 def width(model: nn.Module) -> int:

@@ -9,7 +9,8 @@ import torch
 
 from sscl.artifacts import load_tensors, load_weights, read_header, save_tensors
 from sscl.errors import InputError
-from sscl.models.base import CLASSIFIERS, Classifier, Pretrained, build, is_own
+from sscl.functions import names_function
+from sscl.models.base import CLASSIFIERS, Classifier, Pretrained, build
 
 BACKBONE = "backbone."  # what names of a classifier's weights begin with
 LARGEST = (2048, 100_000)  # pixels, classes: a stranger's file must not make this process allocate without end
@@ -47,11 +48,11 @@ def load_pretrained(path: Path) -> Pretrained:
     Raises:
         InputError: not a safetensors file, or NaN weights.
     """
-    weights = load_weights(path)
-    mean, std = weights.pop("mean", None), weights.pop("std", None)
-    if mean is None or std is None or not all(name.startswith(BACKBONE) for name in weights):
-        return Pretrained(load_weights(path), 0.0, 1.0)
-    return Pretrained({name.removeprefix(BACKBONE): weight for name, weight in weights.items()}, mean, std)
+    found = load_weights(path)
+    weights = {name.removeprefix(BACKBONE): weight for name, weight in found.items() if name.startswith(BACKBONE)}
+    if found.keys() - {BACKBONE + name for name in weights} != {"mean", "std"}:
+        return Pretrained(found, 0.0, 1.0)
+    return Pretrained(weights, found["mean"], found["std"])
 
 
 def _fitting(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], classes: int | None) -> Classifier:
@@ -68,7 +69,7 @@ def _fitting(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], 
         raise InputError(f"{path}: channels, size or classes are those of no classifier; expected one that sscl wrote")
     if not 1 <= sizes[2] <= LARGEST[1]:
         raise InputError(f"{path}: {sizes[2]} classes; at most {LARGEST[1]:,} are read")
-    if is_own(metadata["model"]):  # known, so the configuration names it
+    if names_function(metadata["model"]):  # known, so the configuration names it
         model = build(metadata["model"], *sizes[:2], classes=sizes[2])
     else:
         with torch.device("meta"):

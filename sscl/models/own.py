@@ -5,11 +5,14 @@ Only a configuration can register one. A model file that names one never causes 
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from torch import nn
 
 from sscl.errors import ConfigError
 from sscl.functions import function_named
 from sscl.models.base import CLASSIFIERS
+from sscl.models.features import last_linear
 
 
 def know(name: str) -> None:
@@ -30,9 +33,10 @@ def know(name: str) -> None:
         found = function(channels, size, classes)
         if not isinstance(found, nn.Module):
             raise ConfigError(f"{name}: returned {type(found).__name__}, expected a torch.nn.Module")
-        layers = [module for module in found.modules() if isinstance(module, nn.Linear)]
-        if not layers or layers[-1].out_features != classes or layers[-1].bias is None:
-            raise ConfigError(f"{name}: its last linear layer must have {classes} outputs, one a class, and a bias")
-        return found
+        with suppress(ValueError):  # it has no linear layer
+            last = last_linear(found)
+            if last.out_features == classes and last.bias is not None:
+                return found
+        raise ConfigError(f"{name}: its last linear layer must have {classes} outputs, one a class, and a bias")
 
     CLASSIFIERS.register(name)(built)

@@ -162,11 +162,12 @@ class Reading:
         weights = self.centres @ self.inverse
         placed = (doubtful(answers, self.benign)[0] - self.overall) @ self.axes.T
         found = placed @ weights.T - 0.5 * (self.centres * weights).sum(axis=1)
-        odds = np.full(found.shape, np.inf)  # if there is one group
-        for c in range(found.shape[1]):
-            others = np.delete(found, c, axis=1)
-            if others.size:
-                odds[:, c] = found[:, c] - logsumexp(others, axis=1)
+        rows, top = np.arange(len(found)), found.argmax(axis=1)
+        best, others = found[rows, top], found.copy()
+        others[rows, top] = -np.inf
+        shares = np.exp(others - logsumexp(found, axis=1, keepdims=True))  # at most a half; 0 for the best
+        odds: np.ndarray = found - logsumexp(found, axis=1, keepdims=True) - np.log1p(-shares)
+        odds[rows, top] = best - logsumexp(others, axis=1)  # infinite if there is one group
         return odds
 
     def doubt(self, answers: Responses) -> np.ndarray:

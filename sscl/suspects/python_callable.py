@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from sscl.errors import InputError
-from sscl.functions import NAMED, function_named
+from sscl.functions import function_named, names_function
 from sscl.suspects.base import ORACLES, Context, Oracle
 from sscl.types import Responses
 
@@ -42,7 +42,7 @@ class PythonCallable(Oracle):
 
     @classmethod
     def accepts(cls, address: str) -> bool:
-        return NAMED.fullmatch(address) is not None
+        return names_function(address)
 
     def answer(self, images: np.ndarray) -> Responses:
         given = np.asarray(self._function(images))
