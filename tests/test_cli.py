@@ -68,6 +68,17 @@ def test_a_stage_by_hand(copy: Path, tiny: tuple[str, ...]) -> None:
     assert json.loads(out)["computed"] is False
 
 
+@pytest.mark.parametrize(("protected", "options"), [("encoder", ()), ("dataset", ("--encoder",))])
+def test_a_stage_of_another_pipeline_is_refused(
+    protected: str, options: tuple[str, ...], tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    asked = (*PARAMS, "--set", f"audit.protects={protected}", *options)
+    code, _, err = sscl("stage", "prepare", "--out", str(tmp_path / "out"), *asked, tiny=tiny)
+    assert code == 2
+    assert f"audit.protects: {protected}, but this pipeline protects one" in " ".join(err.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_run_prints_the_table_and_the_report(copy: Path, tiny: tuple[str, ...]) -> None:
     code, out, _ = sscl("run", "--out", str(copy), *PARAMS, tiny=tiny)
     assert code == 0

@@ -39,7 +39,7 @@ from sscl.release.errors import GateError
 from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity
 from sscl.stages.table import STAGES
-from tasks.audit import UnansweredError
+from tasks.audit import UnansweredError, read_suspects
 from tasks.parameters import set_parameters
 from tasks.pipeline import BusyError, Pipeline, _failure
 from tasks.results import publish_results
@@ -157,6 +157,43 @@ def test_a_whole_section_goes_into_the_profile_in_force(workspace: Path, tmp_pat
     assert (load(params).rehearsal.epochs, load(params).user.epochs) == (3, 5)
     assert load(params, "demo").user == demo
     assert load(params, "demo").rehearsal.epochs is None
+
+
+def test_an_override_goes_where_the_demos_own_overlay_would_mask_it(tmp_path: Path) -> None:
+    """The defect: it was written above, and nothing changed."""
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw["profiles"]["demo"]["user"] = {"epochs": 7}
+    params = tmp_path / "params.yaml"
+    params.write_text(yaml.safe_dump(raw))
+    set_parameters(params, "demo", ["user.epochs=2", "user.batch_size=8"])
+    assert (load(params, "demo").user.epochs, load(params, "demo").user.batch_size) == (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ("contrastive-demo", r"audit\.protects: encoder, but this pipeline protects one dataset"),
+        ("mine", r"profiles\.mine: lacks data, which DVC follows; add `data: \{\}`"),
+    ],
+)
+def test_a_profile_that_the_pipeline_cannot_run_changes_nothing(profile: str, said: str, tmp_path: Path) -> None:
+    """The defects: hours of training before a stage refused it, and DVC's own message."""
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw["profiles"]["mine"] = {"user": {"epochs": 2}}
+    params = tmp_path / "params.yaml"
+    params.write_text(before := yaml.safe_dump(raw, sort_keys=False))
+    with pytest.raises(ConfigError, match=said):
+        set_parameters(params, profile, [])
+    assert params.read_text() == before
+
+
+def test_null_in_a_list_of_suspects_says_nothing(tmp_path: Path) -> None:
+    """The defect: it was the text None, and a file of that name was missing every night."""
+    (tmp_path / "suspects.yaml").write_text("- {suspect: model.onnx, oracle: null}")
+    assert read_suspects(tmp_path / "suspects.yaml") == [{"suspect": "model.onnx"}]
+    (tmp_path / "suspects.yaml").write_text("- {suspect: null}")
+    with pytest.raises(InputError, match="expected a list such as"):
+        read_suspects(tmp_path / "suspects.yaml")
 
 
 def test_two_stages_run_at_the_same_time(workspace: Path) -> None:
