@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ def train_encoder(
     use: str,
     checkpoint: Checkpoint | None = None,
     start: Classifier | None = None,
+    watch: Callable[[int, Classifier], None] | None = None,
 ) -> Trained:
     """Train an encoder on images; labels serve for the curve of kNN accuracies alone.
 
@@ -43,6 +45,7 @@ def train_encoder(
         use: names this encoder's random numbers, e.g. ``"user"``.
         checkpoint: where to resume from after a kill; ``None`` for no checkpoints.
         start: changed in place, to go on from its weights; ``None`` for a fresh encoder.
+        watch: called after every epoch with the number of epochs done and the encoder, which it must not change.
 
     Returns:
         A classifier whose last layer is untrained, its mean loss an epoch, and the curve.
@@ -87,6 +90,8 @@ def train_encoder(
                 raise SSCLError(f"training of {use} diverged in epoch {epoch + 1}: lower its learning_rate")
             if (epoch + 1) % every == 0:
                 learner.curve[epoch] = knn_accuracy(encoder, data, compute)  # type: ignore[operator]
+            if watch:
+                watch(epoch + 1, encoder)
             if checkpoint:
                 checkpoint.save(both, optimizer, order, losses)
     curve = [(n + 1, value) for n, value in enumerate(learner.curve.tolist()) if not math.isnan(value)]  # type: ignore[operator]
