@@ -155,6 +155,10 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
         ],
         True,
     ),
+    "contrastive_curves": (
+        [lambda tiny: ["demo", "--every", "1", "--way", "the profile's", *contrastive(tiny)]],
+        True,
+    ),
     "contrastive_tables": ([lambda tiny: ["--results", str(contrastive_rows(tiny))]], False),
     "embedding": ([lambda tiny: ["--size", "100", "--size", "200"]], False),
     "faults": (
