@@ -89,7 +89,9 @@ def test_a_broken_off_training_ends_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = replace(training, learning=method)
-    whole = train_encoder(data, config, compute, seed=0, use="x")
+    seen: list[int] = []
+    whole = train_encoder(data, config, compute, seed=0, use="x", watch=lambda done, _: seen.append(done))
+    assert seen == list(range(1, config.epochs + 1))
     saved = Checkpoint.save
 
     def once(self: Checkpoint, *given: object) -> None:
