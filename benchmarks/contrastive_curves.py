@@ -11,24 +11,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import typer
 
-from benchmarks.contrastive import shown
-from benchmarks.ownership import Root, Sets, commit, study_of
-from sscl.artifacts import write_json
-from sscl.audit.trial import Trial, null_of
+from benchmarks.contrastive import begun, shown
+from benchmarks.ownership import Root, Sets, study_of, write
+from sscl.audit.protocol import Record
+from sscl.audit.trial import null_of
 from sscl.audit.verdict import decide
 from sscl.benchmark.encoder_study import EncoderStudy
+from sscl.benchmark.study import Study
 from sscl.learning.base import frozen
-from sscl.learning.neighbours import knn_accuracy
 from sscl.learning.train import train_encoder
 from sscl.models import Classifier
-from sscl.provenance import machine
 
 RESULTS = Path("docs/results/contrastive_curves.json")
 CODE = "generator.ownership_code"
@@ -43,30 +42,25 @@ STATISTICS = ("alignment", "attraction")
 app = typer.Typer(help="Measure how marks are learnt; see the top of this file.")
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One encoder in training, asked with every statistic."""
+def points(benches: dict[str, EncoderStudy], encoder: Classifier) -> Iterator[dict[str, Any]]:
+    """How surely the word is found now, by every statistic."""
+    classifier = next(iter(benches.values())).built(encoder, "own", "linear", 0.0)
+    for statistic, bench in benches.items():
+        for access, record in (
+            ("features", bench.record(encoder, features=True)),
+            ("labels", bench.record(classifier).labels_only()),
+        ):
+            yield {"statistic": statistic, "access": access} | found(bench, record, access)
 
-    benches: dict[str, EncoderStudy]
 
-    def points(self, encoder: Classifier) -> Iterator[dict[str, Any]]:
-        """How surely the word is found now."""
-        for statistic, bench in self.benches.items():
-            for access, model in (("features", encoder), ("labels", bench.built(encoder, "own", "linear", 0.0))):
-                yield {"statistic": statistic, "access": access} | self.found(bench, model, access)
-
-    @staticmethod
-    def found(bench: EncoderStudy, model: Classifier, access: str) -> dict[str, float]:
-        """``p`` of the audit, and ``z``: the word's standard score among all words."""
-        watermark, state = bench.study.secret
-        word = watermark.targets(state).numpy()
-        record = bench.record(model, features=access == "features")
-        record = record if access == "features" else record.labels_only()
-        trial = Trial(record, bench.study.exact, len(word), bench.references[access])
-        null = null_of(trial.matrix)
-        z = (null.statistic(word) - null.statistics.mean()) / (null.statistics.std() or 1.0)
-        finding = decide(record, bench.study.exact, word, references=bench.references[access])
-        return {"p": finding.p_value, "z": float(z)}
+def found(bench: EncoderStudy, record: Record, access: str) -> dict[str, float]:
+    """``p`` of the audit, and ``z``: the word's standard score among all words."""
+    watermark, state = bench.study.secret
+    word = watermark.targets(state).numpy()
+    finding = decide(record, bench.study.exact, word, references=bench.references[access])
+    null = null_of(np.array(finding.effects))
+    z = (null.statistic(word) - null.statistics.mean()) / (null.statistics.std() or 1.0)
+    return {"p": finding.p_value, "z": float(z)}
 
 
 @app.command()
@@ -86,43 +80,31 @@ def main(
     command = " ".join((profile, *(overrides or ())))
     for seed in range(first, first + count):
         for name in way or WAYS:
-            rows = list(grown(profile, seed, name, every=every, root=root, overrides=overrides or []))
-            write(results, [{"command": command, "seed": seed, "way": name, **row} for row in rows])
+            sets = [*(overrides or ()), *WAYS[name]]
+            benches = {
+                by: EncoderStudy(study_of(profile, seed, root, overrides=[*sets, f"audit.statistic={by}"]), ("own",))
+                for by in STATISTICS
+            }
+            rows = grown(benches[STATISTICS[0]].study, benches, command, every)
+            write(results, [row | {"way": name} for row in rows])
     print_curves(pd.DataFrame(json.loads(results.read_text())))
 
 
-def grown(
-    profile: str, seed: int, way: str, *, every: int, root: Path, overrides: list[str]
-) -> Iterator[dict[str, Any]]:
+def grown(study: Study, benches: dict[str, EncoderStudy], command: str, every: int) -> list[dict[str, Any]]:
     """Rows of one encoder on a marked set."""
-    sets = [*overrides, *WAYS[way]]
-    benches = {
-        name: EncoderStudy(study_of(profile, seed, root, overrides=[*sets, f"audit.statistic={name}"]), ("own",))
-        for name in STATISTICS
-    }
-    study = next(iter(benches.values())).study
-    config, compute, rows = study.config.user, study.compute, list[dict[str, Any]]()
-    base = {"learning": config.learning, "architecture": config.model, "rate": len(study.marked) / len(study.train)}
-    base |= {"lpips": study.visibility["lpips"], "machine": machine(), "commit": commit()}
+    rows: list[dict[str, Any]] = []
 
     def watch(epochs: int, encoder: Classifier) -> None:
         if epochs % every:
             return
         now = frozen(encoder).eval()
-        knn = knn_accuracy(now, study.train, compute, study.test)
-        for point in Curve(benches).points(now):
-            rows.append(base | {"epochs": epochs, "knn": knn} | point)
-            shown({"way": way, **rows[-1]}, "way", "epochs", "knn", "statistic", "access", "p", "z")
+        base = begun(study, command, now, "released") | {"epochs": epochs}
+        for point in points(benches, now):
+            rows.append(base | point)
+            shown(rows[-1], "epochs", "knn", "statistic", "access", "p", "z")
 
-    train_encoder(study.released, config, compute, seed=seed, use="user", watch=watch)
-    yield from rows
-
-
-def write(results: Path, rows: list[dict[str, Any]]) -> None:
-    """Add rows to a file, in place of earlier ones of the same encoder."""
-    about = {(row["command"], row["seed"], row["way"]) for row in rows}
-    kept = json.loads(results.read_text()) if results.is_file() else []
-    write_json(results, [row for row in kept if (row["command"], row["seed"], row["way"]) not in about] + rows)
+    train_encoder(study.released, study.config.user, study.compute, seed=study.seed, use="user", watch=watch)
+    return rows
 
 
 def print_curves(rows: pd.DataFrame) -> None:

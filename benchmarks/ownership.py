@@ -122,6 +122,7 @@ SAME = (
     "peer",
     "encoder",
     "architecture",
+    "way",
 )  # rows that replace each other
 
 

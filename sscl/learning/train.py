@@ -45,7 +45,8 @@ def train_encoder(
         use: names this encoder's random numbers, e.g. ``"user"``.
         checkpoint: where to resume from after a kill; ``None`` for no checkpoints.
         start: changed in place, to go on from its weights; ``None`` for a fresh encoder.
-        watch: called after every epoch with the number of epochs done and the encoder, which it must not change.
+        watch: called after every epoch trained here, with the number of epochs done and the encoder, which it must not
+            change.
 
     Returns:
         A classifier whose last layer is untrained, its mean loss an epoch, and the curve.

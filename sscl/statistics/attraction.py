@@ -162,11 +162,11 @@ class Reading:
         weights = self.centres @ self.inverse
         placed = (doubtful(answers, self.benign)[0] - self.overall) @ self.axes.T
         found = placed @ weights.T - 0.5 * (self.centres * weights).sum(axis=1)
-        rows, top = np.arange(len(found)), found.argmax(axis=1)
+        rows, top, total = np.arange(len(found)), found.argmax(axis=1), logsumexp(found, axis=1, keepdims=True)
         best, others = found[rows, top], found.copy()
         others[rows, top] = -np.inf
-        shares = np.exp(others - logsumexp(found, axis=1, keepdims=True))  # at most a half; 0 for the best
-        odds: np.ndarray = found - logsumexp(found, axis=1, keepdims=True) - np.log1p(-shares)
+        shares = np.exp(others - total)  # at most a half; 0 for the best
+        odds: np.ndarray = found - total - np.log1p(-shares)
         odds[rows, top] = best - logsumexp(others, axis=1)  # infinite if there is one group
         return odds
 
