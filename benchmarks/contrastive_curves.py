@@ -19,7 +19,7 @@ import pandas as pd
 import typer
 
 from benchmarks.contrastive import begun, shown
-from benchmarks.ownership import Root, Sets, study_of, write
+from benchmarks.rows import Root, Sets, study_of, write
 from sscl.audit.protocol import Record
 from sscl.audit.trial import null_of
 from sscl.audit.verdict import decide

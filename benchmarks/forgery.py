@@ -20,7 +20,8 @@ import typer
 from scipy import stats
 from torch import Tensor
 
-from benchmarks.ownership import Root, Sets, innocent, study_of, turn_of
+from benchmarks.innocents import innocent, turn_of
+from benchmarks.rows import Root, Sets, study_of
 from sscl import seeds
 from sscl.artifacts import write_json
 from sscl.attacks.forgeries import FORGERIES

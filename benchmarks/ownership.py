@@ -36,14 +36,9 @@ go to ``docs/results/code.json``, one a suspect or detector; earlier rows about 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,35 +48,24 @@ import typer
 from scipy import stats
 from torch import Tensor
 
+from benchmarks.innocents import innocent, turn_of
+from benchmarks.rows import ROOT, Root, Sets, study_of, write
 from sscl import seeds
-from sscl.artifacts import write_json
 from sscl.attacks import DETECTORS, REMOVALS, Attacker, labelled_training
-from sscl.attacks.robust_training import AdversarialTraining
 from sscl.audit.trial import Trial, null_of
 from sscl.audit.verdict import decide
 from sscl.benchmark.measure import suspect_scores
 from sscl.benchmark.plan import NONE
-from sscl.benchmark.run import Bench
 from sscl.benchmark.study import Study
-from sscl.config import TrainConfig
 from sscl.data.store import first_file
 from sscl.detection import detector_scores
-from sscl.errors import ConfigError
 from sscl.models import Classifier
-from sscl.models.io import save_classifier
-from sscl.provenance import machine, versions
+from sscl.provenance import machine
 from sscl.statistics import words
-from sscl.train import train_classifier
 from sscl.types import ImageSet
-from sscl.watermarks.io import GENERATOR
-from sscl.watermarks.ownership_code import with_word
 
-RESULTS, ROOT = Path("docs/results/code.json"), Path("runs/code")
-KINDS = ("clean", "undertrained", "adversarial", "other word", "label noise")  # of innocents
-ARCHITECTURES = ("baseline_cnn", "mlp", "lenet5", "vgg8", "resnet8")
+RESULTS = Path("docs/results/code.json")
 app = typer.Typer(help="Measure the ownership code; see the top of this file.")
-Root = Annotated[Path, typer.Option(help="Where data, models and releases are kept.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. --set user.epochs=1.")]
 Results = Annotated[Path, typer.Option(help="Where the rows go.")]
 
 
@@ -90,65 +74,6 @@ class Trained(StrEnum):
 
     RELEASED = "released"
     CLEAN = "clean"
-
-
-def study_of(
-    profile: str,
-    seed: int,
-    root: Path,
-    *,
-    overrides: Sequence[str] | None,
-    rate: float | None = None,
-    method: str = "ownership_code",
-) -> Study:
-    study = Study(Bench(root, Path("params.yaml"), tuple(overrides or ())), profile, seed, rate, method)
-    try:
-        _ = study.config
-    except ConfigError as error:  # a wrong profile or override
-        raise typer.BadParameter(str(error)) from None
-    return study
-
-
-SAME = (
-    "command",
-    "seed",
-    "suspect",
-    "attack",
-    "strength",
-    "detector",
-    "rate",
-    "learning",
-    "watermark",
-    "peer",
-    "encoder",
-    "architecture",
-    "way",
-)  # rows that replace each other
-
-
-def write(results: Path, rows: list[dict[str, Any]]) -> None:
-    """Add rows to a file, in place of earlier ones about the same suspects."""
-
-    def about(row: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple(row.get(name) for name in SAME)
-
-    measured = {about(row) for row in rows}
-    made = {"commit": commit(), "torch": versions()["torch"]}
-    folder = os.open(results.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # two seeds may be measured side by side
-        kept = json.loads(results.read_text()) if results.is_file() else []
-        write_json(results, [row for row in kept if about(row) not in measured] + [made | row for row in rows])
-    finally:
-        os.close(folder)
-
-
-@cache
-def commit() -> str:
-    """Of the checkout that measures; with a plus sign if files have been changed since."""
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "none"
 
 
 @app.command()
@@ -300,46 +225,6 @@ def innocents(
             rows.append(row | {"p_grinding": ground.p_value, "machine": machine()} | found)
         print(kind, architecture, json.dumps({n: rows[-2][n] for n in ("p", "p_plain", "p_published")}), flush=True)
         write(results, rows)
-
-
-def turn_of(study: Study, number: int) -> tuple[str, str]:
-    """Kind and architecture of an innocent model; on photographs they all have the user's architecture."""
-    architecture = ARCHITECTURES[number // len(KINDS) % len(ARCHITECTURES)]
-    return KINDS[number % len(KINDS)], architecture if study.profile == "demo" else study.config.user.model
-
-
-def innocent(study: Study, kind: str, architecture: str, number: int) -> Classifier:
-    """Trained on a third of the data, of its own; kept."""
-    config = replace(study.config.user, model=architecture)
-    made = {"data": study.data, "how": kind, "training": vars(config), "number": number}
-    if kind == "other word":
-        made |= {"secret": study.release / "private" / GENERATOR, "embed": asdict(study.config.embed)}
-    # The module imports all that trains or marks.
-    path_of = study.bench.workshop.slot("innocents", "sscl.benchmark.run", **made)
-
-    def build(out: Path, _: object) -> None:
-        out.mkdir(parents=True)
-        save_classifier(out / "model.safetensors", trained(study, kind, config, number))
-
-    return study.opened(study.bench.workshop.make(path_of, build) / "model.safetensors")
-
-
-def trained(study: Study, kind: str, config: TrainConfig, number: int) -> Classifier:
-    order = torch.randperm(len(study.train), generator=seeds.generator(number, "part"))
-    data = study.train.subset(order[: len(order) // (20 if kind == "undertrained" else 3)])
-    if kind == "other word":
-        watermark, state = study.secret
-        key = seeds.secret(5000 + number, None)
-        word = words.draw(watermark.options.marks, data.classes, key.part("word"))[0]
-        data = watermark.embed(data, study.config.embed, with_word(state, torch.from_numpy(word)), key).data
-    elif kind == "label noise":
-        wrong = torch.randperm(len(data), generator=seeds.generator(number, "noise"))[: len(data) // 5]
-        labels = data.labels.clone()
-        labels[wrong] = (labels[wrong] + 1) % data.classes
-        data = ImageSet(data.images, labels, data.class_names)
-    attacked = AdversarialTraining()
-    practice = attacked.practice(77 if study.profile == "demo" else 4) if kind == "adversarial" else None
-    return train_classifier(data, config, study.compute, seed=number, use=f"innocent {kind}", practice=practice).model
 
 
 if __name__ == "__main__":

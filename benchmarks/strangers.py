@@ -24,7 +24,7 @@ import numpy as np
 import typer
 from torch import Tensor
 
-from benchmarks.ownership import ROOT, Root, Sets, study_of, write
+from benchmarks.rows import ROOT, Root, Sets, study_of, write
 from sscl.audit.commitment import Draft, reference_effects
 from sscl.audit.protocol import Record, ask
 from sscl.audit.trial import References

@@ -29,7 +29,7 @@ from sscl.audit.summary import verdict
 from sscl.config import Config
 from sscl.errors import ConfigError, InputError
 from sscl.layout import Root
-from sscl.package.pack import files_of
+from sscl.package.files import files_of
 from sscl.params import load
 from sscl.provenance import code_digest
 from sscl.release import reader

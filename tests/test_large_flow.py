@@ -19,7 +19,7 @@ from sscl.artifacts import read_json, write_json
 from sscl.config import Config, dump
 from sscl.errors import InputError
 from sscl.layout import Root
-from sscl.package.pack import files_of
+from sscl.package.files import files_of
 from sscl.release import large as shards
 from sscl.release.objects import Objects
 from sscl.release.sealed import new_identity

@@ -14,8 +14,7 @@ from benchmarks.hostile_inputs.base import Input, Place
 from sscl.artifacts import read_json
 from sscl.audit.canonical import digest_of
 from sscl.layout import COMMITMENT, PACKED
-from sscl.package.files import COMMITMENTS, File
-from sscl.package.pack import files_of
+from sscl.package.files import COMMITMENTS, File, files_of
 from sscl.release import reader
 from sscl.release.manifest import FORMAT, Manifest, content_digest, folder_of
 from sscl.release.objects import Objects

@@ -1,9 +1,13 @@
-"""What a release's list of files says of each."""
+"""A release's list of files."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+
+from sscl.artifacts import digest
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 DATA, COMMITMENTS = "data", "commitment"  # folders of the shards, and of the commitment with its time stamp
@@ -22,3 +26,18 @@ class File:
         right = isinstance(self.path, str) and type(self.size) is int and self.size >= 0
         if not right or not isinstance(self.sha256, str) or not SHA256.fullmatch(self.sha256):
             raise ValueError("a file is a path, a number of bytes and a SHA-256")
+
+
+def files_of(folder: Path) -> list[File]:
+    """Every file under a folder, in a list's order."""
+    return in_order(file_of(folder, path) for path in folder.rglob("*") if path.is_file())
+
+
+def file_of(folder: Path, path: Path) -> File:
+    """A file under a folder, which is read for its digest."""
+    return File(path.relative_to(folder).as_posix(), path.stat().st_size, digest(path))
+
+
+def in_order(files: Iterable[File]) -> list[File]:
+    """As a list has them: by path."""
+    return sorted(files, key=lambda file: file.path)

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 from sscl import progress
-from sscl.artifacts import digest, write_atomically
+from sscl.artifacts import write_atomically
 from sscl.audit.timestamp import reply_to
 from sscl.config import PackageConfig
 from sscl.data.base import SPLITS
 from sscl.data.store import Card, open_dataset
 from sscl.layout import COMMITMENT, TIMESTAMP_REPLY
 from sscl.package.croissant import croissant, licence_address
-from sscl.package.files import COMMITMENTS, DATA, File
+from sscl.package.files import COMMITMENTS, DATA, File, file_of, in_order
 from sscl.package.shards import shards_of, write_shard
 
 CARD, CROISSANT, LICENCE = "README.md", "croissant.json", "LICENSE"
@@ -54,22 +54,9 @@ def describe(out: Path, card: Card, about: PackageConfig, *, commitment: Path, s
     write_atomically(out / CROISSANT, f"{described}\n".encode())
     beside = [out / name for name in (CARD, LICENCE, CROISSANT)]
     beside += [path for path in (out / COMMITMENTS).rglob("*") if path.is_file()]
-    files = _sorted([*shards, *(_file(out, path) for path in beside)])
+    files = in_order([*shards, *(file_of(out, path) for path in beside)])
     write_atomically(out / CHECKSUMS, "".join(f"{file.sha256}  {file.path}\n" for file in files).encode())
-    return _sorted([*files, _file(out, out / CHECKSUMS)])
-
-
-def files_of(folder: Path) -> list[File]:
-    """Every file under a folder, sorted."""
-    return _sorted([_file(folder, path) for path in folder.rglob("*") if path.is_file()])
-
-
-def _file(folder: Path, path: Path) -> File:
-    return File(path.relative_to(folder).as_posix(), path.stat().st_size, digest(path))
-
-
-def _sorted(files: list[File]) -> list[File]:
-    return sorted(files, key=lambda file: file.path)
+    return in_order([*files, file_of(out, out / CHECKSUMS)])
 
 
 def licence(about: PackageConfig) -> str:

@@ -17,8 +17,8 @@ from sscl.audit.commitment import commitment_digest
 from sscl.config import Config
 from sscl.errors import InputError
 from sscl.layout import OPENED, WATERMARK, Root
-from sscl.package.files import File
-from sscl.package.pack import files_of, pack
+from sscl.package.files import File, files_of
+from sscl.package.pack import pack
 from sscl.params import build
 from sscl.release import gate, recipients, sealed
 from sscl.release.config import ReleaseConfig

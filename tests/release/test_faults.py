@@ -20,21 +20,7 @@ from sscl.release import reader
 from sscl.release.objects import Objects
 from tests.conftest import ROOT, environment
 from tests.release.proxy import FAULTS, proxying
-from tests.release.test_publish import SHARD, Publisher
-
-PUBLISH = """
-import sys
-from pathlib import Path
-from tests.release.test_publish import SHARD, Publisher
-one = Publisher(Path(sys.argv[1]), sys.argv[2], "x" * int(sys.argv[3]))
-print("ready", flush=True)
-one.publish(lambda _: None)
-"""
-
-
-def intact(endpoint_objects: Objects) -> bool:
-    """Nothing is visible, or a release of which every file is right."""
-    return all(reader.verify(endpoint_objects, manifest, 2) == [] for manifest in reader.published(endpoint_objects))
+from tests.release.publisher import SHARD, Publisher, intact
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -66,7 +52,7 @@ def test_faults_on_the_line(
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_a_random_moment(seed: int, s3: str, bucket: str, tmp_path: Path) -> None:
     """Three of the twenty of ``benchmarks/faults.py``; a slow line stretches a publishing to some seconds."""
-    command = [sys.executable, "-c", PUBLISH, str(tmp_path / "owner"), bucket, "1"]
+    command = [sys.executable, "-m", "tests.release.publisher", str(tmp_path / "owner"), bucket, "1"]
     with proxying(s3, "latency", share=0.5, seed=seed) as proxy:
         extra = environment(PYTHONPATH=str(ROOT), AWS_ENDPOINT_URL=proxy.url)
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=extra) as process:

@@ -21,7 +21,7 @@ from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card, load_split, writing
 from sscl.errors import InputError
 from sscl.layout import INDICES, SECRET_FILE, Root
-from sscl.package.pack import files_of
+from sscl.package.files import files_of
 from sscl.package.shards import shards_of, write_shard
 from sscl.release import large
 

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,47 +13,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sscl.artifacts import digest
 from sscl.audit.commitment import commitment_digest
 from sscl.errors import InputError, SSCLError
-from sscl.package.files import File
-from sscl.package.pack import files_of
+from sscl.package.files import File, files_of
 from sscl.release import reader
 from sscl.release.errors import TakenError
 from sscl.release.manifest import FORMAT, SEALED, Manifest, content_digest, folder_of, read_manifest
 from sscl.release.objects import Objects, TamperedError
-from sscl.release.publish import SETTLE, Outcome, publish
-
-SHARD = "data/train-{:05d}-of-00004.parquet"
-
-
-class Publisher:
-    """One owner's package and manifest."""
-
-    def __init__(self, folder: Path, bucket: str, content: str = "x", version: str = "1.0", dataset: str = "0") -> None:
-        self.package, self.sealed = folder / "package", folder / "secret-0.age"
-        (self.package / "data").mkdir(parents=True)
-        for number in range(4):
-            (self.package / SHARD.format(number)).write_text(content * (number + 1))
-        self.sealed.write_bytes(b"sealed " + content.encode())
-        self.public, self.private = Objects(f"s3://{bucket}/public"), Objects(f"s3://{bucket}/private")
-        files = files_of(self.package)
-        self.manifest = Manifest(
-            FORMAT, "d", version, "now", content_digest(files), dataset, "1", {}, [asdict(file) for file in files]
-        )
-
-    def publish(self, sleep: Callable[[float], None] = lambda _: None, differing: bool = False) -> Outcome:
-        sealed = File(str(self.sealed), self.sealed.stat().st_size, digest(self.sealed))
-        return publish(
-            self.public,
-            self.private,
-            self.manifest,
-            package=self.package,
-            sealed=sealed,
-            parallel=2,
-            sleep=sleep,
-            differing=differing,
-        )
+from sscl.release.publish import SETTLE
+from tests.release.publisher import SHARD, Publisher
 
 
 class Breaks:

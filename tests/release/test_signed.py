@@ -18,7 +18,7 @@ from sscl.release import reader
 from sscl.release.create import signed_by_owner
 from sscl.release.objects import Objects, endpoint_of
 from tests.conftest import ROOT
-from tests.release.test_publish import Publisher
+from tests.release.publisher import Publisher
 
 
 def test_a_signed_release_and_readers_that_pin_the_key(bucket: str, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Trials under faults, a module for each part that can fail."""
