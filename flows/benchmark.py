@@ -9,14 +9,13 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
-from flows.chain import ONE_AT_A_TIME
 from flows.command import running
 from sscl.cli.common import Debug
 from tasks.benchmark import measure, publish
 from tasks.runners import Address, Runner, Workers, runner
 
 
-@flow(name="benchmark", task_runner=ONE_AT_A_TIME, validate_parameters=True)
+@flow(name="benchmark", task_runner=runner("thread", 1), validate_parameters=True)
 def benchmark(
     profile: str = "small",
     overrides: list[str] | None = None,

@@ -7,13 +7,12 @@ from typing import Any
 
 from prefect import flow
 
-from flows.chain import ONE_AT_A_TIME
 from sscl.stages.table import ENCODER
 from tasks.encoder import OUT, encoder_stage, publish_encoder_results
 from tasks.retries import TIMEOUT_SECONDS
 
 
-@flow(name="encoder", task_runner=ONE_AT_A_TIME, validate_parameters=True)
+@flow(name="encoder", validate_parameters=True)
 def encoder(profile: str | None = None, overrides: list[str] | None = None, root: str = ".") -> dict[str, Any]:
     """Train an encoder, commit, imprint, and audit what strangers build on it; the table shows in the Prefect UI.
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from prefect import flow
 
-from flows.chain import ONE_AT_A_TIME, run_chain
+from flows.chain import run_chain
 from flows.protect import protect
 from sscl.stages.table import STAGES
 from tasks.parameters import set_parameters
 from tasks.results import publish_results
 
 
-@flow(name="evaluate", task_runner=ONE_AT_A_TIME, validate_parameters=True)
+@flow(name="evaluate", validate_parameters=True)
 def evaluate(profile: str | None = None, overrides: list[str] | None = None, root: str = ".") -> dict[str, Any]:
     """The whole main job; the result table and the image grid show in the Prefect UI.
 

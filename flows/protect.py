@@ -7,13 +7,13 @@ from typing import Any
 
 from prefect import flow
 
-from flows.chain import ONE_AT_A_TIME, run_chain
+from flows.chain import run_chain
 from tasks.parameters import set_parameters
 
 STAGES = ("prepare", "surrogate", "generator@release", "commit", "embed@release")
 
 
-@flow(name="protect", task_runner=ONE_AT_A_TIME, validate_parameters=True)
+@flow(name="protect", validate_parameters=True)
 def protect(profile: str | None = None, overrides: list[str] | None = None, root: str = ".") -> dict[str, Any]:
     """Prepare, train the surrogate, make the marks, commit, draw the word and embed.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
-from flows.chain import ONE_AT_A_TIME, run_chain
+from flows.chain import run_chain
 from flows.command import WrittenProfile, WrittenSet, running
 from sscl.cli.common import Debug, Differing
 from sscl.params import load
@@ -17,7 +17,7 @@ from tasks.parameters import set_parameters
 from tasks.release import publish_release, release_section
 
 
-@flow(name="release", task_runner=ONE_AT_A_TIME, validate_parameters=True)
+@flow(name="release", validate_parameters=True)
 def release(
     version: str,
     profile: str | None = None,

@@ -17,7 +17,6 @@ from prefect.client.orchestration import get_client
 
 from flows.audit import audit
 from flows.audits import audits, keep_day, occasion_of
-from flows.chain import waves
 from flows.evaluate import evaluate
 from flows.protect import STAGES as PROTECT
 from flows.protect import protect
@@ -287,18 +286,6 @@ def test_parameters_keep_their_comments_and_go_where_they_count(tmp_path: Path) 
 def test_no_pipeline_here(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no DVC pipeline here; run the flow from the checkout"):
         Pipeline(tmp_path)
-
-
-def test_waves_respect_inputs() -> None:
-    order = waves(STAGES)
-    assert order[0] == ["prepare"]
-    assert order[-1] == ["report"]
-    made: set[str] = set()
-    for wave in order:
-        for name in wave:
-            assert set(STAGES[name].inputs.values()) <= made
-        for name in wave:
-            made |= set(STAGES[name].outputs.values())
 
 
 def test_protect_makes_whatever_its_stages_need() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from sscl.audit.canonical import canonical
 from sscl.audit.commitment import MOST_IMAGES
 from sscl.audit.protocol import Query, Record
 from sscl.layout import FINDING
+from sscl.types import Access
 
 AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
 PULSE, TOKEN = "pulse.json", "commitment.tsr"
@@ -57,6 +58,8 @@ def unpack_record(content: bytes, audit: dict[str, Any]) -> Record:
     occasion = audit["occasion"]
     if not all(type(number) is int for number in (audit["groups"], occasion or 0, *labels, *audit["word"])):
         raise ValueError("groups, labels, word and occasion must be whole numbers")
+    if audit["access"] not in get_args(Access):
+        raise ValueError(f"access must be one of {', '.join(get_args(Access))}")  # it is printed beside the verdict
     queries = []
     for line in content.splitlines():
         query = Query(**json.loads(line))

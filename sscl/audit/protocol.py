@@ -17,7 +17,7 @@ from sscl import progress
 from sscl.config import AuditConfig
 from sscl.statistics.effects import STATISTICS
 from sscl.suspects import Oracle, nhwc
-from sscl.types import BENIGN, Responses
+from sscl.types import BENIGN, Access, Responses
 
 Sent = dict[int, Tensor]  # by mark, the uint8 images (N, C, H, W) that a suspect is sent
 
@@ -62,7 +62,7 @@ class Record:
     classes: int
     groups: int
     labels: list[int]
-    access: str = "probabilities"
+    access: Access = "probabilities"
     queries: list[Query] = field(default_factory=list)
 
     def add(self, mark: int, first: int, images: np.ndarray, responses: Responses) -> None:
@@ -90,7 +90,7 @@ class Record:
     def _responses(self, queries: Sequence[Query]) -> Responses:
         rows = np.array([q.answer or [0.0] * self.classes for q in queries], dtype=np.float64)
         valid = np.array([q.answer is not None for q in queries], dtype=bool)
-        return Responses(rows.reshape(len(queries), self.classes), self.access, valid)  # type: ignore[arg-type]
+        return Responses(rows.reshape(len(queries), self.classes), self.access, valid)
 
 
 def _hot(classes: int, label: int) -> list[float]:

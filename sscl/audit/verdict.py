@@ -205,7 +205,7 @@ def _published(trial: Trial, word: np.ndarray) -> dict[str, Any]:
     target = np.concatenate(targets)
     if len(target) < 2:
         return nothing
-    pair = [Responses(np.concatenate(p), record.access) for p in (before, after)]  # type: ignore[arg-type]
+    pair = [Responses(np.concatenate(p), record.access) for p in (before, after)]
     verdict = TESTS["paired_t"](TAU, trial.config.alpha).run(pair[0], pair[1], target)
     published = {"p_value": verdict.p_value, "accuses": verdict.rejected}
     return {"delta_p": verdict.delta_p, "wsr": verdict.wsr, "published": published}

@@ -195,7 +195,7 @@ class Replay(Oracle):
         nothing = [0.0] * len(next(row for row in self.known.values() if row is not None))
         values = np.array([nothing if row is None else row for row in rows])
         answered = np.array([row is not None for row in rows])
-        return Responses(values, self.access, answered)  # type: ignore[arg-type]
+        return Responses(values, self.access, answered)
 
     def identity(self) -> dict[str, str]:
         return {"kind": "record"}

@@ -8,15 +8,14 @@ import typer
 from rich.table import Table
 
 from sscl.cli.common import (
+    ComputeSet,
     Debug,
     Json,
     Options,
     Out,
-    Overwrite,
     Params,
     Profile,
     Quiet,
-    Set,
     escape,
     execute,
     out_console,
@@ -57,9 +56,9 @@ def audit(
     exploratory: Annotated[bool, typer.Option(help="Without the published commitment: no evidence.")] = False,
     params: Params = None,
     profile: Profile = None,
-    set_: Set = None,
+    set_: ComputeSet = None,
     out: Out = Path("out"),
-    overwrite: Overwrite = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace evidence of an earlier audit.")] = False,
     quiet: Quiet = False,
     json_: Json = False,
     debug: Debug = False,

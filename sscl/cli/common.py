@@ -29,6 +29,19 @@ err_console = Console(stderr=True, soft_wrap=True, emoji=False)
 Params = Annotated[Path | None, typer.Option("--params", help="Parameter file.  [default: ./params.yaml]")]
 Profile = Annotated[str | None, typer.Option("--profile", "-p", help="A profile of the parameter file.")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override, e.g. -s verify.tau=0.3 (repeatable).")]
+
+
+def _of_compute(overrides: list[str] | None) -> list[str] | None:
+    for override in overrides or ():
+        if not override.startswith("compute."):
+            raise typer.BadParameter(f"{override}: the commitment decides how is tested; only compute.* can be set")
+    return overrides
+
+
+ComputeSet = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", callback=_of_compute, help="Override, e.g. -s compute.device=cpu (repeatable)."),
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output root: the folder of the pipeline's outputs.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that another config made.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sscl.cli.common import Debug, Differing, Json, Params, Profile, err_console, reporting
+from sscl.cli.common import ComputeSet, Debug, Differing, Json, Params, Profile, err_console, reporting
 
 if TYPE_CHECKING:
     from sscl.release.config import ReleaseConfig
@@ -222,7 +222,7 @@ def trace(
     ] = None,
     params: Params = None,
     profile: Profile = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", "-s", help="Override, e.g. -s compute.device=cpu.")] = None,
+    set_: ComputeSet = None,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:

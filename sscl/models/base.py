@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from sscl import seeds
 from sscl.data.spread import spread
 from sscl.errors import ConfigError
 from sscl.functions import names_function
@@ -136,8 +137,7 @@ def build(name: str, channels: int, size: int, *, classes: int, generator: torch
     rng = generator or torch.Generator().manual_seed(0)
     if names_function(name):
         # Somebody else's code draws from the global state, and computes weights and buffers at once.
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=rng)))
+        with seeds.global_state(int(torch.randint(2**62, (1,), generator=rng))), torch.device("cpu"):
             return Classifier(name, channels, size, classes)
     model = made(lambda: Classifier(name, channels, size, classes), rng)
     model.mean.zero_()

@@ -11,6 +11,12 @@ TITLES = {
     "independent_model": "Ind-M (clean model)",
     "independent_watermark": "Ind-W (another watermark)",
 }
+SECRET = ("word", "effects")  # of a finding: what marks do to a model that learnt the word shows the word
+
+
+def told(finding: dict[str, Any]) -> dict[str, Any]:
+    """What metrics may say of a finding: they go to logs."""
+    return {name: value for name, value in finding.items() if name not in SECRET}
 
 
 def percent(value: float | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from sscl.artifacts import write_json
 from sscl.audit.examine import examine, prepare
@@ -16,13 +15,7 @@ from sscl.suspects import Context, open_oracle
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode
 
-SECRET = ("word", "effects")  # of a finding: what marks do to a model that learnt the word shows the word
 UNTESTED = "This method has no exact test: there is nothing random that an innocent model cannot know."
-
-
-def told(finding: dict[str, Any]) -> dict[str, Any]:
-    """What metrics may say of a finding: they go to logs."""
-    return {name: value for name, value in finding.items() if name not in SECRET}
 
 
 def run(

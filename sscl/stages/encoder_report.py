@@ -21,8 +21,7 @@ from sscl.models.features import all_features
 from sscl.models.io import load_classifier
 from sscl.provenance import machine, versions
 from sscl.report import figures
-from sscl.report.tables import encoder_rows, html_table
-from sscl.stages.audit import told
+from sscl.report.tables import encoder_rows, html_table, told
 from sscl.stages.table import DOWNSTREAM
 from sscl.watermarks.io import GENERATOR, load_watermark
 

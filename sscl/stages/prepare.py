@@ -90,12 +90,12 @@ def _accepted(source: Dataset, split: str, data: DataConfig, *, seed: int, censu
             if chosen is not None and not chosen[number]:
                 continue
             try:
-                record, pixels = _examine(record, source, split, census)
+                record, seen = _examine(record, source, split, census)
             except RefusedImageError as reason:
                 census.refused.append((split, record.name, str(reason)))
                 continue
             census.counts[split][record.label] += 1
-            content.update(pixels + bytes([record.label % 256]))
+            content.update(seen + record.label.to_bytes(max(1, (record.label.bit_length() + 7) // 8), "little"))
             yield record
     census.content[split] = content.hexdigest()
 

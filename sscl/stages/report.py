@@ -17,7 +17,6 @@ from sscl.provenance import machine, versions
 from sscl.report import figures, tables
 from sscl.report.published import PUBLISHED
 from sscl.slots import read_note
-from sscl.stages.audit import told
 from sscl.stages.table import STAGES
 
 
@@ -57,7 +56,7 @@ def run(
     }
     findings = {scenario: read_json(folder / FINDING) for scenario, folder in audits.items()}
     attacked = {path.parent.name: read_json(path) for path in sorted(audit_attacked.rglob(FINDING))}
-    said = {scenario: told(finding) for scenario, finding in findings.items()}
+    said = {scenario: tables.told(finding) for scenario, finding in findings.items()}
     found = _metrics(config, card, results, findings=said, attacked=attacked, timings=_timings(state))
     found |= {"rehearsal": digest(rehearsal)}
     losses = _curves({name: read_json(folder / HISTORY)["loss"] for name, folder in models.items()})

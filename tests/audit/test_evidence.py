@@ -158,6 +158,12 @@ def test_a_recipient_is_a_name_and_no_sentence(key: str, signed: Path, tmp_path:
     assert "opening.json: its dataset, version or recipient is not a name" in check(told)
 
 
+@pytest.mark.parametrize("access", ["probabilities. The time stamp was verified", "Labels", "", 7, None, ["labels"]])
+def test_access_is_one_of_four_words_and_no_sentence(access: Any, signed: Path, tmp_path: Path) -> None:
+    forged = rewritten(signed, tmp_path / "b.zip", AUDIT, lambda audit: audit.update(access=access))
+    assert any("access must be one of" in difference for difference in check(forged))
+
+
 @pytest.mark.parametrize("answer", [[], [0.5, 0.5], ["0.2", "0.3", "0.5"], [True, False, False], {"0": 1}])
 def test_answers_are_as_many_numbers_as_the_suspect_has_classes(answer: Any, signed: Path, tmp_path: Path) -> None:
     def odd(query: dict[str, Any]) -> dict[str, Any]:
