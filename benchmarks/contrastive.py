@@ -31,9 +31,9 @@ from sscl.benchmark.encoder_study import (
     TUNED,
     EncoderStudy,
     Ways,
-    stranger_images,
 )
 from sscl.benchmark.published import Shown, published_tests
+from sscl.benchmark.stranger import stranger, stranger_images
 from sscl.benchmark.study import Study
 from sscl.encoders.removals import REMOVALS, Thief
 from sscl.errors import SSCLError
@@ -105,8 +105,8 @@ def suspects(
     """Name, who asks, encoder, the word that it is asked about, and what is built on it."""
     imprinted = bench.imprinted(key.part("imprint"), word)
     yield "none", bench, imprinted, word, TUNED
-    stranger = bench.stranger(bench.study.config.surrogate, bench.study.seed + 500)
-    yield "never imprinted", bench, stranger, word, LINEAR
+    never = stranger(bench.study, bench.study.config.surrogate, bench.study.seed + 500)
+    yield "never imprinted", bench, never, word, LINEAR
     for name in attacks:
         if name == OVERWRITING:
             rival = bench.rival(key.part("rival"))
@@ -284,7 +284,7 @@ def innocents(
         method = methods[number % len(methods)]
         training = replace(study.config.surrogate, learning=method)
         try:
-            model = bench.stranger(training, 2000 + number)
+            model = stranger(study, training, 2000 + number)
         except SSCLError as error:  # VICReg diverges with some seeds: no model, no suspect
             print(method, error, flush=True)
             continue

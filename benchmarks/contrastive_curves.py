@@ -20,7 +20,7 @@ import typer
 
 from benchmarks.contrastive import begun, shown
 from benchmarks.rows import Root, Sets, study_of, write
-from sscl.audit.protocol import Record
+from sscl.audit.record import Record
 from sscl.audit.trial import null_of
 from sscl.audit.verdict import decide
 from sscl.benchmark.encoder_study import EncoderStudy

@@ -30,8 +30,8 @@ from sscl.data.codec import encode_png
 from sscl.data.store import Card, writing
 from sscl.params import load
 from sscl.provenance import machine
-from sscl.stages import embed
 from sscl.watermarks import State, create
+from sscl.watermarks.embedding import embed_under
 from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
 from sscl.watermarks.marks import FAMILIES
 from sscl.watermarks.ownership_code import MARKS, STRENGTHS, Options, with_word
@@ -70,7 +70,7 @@ def work(folder: Path) -> None:
     watermark, state = load_watermark(folder / "generator" / GENERATOR, 10, Compute.resolve(COMPUTE))
     config, key = EmbedConfig(0.05, "dataset"), seeds.secret(0, None)
     data, public, private = (folder / name for name in ("clean", "pub", "priv"))
-    embed.embed_under(watermark, state, config, key=key, data=data, public=public, private=private, label="release")
+    embed_under(watermark, state, config, key=key, data=data, public=public, private=private, label="release")
     print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

@@ -25,7 +25,8 @@ from benchmarks.rows import Root, Sets, study_of
 from sscl import seeds
 from sscl.artifacts import write_json
 from sscl.attacks.forgeries import FORGERIES
-from sscl.audit.protocol import Record, ask
+from sscl.audit.protocol import ask
+from sscl.audit.record import Record
 from sscl.audit.verdict import decide
 from sscl.benchmark.study import Study
 from sscl.models import Classifier

@@ -10,6 +10,7 @@ import torch
 from sscl import seeds
 from sscl.attacks.robust_training import AdversarialTraining
 from sscl.benchmark.study import Study
+from sscl.benchmark.workshop import precision
 from sscl.config import TrainConfig
 from sscl.models import Classifier
 from sscl.models.io import save_classifier
@@ -35,8 +36,10 @@ def innocent(study: Study, kind: str, architecture: str, number: int) -> Classif
     made = {"data": study.data, "how": kind, "training": vars(config), "number": number}
     if kind == "other word":
         made |= {"secret": study.release / "private" / GENERATOR, "embed": asdict(study.config.embed)}
-    # The module imports all that trains or marks.
-    path_of = study.bench.workshop.slot("innocents", "sscl.benchmark.run", **made)
+    made |= {"recipe": Path(__file__), **precision(study.config.compute, study.compute)}
+    path_of = study.bench.workshop.slot(
+        "innocents", "sscl.benchmark.run", **made
+    )  # which imports all that is used here
 
     def build(out: Path, _: object) -> None:
         out.mkdir(parents=True)

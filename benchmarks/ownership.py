@@ -51,7 +51,7 @@ from torch import Tensor
 from benchmarks.innocents import innocent, turn_of
 from benchmarks.rows import ROOT, Root, Sets, study_of, write
 from sscl import seeds
-from sscl.attacks import DETECTORS, REMOVALS, Attacker, labelled_training
+from sscl.attacks import DETECTORS, REMOVALS, Attacker, known_clean, labelled_training
 from sscl.audit.trial import Trial, null_of
 from sscl.audit.verdict import decide
 from sscl.benchmark.measure import suspect_scores
@@ -140,8 +140,7 @@ def detections(study: Study, model: Classifier, released: ImageSet, marked: Tens
 
 
 def attacker_of(study: Study, released: ImageSet) -> Attacker:
-    order = torch.randperm(len(study.train), generator=seeds.generator(study.seed, "attacker"))
-    known = order[: max(1, round(study.config.attacks.clean_share * len(study.train)))].sort().values
+    known = known_clean(len(study.train), study.config.attacks.clean_share, study.seed)
     training = labelled_training(study.config.user)
     file = first_file(study.release / "public")
     return Attacker(study.train.subset(known), released, training, study.compute, study.seed, file)

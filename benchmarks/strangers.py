@@ -20,14 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from torch import Tensor
 
 from benchmarks.rows import ROOT, Root, Sets, study_of, write
-from sscl.audit.commitment import Draft, reference_effects
-from sscl.audit.protocol import Record, ask
-from sscl.audit.trial import References
+from sscl.audit.commitment import reference_effects
+from sscl.audit.protocol import ask
+from sscl.audit.record import Record
 from sscl.audit.verdict import decide
 from sscl.benchmark.study import Study
 from sscl.provenance import machine
@@ -91,11 +90,10 @@ def of_own_classes(study: Study, oracle: Oracle, classes: int) -> Iterator[dict[
     record = Record(classes, study.test.classes, study.images.labels.tolist())
     ask(oracle, study.sent, config, record=record)
     clean = InMemory(study.opened(study.surrogate), Context(None, study.compute))
-    found = reference_effects(Draft("", study.questions, config, clean))
+    references = reference_effects(study.questions, config, clean)
     word = study.secret[0].targets(study.secret[1]).numpy()
     for access, seen in (("probabilities", record), ("labels", record.labels_only())):
-        references = References(np.array(found[access]["first"]), np.array(found[access]["all"]))
-        verdict = decide(seen, config, word, references=references)
+        verdict = decide(seen, config, word, references=references[access])
         row = {"access": access, "statistic": "attraction", "queries": verdict.queries, "p": verdict.p_value}
         yield row | {"p_plain": verdict.p_plain, "p_published": None, "delta_p": None}
 

@@ -18,8 +18,8 @@ import typer
 
 from sscl import seeds
 from sscl.artifacts import read_json, write_json
-from sscl.audit.commitment import copy_for, draw_word
 from sscl.audit.examine import prepare
+from sscl.audit.opening import copy_for, draw_word
 from sscl.compute import Compute
 from sscl.data.store import Card, load_split
 from sscl.layout import MODEL, Root
@@ -55,7 +55,7 @@ def main(
     both = ImageSet(images, labels, names_of(root))
     suspects = {GUILTY: sets[GUILTY], f"{GUILTY} and {ACCOMPLICE}, merged": both}
     key = seeds.secret(config.seed, config.key_file)
-    case = prepare(root.watermark, compute, root.opening, root.commitment)
+    case = prepare(root.watermark, root.opening, root.commitment)
     names = [f"licensee-{number:04d}" for number in range(1, count + 1)]
     words_of = {name: draw_word(copy_for(case.opening, name, key), None) for name in names}
     rows: list[dict[str, Any]] = []

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from sscl.errors import InputError, SSCLError
 if TYPE_CHECKING:
     from torch import Tensor  # imported where it is used: commands that only move files start faster without
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
 PRIVATE = "private"  # the folder under an output root that nobody else may read
 
 

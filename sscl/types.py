@@ -193,3 +193,9 @@ class Verdict:
             raise ValueError(f"p_value must lie in [0, 1], got {self.p_value}")
         if self.images < 1:
             raise ValueError("a verdict needs at least one image")
+
+
+def nhwc(images: Tensor) -> np.ndarray:
+    """uint8 (N, C, H, W) as oracles are asked: (N, H, W, C)."""
+    array: np.ndarray = images.permute(0, 2, 3, 1).contiguous().numpy()
+    return array

@@ -135,6 +135,14 @@ APART = {
     "watermarks": {"attacks", "audit", "benchmark", "cli", "release", "report", "stages"},
     "release": {"benchmark", "cli", "report"},
 }
+# What a stage or the checker of evidence needs of ours, at most: a change elsewhere makes no result of theirs stale, and
+# who has to trust the checker reads this much.
+NEEDS_NOTHING_OF = {
+    "audit.check": {"attacks", "learning", "models", "perceptual", "suspects", "train", "watermarks"},
+    "stages.report": {"attacks", "audit", "learning", "models", "sandbox", "suspects", "train", "watermarks"},
+    "stages.embed": {"sandbox", "suspects"},
+    "stages.rehearse": {"audit", "sandbox", "suspects"},
+}
 SANDBOX = {"sandbox", "errors", "registry"}  # all that its process loads of ours: it starts in a tenth of a second
 
 
@@ -143,6 +151,18 @@ def test_rooms_keep_their_order(room: str) -> None:
     for path in (PACKAGE / room).rglob("*.py"):
         modules = re.findall(r"^\s*(?:from|import) sscl\.(\w+)", path.read_text(), flags=re.M)
         assert not set(modules) & APART[room], path
+
+
+@pytest.mark.parametrize("module", NEEDS_NOTHING_OF)
+def test_results_rest_on_no_more_code_than_they_need(module: str) -> None:
+    rooms = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in modules_of(f"sscl.{module}")}
+    assert not rooms & NEEDS_NOTHING_OF[module]
+
+
+def test_no_stage_is_another_stages_library() -> None:
+    for path in (PACKAGE / "stages").glob("*.py"):
+        modules = set(re.findall(r"^from sscl\.stages\.(\w+)", path.read_text(), flags=re.M))
+        assert modules <= {"table"}, path
 
 
 def test_the_sandbox_stands_alone() -> None:

@@ -8,6 +8,7 @@ from sscl.attacks.base import (
     Detector,
     Removal,
     TriggerInversion,
+    known_clean,
     labelled_training,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "Detector",
     "Removal",
     "TriggerInversion",
+    "known_clean",
     "labelled_training",
 ]

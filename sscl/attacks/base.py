@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sscl import seeds
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.learning.base import SUPERVISED
@@ -33,6 +34,12 @@ def labelled_training(training: TrainConfig) -> TrainConfig:
     A classifier on an encoder is then fine-tuned at a tenth of ``CLASSIFIERS_RATE``, the usual 1e-4.
     """
     return training if training.learning == SUPERVISED else with_labels(training, learning_rate=CLASSIFIERS_RATE)
+
+
+def known_clean(count: int, share: float, seed: int) -> Tensor:
+    """Sorted indices of the ``share`` of ``count`` training images that an attacker knows to be clean, at least one."""
+    order = torch.randperm(count, generator=seeds.generator(seed, "attacker"))
+    return order[: max(1, round(share * count))].sort().values
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Any
 import drand_verify
 import httpx
 
+from sscl.config import BeaconConfig
 from sscl.errors import InputError, SSCLError, printable
 from sscl.remote import fetch
 
@@ -169,3 +170,10 @@ def _fetch(source: str, number: int) -> Any:
         raise SSCLError(
             f"beacon: {url} cannot be fetched ({reason}); fetch it elsewhere and name the file in beacon.pulse"
         ) from None
+
+
+def promised_pulse(commitment: dict[str, Any], beacon: BeaconConfig) -> Pulse | None:
+    """The pulse that a commitment names; ``None`` for one without a beacon. Raises as ``obtain``."""
+    if commitment["beacon"] == "none":
+        return None
+    return obtain(commitment["beacon"], commitment["pulse"], beacon.pulse)

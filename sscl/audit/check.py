@@ -14,12 +14,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
+from sscl.answers.replies import LARGEST_REPLY, REFUSALS, Reader, Reading
+from sscl.answers.scale import distributions
 from sscl.audit import bundle, timestamp
 from sscl.audit.canonical import canonical, same
 from sscl.audit.check_commitment import not_as_committed, pulse_of
 from sscl.audit.check_suspect import FILES, is_mapped, misnamed, unclear
-from sscl.audit.commitment import LEAST_EFFECT, MOST_COMPARED, MOST_IMAGES, null_key, references_for, sha256_of
 from sscl.audit.guarantees import guarantees
+from sscl.audit.opening import LEAST_EFFECT, null_key
 from sscl.audit.parts import (
     AUDIT,
     IMAGES,
@@ -34,16 +36,14 @@ from sscl.audit.parts import (
     too_large,
     unpack_record,
 )
-from sscl.audit.protocol import Record
+from sscl.audit.record import MOST_COMPARED, MOST_IMAGES, Record, sha256_of
+from sscl.audit.references import references_for
 from sscl.audit.verdict import decide
 from sscl.config import AuditConfig
 from sscl.errors import InputError, printable
 from sscl.layout import COMMITMENT, FINDING, OPENING
 from sscl.parsing import parse
 from sscl.statistics.effects import STATISTICS
-from sscl.suspects.base import distributions
-from sscl.suspects.http import LARGEST_REPLY, REFUSALS
-from sscl.suspects.http_answers import Reader, Reading
 from sscl.types import BENIGN
 
 MOST_CELLS = 20_000  # of an audit: marks times classes

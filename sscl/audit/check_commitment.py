@@ -8,10 +8,10 @@ from typing import Any
 
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import same
-from sscl.audit.commitment import differences, draw_word
 from sscl.audit.guarantees import guarantees, out_of_order
+from sscl.audit.opening import differences, draw_word
 from sscl.audit.parts import AUDIT, PULSE, QUERIES, TOKEN
-from sscl.audit.protocol import Record
+from sscl.audit.record import Record
 from sscl.config import NAME
 from sscl.layout import COMMITMENT, OPENING
 from sscl.statistics.effects import STATISTICS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sscl.artifacts import SHA256
 from sscl.audit.parts import AUDIT
-from sscl.package.files import SHA256
 
 KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+){0,2}")  # of a suspect; one that only looks like ``FILES`` would be no file
 PARTICULAR = re.compile(r"[!-~]{1,2000}")

@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.torch import save
 
-from sscl.artifacts import read_json
+from sscl.artifacts import load_tensors, read_json
 from sscl.audit import beacon, bundle, timestamp
 from sscl.audit.canonical import canonical
 from sscl.audit.check_suspect import FILES, is_mapped, unclear
-from sscl.audit.commitment import differences, draw_word, load_queries, null_key, references_for, require_marks
+from sscl.audit.commitment import load_queries
 from sscl.audit.guarantees import guarantees, out_of_order
+from sscl.audit.opening import differences, draw_word, null_key
 from sscl.audit.parts import AUDIT, IMAGES, PULSE, QUERIES, RAW, SEALED, TOKEN, pack_record
-from sscl.audit.protocol import Record, Sent, ask, parts
+from sscl.audit.protocol import ask
+from sscl.audit.record import Record, Sent, parts
+from sscl.audit.references import references_for
 from sscl.audit.spending import level
 from sscl.audit.trial import enough, none_missing
 from sscl.audit.verdict import Finding, decide, lowest_p, undecidable
-from sscl.compute import Compute
 from sscl.config import AuditConfig
 from sscl.errors import BudgetError, ConfigError, InputError
 from sscl.layout import COMMITMENT, DRAW, FINDING, OPENING, SENT
@@ -34,8 +37,8 @@ from sscl.provenance import versions
 from sscl.statistics.effects import STATISTICS
 from sscl.suspects import Oracle
 from sscl.watermarks.base import State
-from sscl.watermarks.io import GENERATOR, load_watermark
-from sscl.watermarks.ownership_code import OwnershipCode, marks_digest
+from sscl.watermarks.io import GENERATOR
+from sscl.watermarks.ownership_code import WORD, marks_digest
 
 SAMPLE = 100  # answers that tell how large all will be
 
@@ -45,7 +48,7 @@ class Case:
     """What the owner brings to an audit.
 
     Attributes:
-        watermark, state: the marks, under the released word.
+        word: the released one, int64 (K,).
         opening: what was committed to.
         commitment: as published; ``None`` for an exploratory audit.
         pulse: the beacon's, with which the word was drawn; ``None`` without a beacon.
@@ -54,8 +57,7 @@ class Case:
         config: the protocol.
     """
 
-    watermark: OwnershipCode
-    state: State
+    word: np.ndarray
     opening: dict[str, Any]
     commitment: dict[str, Any] | None
     pulse: beacon.Pulse | None
@@ -83,12 +85,11 @@ class Case:
         return timestamp.read(self.token, self.commitment) if self.token and self.commitment else None
 
 
-def prepare(secret: Path, compute: Compute, opening: Path, commitment: Path | None) -> Case:
+def prepare(secret: Path, opening: Path, commitment: Path | None) -> Case:
     """Load the secret and hold it against the commitment.
 
     Args:
         secret: private folder of the release.
-        compute: device and precision.
         opening: ``opening.json`` of ``sscl stage commit``, with the queries beside it; its protocol counts.
         commitment: the published ``commitment.json``; its time stamp, if there is one, is found by ``reply_to``.
             ``None`` for an exploratory audit.
@@ -101,8 +102,7 @@ def prepare(secret: Path, compute: Compute, opening: Path, commitment: Path | No
         raise ConfigError(
             f"{opening}: its release was made by a method without an exact test; release with ownership_code to audit"
         )
-    loaded, state = load_watermark(secret / GENERATOR, opened.get("groups"), compute)
-    watermark = require_marks(loaded)
+    tensors, _ = load_tensors(secret / GENERATOR)
     config = parse(AuditConfig, opened.get("protocol", {}), f"{opening}: protocol")
     drawn = read_json(secret / DRAW)["pulse"]
     pulse = drawn and beacon.read(drawn, drawn["source"])
@@ -110,15 +110,16 @@ def prepare(secret: Path, compute: Compute, opening: Path, commitment: Path | No
     if published is not None and (wrong := differences(published, opened)):
         raise InputError(f"{commitment}: {wrong[0]}; without the matching commitment no result is confirmatory")
     sent = load_queries(opening.with_name(SENT), opened)
-    if marks_digest(state) != opened["marks"]:
+    if marks_digest(State(tensors)) != opened["marks"]:
         raise InputError(f"{secret / GENERATOR}: the marks are not the committed ones; use the committed files")
-    if draw_word(opened, pulse).tolist() != watermark.targets(state).tolist():
+    word = draw_word(opened, pulse)
+    if WORD not in tensors or tensors[WORD].tolist() != word.tolist():
         raise InputError(
             f"{secret / GENERATOR}: its word does not follow from commitment and beacon; use the release's"
         )
     token = timestamp.reply_to(commitment) if commitment else None
     stamp = token.read_bytes() if token else None
-    return Case(watermark, state, opened, published, pulse, stamp, sent, config)
+    return Case(word, opened, published, pulse, stamp, sent, config)
 
 
 def examine(
@@ -148,7 +149,7 @@ def examine(
     if case.commitment and (wrong := out_of_order(case.commitment, case.pulse, case.stamped, started)):
         raise InputError(f"{wrong[0]}; such a result is not confirmatory")
     record = Record(0, len(case.class_names), case.labels)
-    word, interruption = case.watermark.targets(case.state).numpy(), None
+    word, interruption = case.word, None
     alpha = case.config.alpha if occasion is None else level(case.config.alpha, occasion)
     omits = oracle.identity()["kind"] not in FILES
     lowest = lowest_p(case.config, len(word), len(case.class_names)) * float(none_missing(omits))

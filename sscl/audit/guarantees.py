@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sscl.audit import beacon
-from sscl.audit.commitment import commitment_digest
+from sscl.audit.opening import commitment_digest
 from sscl.audit.timestamp import STAMP_MARGIN
 
 

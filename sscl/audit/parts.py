@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 from sscl.audit.canonical import canonical
-from sscl.audit.commitment import MOST_IMAGES
-from sscl.audit.protocol import Query, Record
+from sscl.audit.record import MOST_IMAGES, Query, Record
 from sscl.layout import FINDING
 from sscl.types import Access
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sscl.audit.protocol import Sent
+from sscl.audit.record import Sent
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.statistics.effects import STATISTICS

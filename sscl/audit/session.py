@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from sscl.audit.bundle import load_key
-from sscl.audit.commitment import commitment_digest
 from sscl.audit.examine import examine, prepare
+from sscl.audit.opening import commitment_digest
 from sscl.audit.verdict import Finding
 from sscl.compute import Compute
 from sscl.config import ComputeConfig
@@ -60,7 +60,7 @@ def audit_suspect(
         raise InputError(
             f"{under.opening}: no such file; name the release's folder with --out, or get it by `sscl release unseal`"
         )
-    case = prepare(secret_under(under), resolved, under.opening, under.commitment if confirmatory else None)
+    case = prepare(secret_under(under), under.opening, under.commitment if confirmatory else None)
     context = Context(case.suspects_classes, resolved, answers(under, case.commitment, str(occasion or "")))
     model = open_oracle(suspect, context, read_settings(oracle))
     if bundle:

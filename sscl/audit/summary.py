@@ -7,7 +7,7 @@ import json
 from sscl.audit import bundle, timestamp
 from sscl.audit.check import Expected
 from sscl.audit.check_suspect import FILES
-from sscl.audit.commitment import commitment_digest
+from sscl.audit.opening import commitment_digest
 from sscl.audit.parts import AUDIT, IMAGES, RAW, TOKEN
 from sscl.errors import printable
 from sscl.layout import COMMITMENT, FINDING

@@ -10,25 +10,14 @@ from functools import cached_property
 
 import numpy as np
 
-from sscl.audit.protocol import Record, parts
+from sscl.audit.record import Record, parts
+from sscl.audit.references import References
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
 from sscl.statistics.effects import STATISTICS, Matrix, centred, less_reference
 from sscl.statistics.exact import Null
 from sscl.statistics.sequential import Wealth
 from sscl.types import BENIGN, Responses
-
-
-@dataclass(frozen=True)
-class References:
-    """What the owner's own clean model answers: effects that are subtracted from every suspect's.
-
-    Attributes:
-        first: float64 (K, C), over the first images alone. all: over all images.
-    """
-
-    first: np.ndarray
-    all: np.ndarray
 
 
 def none_missing(omits: bool) -> Fraction:

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from sscl.audit import reading
-from sscl.audit.protocol import Record
+from sscl.audit.record import Record
+from sscl.audit.references import References
 from sscl.audit.spending import level
-from sscl.audit.trial import References, Trial, null_of
+from sscl.audit.trial import Trial, null_of
 from sscl.config import AuditConfig
 from sscl.errors import ConfigError
 from sscl.keystream import Keystream

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from sscl.audit.protocol import Record, ask
+from sscl.audit.protocol import ask
 from sscl.audit.questions import Questions
-from sscl.audit.trial import References
+from sscl.audit.record import Record
+from sscl.audit.references import References
 from sscl.audit.verdict import Finding, decide
 from sscl.config import AuditConfig
 from sscl.suspects import Oracle

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from sscl import seeds
-from sscl.audit.commitment import Draft, reference_effects
-from sscl.audit.protocol import Record, ask
+from sscl.audit.commitment import reference_effects
+from sscl.audit.protocol import ask
 from sscl.audit.questions import Questions
-from sscl.audit.trial import References
+from sscl.audit.record import Record
+from sscl.audit.references import References
 from sscl.audit.verdict import decide
 from sscl.benchmark.study import Study
 from sscl.benchmark.workshop import precision
 from sscl.checkpoint import Checkpoint
-from sscl.config import DataConfig, TrainConfig
+from sscl.config import DataConfig
 from sscl.data.store import load_split
 from sscl.encoders.imprint import Code, imprint
 from sscl.encoders.outputs import OUTPUTS
@@ -30,7 +31,6 @@ from sscl.errors import InputError
 from sscl.keystream import Keystream
 from sscl.learning.downstream import Downstream, downstream
 from sscl.learning.neighbours import knn_accuracy
-from sscl.learning.train import train_encoder
 from sscl.models import Classifier
 from sscl.models.features import all_features
 from sscl.models.io import save_classifier
@@ -144,9 +144,7 @@ class EncoderStudy:
         """What the reference encoder answers, under a linear classifier of its own."""
         model, context = self.reference or self.study.opened(self.study.surrogate), Context(None, self.study.compute)
         oracles = InMemory(model, context), InMemory(model, context, ClassifierOptions("features"))
-        draft = Draft("", self.questions, self.study.config.audit, *oracles)
-        found = reference_effects(draft).items()
-        return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found}
+        return reference_effects(self.questions, self.study.config.audit, *oracles)
 
     def rows(self, model: Classifier, word: Tensor, *, features: bool) -> Iterator[dict[str, Any]]:
         """One an access, for an encoder (``features``) or a classifier on one."""
@@ -232,33 +230,6 @@ class EncoderStudy:
         """The encoder after that owner imprinted their word on it."""
         study, code = self.study, Code(self.study.secret[0], rival)
         return imprint(encoder, code, study.train, config=study.config.imprint, compute=study.compute, key=key)
-
-    def stranger(self, config: TrainConfig, number: int) -> Classifier:
-        """An encoder trained on ``stranger_images``; kept."""
-        study = self.study
-        slot = study.bench.workshop.slot(
-            "strangers",
-            "sscl.learning.train",
-            data=study.data,
-            training=vars(config),
-            number=number,
-            **precision(study.config.compute, study.compute),
-        )
-
-        def build(out: Path, checkpoint: Checkpoint) -> None:
-            data = study.train.subset(stranger_images(len(study.train), number)[0])
-            trained = train_encoder(data, config, study.compute, seed=number, use="stranger", checkpoint=checkpoint)
-            model = trained.model
-            out.mkdir(parents=True)
-            save_classifier(out / "model.safetensors", model)
-
-        return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")
-
-
-def stranger_images(count: int, number: int) -> tuple[Tensor, Tensor]:
-    """Indices of the half of the owner's images that a stranger trains on, and of the other half."""
-    order = torch.randperm(count, generator=seeds.generator(number, "part"))
-    return order[: count // 2], order[count // 2 :]
 
 
 def in_pairs(data: ImageSet) -> ImageSet:

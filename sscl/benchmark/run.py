@@ -8,17 +8,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from sscl import seeds
 from sscl.artifacts import load_tensors, read_json, write_json
-from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker, labelled_training
-from sscl.audit.commitment import Draft, reference_effects
+from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS, Attacker, known_clean, labelled_training
+from sscl.audit.commitment import reference_effects
 from sscl.audit.questions import questions_for
-from sscl.audit.trial import References
 from sscl.audit.whole import exact_finding
 from sscl.benchmark.measure import craft_seconds, inversion_scores, suspect_scores
 from sscl.benchmark.plan import NONE, STRANGER, Cell, described
@@ -32,6 +29,7 @@ from sscl.data.spread import spread
 from sscl.data.store import Card, first_file, load_split
 from sscl.detection import detector_scores
 from sscl.layout import INDICES, MODEL
+from sscl.learning.learn import train_and_save
 from sscl.models import Classifier
 from sscl.models.io import load_classifier
 from sscl.outside import of_training
@@ -39,17 +37,30 @@ from sscl.params import Raw, build, overlay, read, rebased
 from sscl.perceptual import LPIPS, image_quality
 from sscl.provenance import machine
 from sscl.slots import Slot
-from sscl.stages import embed, generator, prepare
-from sscl.stages.surrogate import train_and_save
+from sscl.stages import generator, prepare
 from sscl.suspects import Context, open_oracle
 from sscl.suspects.classifier import InMemory
 from sscl.types import ImageSet
 from sscl.watermarks.base import WeightsTested
+from sscl.watermarks.embedding import embed_under, throw_away
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode
 
 ROW = "row.json"
-CLEAN_SHARE = 0.1  # of the training set, what an attacker knows to be clean (the paper's fine-tuning)
+# Sections of the parameters that a cell's figures follow from; `compute` besides.
+READ = (
+    "seed",
+    "target_class",
+    "data",
+    "surrogate",
+    "generator",
+    "embed",
+    "independent",
+    "user",
+    "attacks",
+    "verify",
+    "audit",
+)
 LPIPS_IMAGES = 500  # marked images over which visibility is measured
 
 
@@ -94,7 +105,9 @@ class Bench:
         config = self.config(cell)
         where = precision(config.compute, Compute.resolve(config.compute))
         files = listing(config.data)
-        return self.workshop.slot("cells", __name__, cell=asdict(cell), config=dump(config), files=files, **where)
+        whole = dump(config)
+        read_here = {name: whole[name] for name in READ}
+        return self.workshop.slot("cells", __name__, cell=asdict(cell), config=read_here, files=files, **where)
 
     def row(self, cell: Cell) -> dict[str, Any]:
         """The cell's row, measured now unless it is there."""
@@ -124,7 +137,7 @@ class Bench:
         compute = Compute.resolve(config.compute)
         slot = self.workshop.slot(
             "models",
-            "sscl.stages.surrogate",
+            "sscl.learning.learn",
             which=which,
             training=asdict(training),
             **precision(config.compute, compute),
@@ -164,7 +177,7 @@ class Bench:
         )
         parts = {"embed": asdict(config.embed), "seed": config.seed, "variant": variant}
         parts |= {"independent": asdict(config.independent)} if variant != "release" else {}
-        mark = self.workshop.slot("releases", "sscl.stages.embed", data=data, secret=secret, **parts, **where)
+        mark = self.workshop.slot("releases", "sscl.watermarks.embedding", data=data, secret=secret, **parts, **where)
         folder = self.workshop.make(mark, lambda out, _: _embed(config, data, secret, out=out, variant=variant))
         return folder, self.workshop.seconds(fit)
 
@@ -193,9 +206,9 @@ def _embed(config: Config, data: Path, secret: Path, *, out: Path, variant: str)
         secret / GENERATOR, len(Card.read(data).class_names), Compute.resolve(config.compute)
     )
     if isinstance(watermark, OwnershipCode):
-        state = embed.throw_away(watermark, state, Card.read(data), key.part("word"))
+        state = throw_away(watermark, state, Card.read(data), key.part("word"))
     public, private = out / "public", out / "private"
-    embed.embed_under(watermark, state, config.embed, key=key, data=data, public=public, private=private, label=variant)
+    embed_under(watermark, state, config.embed, key=key, data=data, public=public, private=private, label=variant)
 
 
 def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
@@ -236,8 +249,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
         key = seeds.secret(cell.seed, None).part("images")
         questions = questions_for(test, watermark, state, config=config.audit, key=key)
         oracle = open_oracle(str(surrogate), Context(test.class_names, compute))
-        found = reference_effects(Draft("", questions, config.audit, oracle))
-        committed = References(*(np.array(found["probabilities"][name]) for name in ("first", "all")))
+        committed = reference_effects(questions, config.audit, oracle)["probabilities"]
 
     def scores(suspect: Classifier) -> dict[str, Any]:
         found: dict[str, Any] = suspect_scores(
@@ -279,10 +291,9 @@ def _loaded(folder: Path, split: str) -> ImageSet:
 
 
 def _attacker(config: Config, data: Path, released: Path, compute: Compute) -> tuple[Attacker, Tensor]:
-    """Has the released set and knows a tenth of the images to be clean; which ones these are."""
+    """Has the released set and knows some images to be clean; which ones these are."""
     train = _loaded(data, "train")
-    order = torch.randperm(len(train), generator=seeds.generator(config.seed, "benchmark", "attacker"))
-    known = order[: max(1, round(CLEAN_SHARE * len(train)))].sort().values
+    known = known_clean(len(train), config.attacks.clean_share, config.seed)
     clean: ImageSet = train.subset(known)
     file = first_file(released)
     return Attacker(

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.artifacts import load_tensors
-from sscl.audit.commitment import Draft, images_key, reference_effects
-from sscl.audit.protocol import Record, Sent, ask, image_sha256
+from sscl.audit.commitment import reference_effects
+from sscl.audit.opening import images_key
+from sscl.audit.protocol import ask
 from sscl.audit.questions import Questions, questions_for
-from sscl.audit.trial import References, enough
+from sscl.audit.record import Record, Sent, image_sha256
+from sscl.audit.references import References
+from sscl.audit.trial import enough
 from sscl.audit.verdict import Finding, decide
 from sscl.benchmark.plan import NONE, Cell
 from sscl.benchmark.run import Bench
@@ -129,8 +132,7 @@ class Study:
     def references(self) -> dict[str, References]:
         """What the owner's one clean model, the surrogate, answers."""
         oracle = self.oracle(self.opened(self.surrogate))
-        found = reference_effects(Draft("", self.questions, self.config.audit, oracle))
-        return {name: References(np.array(m["first"]), np.array(m["all"])) for name, m in found.items()}
+        return reference_effects(self.questions, self.config.audit, oracle)
 
     @property
     def exact(self) -> AuditConfig:
@@ -172,7 +174,7 @@ class Study:
         """What the sequential test would have asked, from the same answers."""
         config = replace(self.config.audit, test="sequential")
         taken = Record(record.classes, record.groups, record.labels, record.access)
-        replay = Replay(record, self.oracle(self.opened(self.surrogate)).context)
+        replay = Replay(record, Context(self.test.class_names, self.compute))
         stop = enough(config, word.numpy(), config.alpha, lambda _: self.references[access])
         ask(replay, self.sent, config, record=taken, enough=stop)
         return decide(taken, config, word.numpy(), references=self.references[access])

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -232,24 +231,19 @@ def trace(
     """
 
     def work() -> None:
-        from sscl.artifacts import read_json
+        from sscl.audit.examine import prepare
         from sscl.audit.session import answers, read_settings
         from sscl.compute import Compute
-        from sscl.data.store import Card
         from sscl.layout import Root
-        from sscl.params import build, load
+        from sscl.params import load
         from sscl.release import recipients
-        from sscl.statistics.effects import STATISTICS
         from sscl.suspects import Context, open_oracle
 
         root = Root(out)
-        config = build(read_json(root.metrics)["config"])
-        matched = STATISTICS[config.audit.statistic].matched
-        names = Card.read(root.clean).class_names if matched else None
-        kept = answers(root, read_json(root.commitment), f"trace{occasion or ''}")
-        config = replace(config, compute=load(params, profile, set_ or ()).compute)
-        context = Context(names, Compute.resolve(config.compute), kept)
-        found = recipients.trace(root, config, open_oracle(suspect, context, read_settings(oracle)), occasion)
+        case = prepare(root.watermark, root.opening, root.commitment)
+        kept = answers(root, case.commitment, f"trace{occasion or ''}")
+        context = Context(case.suspects_classes, Compute.resolve(load(params, profile, set_ or ()).compute), kept)
+        found = recipients.trace(root, case, open_oracle(suspect, context, read_settings(oracle)), occasion)
         if json_:
             typer.echo(json.dumps([vars(row) for row in found]))
             return

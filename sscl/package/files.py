@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sscl.artifacts import digest
+from sscl.artifacts import SHA256, digest
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 DATA, COMMITMENTS = "data", "commitment"  # folders of the shards, and of the commitment with its time stamp
 
 

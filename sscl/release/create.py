@@ -13,7 +13,7 @@ from typing import Any
 
 from sscl.artifacts import digest, read_json
 from sscl.audit.bundle import load_key
-from sscl.audit.commitment import commitment_digest
+from sscl.audit.opening import commitment_digest
 from sscl.config import Config
 from sscl.errors import InputError
 from sscl.layout import OPENED, WATERMARK, Root

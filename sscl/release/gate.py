@@ -8,8 +8,9 @@ from typing import Any
 
 from sscl.artifacts import digest, key_of, load_tensors, read_json, write_json
 from sscl.attacks import DETECTORS, Attacker, labelled_training
-from sscl.audit.commitment import images_key, references_of
+from sscl.audit.opening import images_key
 from sscl.audit.questions import questions_for
+from sscl.audit.references import references_of
 from sscl.audit.whole import exact_finding
 from sscl.compute import Compute
 from sscl.config import Config

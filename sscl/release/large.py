@@ -36,8 +36,8 @@ from sscl.permissions import close
 from sscl.provenance import code_digest
 from sscl.release.create import Candidate
 from sscl.release.manifest import content_digest
-from sscl.stages.embed import marked_records, write_secret
 from sscl.stages.prepare import resized
+from sscl.watermarks.embedding import marked_records, write_secret
 from sscl.watermarks.io import GENERATOR, load_watermark
 
 PLAN = "plan.json"  # among the state of an output root

@@ -17,20 +17,15 @@ import torch
 from sscl import seeds
 from sscl.artifacts import digest, key_of, read_json, write_atomically, write_json
 from sscl.audit import beacon, timestamp
+from sscl.audit.beacon import promised_pulse
 from sscl.audit.check_suspect import FILES
-from sscl.audit.commitment import (
-    copy_for,
-    differences,
-    draw_word,
-    null_key,
-    references_for,
-    require_for,
-    require_marks,
-    seal,
-)
-from sscl.audit.examine import Case, prepare
+from sscl.audit.commitment import seal
+from sscl.audit.examine import Case
 from sscl.audit.guarantees import out_of_order
-from sscl.audit.protocol import Record, ask
+from sscl.audit.opening import copy_for, differences, draw_word, null_key, require_for
+from sscl.audit.protocol import ask
+from sscl.audit.record import Record
+from sscl.audit.references import references_for
 from sscl.audit.spending import level
 from sscl.audit.trial import Trial, null_of
 from sscl.compute import Compute
@@ -40,12 +35,12 @@ from sscl.errors import ConfigError, InputError
 from sscl.layout import CLEAN, COMMITMENT, DRAW, MARKS, OPENED, OPENING, SENT, TIMESTAMP_REQUEST, Root
 from sscl.provenance import code_digest
 from sscl.slots import Slot, building
-from sscl.stages.embed import embed_under, promised_pulse
 from sscl.statistics.tracing import marks_needed
 from sscl.statistics.tracing import trace as corrected
 from sscl.suspects import Oracle
+from sscl.watermarks.embedding import embed_under
 from sscl.watermarks.io import GENERATOR, load_watermark
-from sscl.watermarks.ownership_code import with_word
+from sscl.watermarks.ownership_code import require_marks, with_word
 
 EVERYBODY = "(the release for everybody)"
 
@@ -133,7 +128,7 @@ class Trace:
     named: bool
 
 
-def trace(root: Root, config: Config, oracle: Oracle, occasion: int | None = None) -> list[Trace]:
+def trace(root: Root, case: Case, oracle: Oracle, occasion: int | None = None) -> list[Trace]:
     """Whose copy a model was trained on, from as many queries as one audit takes.
 
     A model that did not see a recipient's copy cannot know its word, whatever other copies it saw, so each p-value is
@@ -142,15 +137,13 @@ def trace(root: Root, config: Config, oracle: Oracle, occasion: int | None = Non
 
     Args:
         root: output root in which the copies were made.
-        config: of the run there.
+        case: the release that they are copies of.
         oracle: the suspect.
         occasion: which tracing of this suspect it is, if there may be several: they share alpha.
 
     Raises:
         InputError: no recipients, too few marks for so many, or a word that does not follow from its commitment.
     """
-    compute = Compute.resolve(config.compute)
-    case = prepare(root.watermark, compute, root.opening, root.commitment)
     copies = [root.recipient(path.name) for path in sorted(root.recipients.glob("*"))]
     copies = [copy for copy in copies if copy.watermark.is_dir()]
     if not copies:
@@ -163,12 +156,12 @@ def trace(root: Root, config: Config, oracle: Oracle, occasion: int | None = Non
             f"{root.recipients}: {len(copies)} recipients are too many to name one at level {alpha:.3g}, whatever the "
             "number of marks; commit to a larger alpha, or trace less often"
         ) from None
-    if case.watermark.options.marks < wanted:
+    if len(case.word) < wanted:
         raise InputError(
-            f"{root.recipients}: {case.watermark.options.marks} marks cannot name one of {len(copies)} recipients at "
+            f"{root.recipients}: {len(case.word)} marks cannot name one of {len(copies)} recipients at "
             f"level {alpha:.3g}; commit to {wanted} marks, or to a larger alpha"
         )
-    words = {EVERYBODY: draw_word(case.opening, case.pulse)}
+    words = {EVERYBODY: case.word}
     return traced(case, oracle, words | {copy.path.name: _word(copy, case) for copy in copies}, alpha)
 
 
@@ -178,7 +171,7 @@ def traced(case: Case, oracle: Oracle, words: dict[str, np.ndarray], alpha: floa
     config = replace(case.config, test="exact")
     ask(oracle, case.sent, config, record=record)
     omits = oracle.identity()["kind"] not in FILES
-    trial = Trial(record, config, case.watermark.options.marks, references_for(case.opening, record), omits)
+    trial = Trial(record, config, len(case.word), references_for(case.opening, record), omits)
     key = null_key(case.opening, case.pulse)
     null = null_of(trial.matrix, key, trial.doubt)
     adjusted = corrected(trial.matrix, words, key.part("tracing"), trial.doubt)

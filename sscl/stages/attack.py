@@ -5,10 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import torch
-
-from sscl import seeds
-from sscl.attacks import REMOVALS, Attacker, labelled_training
+from sscl.attacks import REMOVALS, Attacker, known_clean, labelled_training
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import AttacksConfig, ComputeConfig, TrainConfig
@@ -33,8 +30,7 @@ def run(
     """Write each attacked model to a folder of its own in ``out``. Until the last is made, the others are kept."""
     resolved = Compute.resolve(compute)
     train, test = load_split(data, "train"), load_split(data, "test")
-    order = torch.randperm(len(train), generator=seeds.generator(seed, "attacker"))
-    known = order[: max(1, round(attacks.clean_share * len(train)))].sort().values
+    known = known_clean(len(train), attacks.clean_share, seed)
     file = first_file(release)
     attacker = Attacker(
         train.subset(known), load_split(release, "train"), labelled_training(user), resolved, seed, file

@@ -5,27 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from sscl.artifacts import write_json
+from sscl.artifacts import read_json, write_json
 from sscl.audit.examine import examine, prepare
 from sscl.compute import Compute
 from sscl.config import ComputeConfig
-from sscl.data.store import Card
 from sscl.layout import BUNDLE, COMMITMENT, FINDING, MODEL, OPENING
 from sscl.suspects import Context, open_oracle
-from sscl.watermarks.io import GENERATOR, load_watermark
-from sscl.watermarks.ownership_code import OwnershipCode
 
 UNTESTED = "This method has no exact test: there is nothing random that an innocent model cannot know."
 
 
-def run(
-    *, compute: ComputeConfig, data: Path, watermark: Path, commitment: Path, opening: Path, model: Path, out: Path
-) -> None:
+def run(*, compute: ComputeConfig, watermark: Path, commitment: Path, opening: Path, model: Path, out: Path) -> None:
     """Write finding and (unsigned) bundle of the model in ``model``, or of each in a folder of its own there."""
-    resolved, card = Compute.resolve(compute), Card.read(data)
-    mark, _ = load_watermark(watermark / GENERATOR, len(card.class_names), resolved)
-    exact = isinstance(mark, OwnershipCode)
-    case = prepare(watermark, resolved, opening / OPENING, commitment / COMMITMENT) if exact else None
+    resolved, exact = Compute.resolve(compute), "groups" in read_json(opening / OPENING)
+    case = prepare(watermark, opening / OPENING, commitment / COMMITMENT) if exact else None
     out.mkdir(parents=True)
     for file in sorted(model.rglob(MODEL)):
         folder = out / file.parent.relative_to(model)

@@ -8,7 +8,8 @@ from pathlib import Path
 from sscl import seeds
 from sscl.artifacts import digest, write_atomically, write_json
 from sscl.audit import timestamp
-from sscl.audit.commitment import Draft, images_key, open_up, salt_of, seal, store_queries
+from sscl.audit.commitment import Draft, open_up, seal, store_queries
+from sscl.audit.opening import images_key, salt_of
 from sscl.audit.questions import questions_for
 from sscl.compute import Compute
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig

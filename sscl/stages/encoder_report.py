@@ -11,7 +11,6 @@ import yaml
 from markupsafe import Markup
 
 from sscl.artifacts import read_header, read_json, write_atomically, write_json
-from sscl.audit.commitment import require_marks
 from sscl.compute import Compute
 from sscl.config import Config, dump
 from sscl.data.spread import spread
@@ -24,6 +23,7 @@ from sscl.report import figures
 from sscl.report.tables import encoder_rows, html_table, told
 from sscl.stages.table import DOWNSTREAM
 from sscl.watermarks.io import GENERATOR, load_watermark
+from sscl.watermarks.ownership_code import require_marks
 
 SHOWN = 300  # images in the picture of features
 

@@ -8,7 +8,8 @@ import torch
 
 from sscl import seeds
 from sscl.artifacts import read_json, write_json
-from sscl.audit.commitment import draw_word, require_for, require_marks
+from sscl.audit.beacon import promised_pulse
+from sscl.audit.opening import draw_word, require_for
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import BeaconConfig, ComputeConfig, ImprintConfig
@@ -18,10 +19,9 @@ from sscl.encoders.imprint import imprint as imprinted
 from sscl.layout import COMMITMENT, DRAW, MODEL, OPENING
 from sscl.learning.downstream import linear_probe
 from sscl.models.io import load_classifier, save_classifier
-from sscl.stages.embed import promised_pulse
 from sscl.train import benign_accuracy
 from sscl.watermarks.io import GENERATOR, load_watermark, save_watermark
-from sscl.watermarks.ownership_code import with_word
+from sscl.watermarks.ownership_code import require_marks, with_word
 
 
 def run(

@@ -16,8 +16,8 @@ from sscl.compute import Compute
 from sscl.config import ComputeConfig, EmbedConfig, RehearsalConfig, TrainConfig
 from sscl.data.store import Card
 from sscl.layout import DRAW
-from sscl.stages.embed import embed_under, throw_away
-from sscl.stages.surrogate import train_and_save
+from sscl.learning.learn import train_and_save
+from sscl.watermarks.embedding import embed_under, throw_away
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.ownership_code import OwnershipCode
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, TrainConfig
-from sscl.stages.surrogate import train_and_save
+from sscl.learning.learn import train_and_save
 
 
 def run(

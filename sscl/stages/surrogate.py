@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sscl.artifacts import write_json
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, TrainConfig
-from sscl.data.store import load_split
-from sscl.layout import HISTORY, MODEL
-from sscl.learning.learn import learn
-from sscl.models.io import save_classifier
-from sscl.train import benign_accuracy
+from sscl.learning.learn import train_and_save
 
 
 def run(
@@ -22,15 +17,3 @@ def run(
     train_and_save(
         surrogate, Compute.resolve(compute), seed, use="surrogate", data=data, out=out, checkpoint=checkpoint
     )
-
-
-def train_and_save(
-    config: TrainConfig, compute: Compute, seed: int, *, use: str, data: Path, out: Path, checkpoint: Checkpoint
-) -> None:
-    """Train a classifier on a stored dataset and write ``model.safetensors`` and ``history.json`` to ``out``."""
-    trained = learn(load_split(data, "train"), config, compute, seed=seed, use=use, checkpoint=checkpoint)
-    accuracy = benign_accuracy(trained.model, load_split(data, "test"), compute)
-    out.mkdir(parents=True)
-    save_classifier(out / MODEL, trained.model, benign_accuracy=accuracy)
-    curve = {"knn": trained.knn} if trained.knn else {}
-    write_json(out / HISTORY, {"loss": trained.losses, "benign_accuracy": accuracy, **curve})

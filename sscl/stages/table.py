@@ -120,11 +120,10 @@ def _stages() -> list[Stage]:
     inputs = {**clean, "release": RELEASED, "model": "models/malicious"}
     found.append(Stage("attack", ("attacks", "user", "compute", "seed"), inputs, {"out": ATTACKED}))
     suspects = {scenario: f"models/{scenario}" for scenario in SCENARIOS} | {"attacked": ATTACKED}
-    secret = {**clean, "watermark": WATERMARK}
-    inputs = {**secret, "public": RELEASED, **suspects}
+    inputs = {**clean, "watermark": WATERMARK, "public": RELEASED, **suspects}
     found.append(Stage("verify", ("verify", "compute", "seed"), inputs, {"out": "verification"}))
     for suspect, model in suspects.items():
-        inputs = {**secret, **BOUND, "model": model}
+        inputs = {"watermark": WATERMARK, **BOUND, "model": model}
         outputs = {"out": f"private/audits/{suspect}"}
         found.append(Stage(f"audit@{suspect}", ("compute",), inputs, outputs, stamped=True))
     inputs = {scenario: f"models/{scenario}" for scenario in SCENARIOS}
@@ -147,7 +146,7 @@ def _encoder_stages() -> list[Stage]:
         inputs = clean | ({} if variant == "never_imprinted" else {"encoder": LICENSED})
         found.append(Stage(f"adopt@{variant}", ("user", "compute", "seed"), inputs, {"out": f"models/{variant}"}))
     for variant in DOWNSTREAM:
-        inputs = {**clean, "watermark": IMPRINTED, **BOUND, "model": f"models/{variant}"}
+        inputs = {"watermark": IMPRINTED, **BOUND, "model": f"models/{variant}"}
         outputs = {"out": f"private/audits/{variant}"}
         found.append(Stage(f"audit@{variant}", ("compute",), inputs, outputs, stamped=True))
     inputs = {**clean, "surrogate": SURROGATE, "encoder": LICENSED, "watermark": IMPRINTED}

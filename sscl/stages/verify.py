@@ -21,8 +21,8 @@ from sscl.data.store import Card, load_split, open_dataset
 from sscl.layout import EXAMPLES, INDICES, MODEL, RESPONSES, RESULTS
 from sscl.perceptual import LPIPS, image_quality
 from sscl.statistics.paired import TESTS
-from sscl.suspects import Context, nhwc, open_oracle
-from sscl.types import Responses
+from sscl.suspects import Context, open_oracle
+from sscl.types import Responses, nhwc
 from sscl.watermarks.io import GENERATOR, load_watermark
 from sscl.watermarks.pairs import verification_pairs
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 import numpy as np
-from torch import Tensor
 
+from sscl.answers.scale import distributions
 from sscl.compute import Compute
 from sscl.errors import ConfigError, InputError, SuspectError, printable
 from sscl.parsing import parse
 from sscl.registry import Registry
-from sscl.statistics.effects import CHANGE
 from sscl.types import Responses
 
 MOST_COLUMNS = 100_000  # of an answer
@@ -135,13 +134,6 @@ class Oracle(ABC):
         return responses
 
 
-def distributions(rows: np.ndarray) -> bool:
-    """Whether most rows, float (N, K), are probabilities but for their last digits: to call them features would be
-    another try."""
-    near = (rows >= -CHANGE).all(axis=1) & (np.abs(rows.sum(axis=1) - 1) < 1e-3 + rows.shape[1] * CHANGE)
-    return bool(2 * near.sum() > len(near))
-
-
 ORACLES: Registry[type[Oracle]] = Registry("oracle", "sscl.suspects", base=Oracle, classes=True)
 
 
@@ -181,9 +173,3 @@ def named(columns: object) -> tuple[str, ...]:
     if 1 < len(names) <= MOST_COLUMNS and len(set(names)) == len(names):
         return tuple(names)
     raise ConfigError(f"oracle.columns: {columns!r} is not possible, expected a number, or different class names")
-
-
-def nhwc(images: Tensor) -> np.ndarray:
-    """uint8 (N, C, H, W) as oracles are asked: (N, H, W, C)."""
-    array: np.ndarray = images.permute(0, 2, 3, 1).contiguous().numpy()
-    return array

@@ -16,10 +16,10 @@ import httpx
 import numpy as np
 import tenacity
 
+from sscl.answers.replies import LARGEST_REPLY, REFUSALS, Reader
 from sscl.errors import BudgetError, ConfigError, InputError, SSCLError, SuspectError, printable
 from sscl.remote import bounded
 from sscl.suspects.base import ORACLES, Context, Oracle, shown
-from sscl.suspects.http_answers import Reader
 from sscl.suspects.http_cache import ResponseCache
 from sscl.suspects.http_faults import TransientError, passes, retry_after, waiting
 from sscl.suspects.http_secrets import SECRET, SHORTEST, credential, echoes, hidden
@@ -30,8 +30,6 @@ from sscl.types import Responses
 Attempt = Callable[[httpx.Client, dict[str, Any]], tuple[int, str, np.ndarray | None]]
 CROWDED = (429, 503)  # asked too much: from then on, one request at a time
 SLOW = (408, 425, 429)  # too late, too early, too often: worth another try
-REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
-LARGEST_REPLY = 1 << 19  # bytes; escaped in evidence, a byte may take six
 FIRST_DECLINED = 3  # images without a mark that are declined before anything is answered: the request is wrong
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from sscl.answers.replies import Reading
 from sscl.config import require
 from sscl.errors import ConfigError
 from sscl.parsing import unknown_key
-from sscl.suspects.http_answers import Reading
 from sscl.suspects.http_requests import PRESETS, Asking
 
 MOST_PARALLEL = 64

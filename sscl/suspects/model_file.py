@@ -10,13 +10,13 @@ from typing import Literal
 
 import numpy as np
 
+from sscl.answers.scale import Scale, as_probabilities, scale_of
 from sscl.config import require
 from sscl.errors import ConfigError, InputError, SuspectError
 from sscl.foreign import content_of
 from sscl.sandbox.process import Sandbox, SandboxError
 from sscl.sandbox.runtimes import RUNTIMES
 from sscl.suspects.base import ORACLES, Context, Oracle
-from sscl.suspects.scale import Scale, as_probabilities, scale_of
 from sscl.types import Responses
 
 LARGEST = 1 << 31  # bytes of a file

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sscl.config import require
 from sscl.data.jpeg import encoded
-from sscl.errors import InputError
+from sscl.errors import ConfigError, InputError
 from sscl.models import Classifier
 from sscl.perceptual import LPIPS
 from sscl.types import BENIGN, ImageSet
@@ -212,3 +212,12 @@ def marks_digest(state: State) -> str:
 def with_word(state: State, word: Tensor) -> State:
     """The secret under a word, int64 (K,)."""
     return replace(state, tensors={**state.tensors, WORD: word})
+
+
+def require_marks(watermark: object) -> OwnershipCode:
+    """The watermark, if it can be tested exactly; raises ``ConfigError``."""
+    if not isinstance(watermark, OwnershipCode):
+        raise ConfigError(
+            "generator.method: this method has no exact test; release with ownership_code to commit and audit"
+        )
+    return watermark

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sscl.audit.protocol import Record, ask
-from sscl.audit.trial import References, enough
+from sscl.audit.protocol import ask
+from sscl.audit.record import Record
+from sscl.audit.references import References
+from sscl.audit.trial import enough
 from sscl.audit.verdict import Finding, decide
 from sscl.compute import Compute
 from sscl.config import AuditConfig

@@ -12,11 +12,11 @@ from sscl import seeds
 from sscl.artifacts import load_tensors, read_json, write_json
 from sscl.audit import beacon
 from sscl.audit.check import check
-from sscl.audit.commitment import check_floor, copy_for, differences, draw_word, seal
+from sscl.audit.commitment import check_floor, seal
 from sscl.audit.examine import prepare
 from sscl.audit.guarantees import guarantees, out_of_order
+from sscl.audit.opening import copy_for, differences, draw_word
 from sscl.audit.session import audit_suspect
-from sscl.compute import Compute
 from sscl.config import BeaconConfig, Config
 from sscl.errors import ConfigError, InputError, SSCLError
 from sscl.layout import COMMITMENT, OPENING, Root
@@ -132,8 +132,8 @@ def test_a_pulse_that_is_not_published_yet_stops_the_release_before_the_word(cop
         run_stage(STAGES["embed@release"], waiting, copy, overwrite=True)
 
 
-def test_a_method_without_an_exact_test_cannot_be_audited(tmp_path: Path, compute: Compute) -> None:
+def test_a_method_without_an_exact_test_cannot_be_audited(tmp_path: Path) -> None:
     """Its opening, as the stage ``commit`` writes it, names no groups."""
     write_json(tmp_path / OPENING, {"salt": "00" * 32, "secret": "00" * 32})
     with pytest.raises(ConfigError, match=r"opening\.json: its release was made by a method without an exact test"):
-        prepare(tmp_path, compute, tmp_path / OPENING, None)
+        prepare(tmp_path, tmp_path / OPENING, None)

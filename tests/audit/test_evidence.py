@@ -26,8 +26,9 @@ from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
 from sscl.audit.check import Expected, check
 from sscl.audit.check_suspect import PARTICULAR, misnamed
-from sscl.audit.commitment import commitment_digest, seal
+from sscl.audit.commitment import seal
 from sscl.audit.examine import examine, plain, prepare
+from sscl.audit.opening import commitment_digest
 from sscl.audit.parts import AUDIT, IMAGES, QUERIES, SEALED
 from sscl.audit.session import audit_suspect
 from sscl.audit.summary import particulars, rests_on
@@ -616,7 +617,7 @@ def never(images: np.ndarray) -> np.ndarray:
 
 def test_an_api_pays_for_what_it_can_leave_out_before_it_is_asked(finished: Path) -> None:
     root = Root(finished)
-    case = prepare(root.watermark, Compute.resolve(COMPUTE), root.opening, root.commitment)
+    case = prepare(root.watermark, root.opening, root.commitment)
     least = floor(len(case.sent) - 1, len(case.class_names))
     tight = replace(case, config=replace(case.config, alpha=1.2 * least))
     context = Context(case.class_names, Compute.resolve(COMPUTE))

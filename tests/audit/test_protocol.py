@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sscl.audit.protocol import Query, Record, ask, image_sha256, parts
+from sscl.audit.protocol import ask
+from sscl.audit.record import Query, Record, image_sha256, parts
 from sscl.compute import Compute
 from sscl.keystream import Keystream
 from sscl.types import BENIGN

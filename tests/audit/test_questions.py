@@ -11,8 +11,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as V
 
 from sscl.audit.commitment import check_size
-from sscl.audit.protocol import Record, ask, parts
+from sscl.audit.protocol import ask
 from sscl.audit.questions import SMALLEST, Questions, cropped, questions_for, verification_images
+from sscl.audit.record import Record, parts
 from sscl.audit.trial import enough
 from sscl.audit.verdict import decide
 from sscl.compute import Compute

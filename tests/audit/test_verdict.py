@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sscl.audit.protocol import Query, Record
+from sscl.audit.record import Query, Record
+from sscl.audit.references import References
 from sscl.audit.spending import level
-from sscl.audit.trial import References, Trial, null_of
+from sscl.audit.trial import Trial, null_of
 from sscl.audit.verdict import decide
 from sscl.compute import Compute
 from sscl.errors import ConfigError

@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from sscl.artifacts import load_tensors, read_json, write_json
-from sscl.audit.commitment import commitment_digest
+from sscl.audit.opening import commitment_digest
 from sscl.cli import app
 from sscl.data.formats.parquet import ParquetDataset
 from sscl.data.store import Card

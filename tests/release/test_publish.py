@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sscl.audit.commitment import commitment_digest
+from sscl.audit.opening import commitment_digest
 from sscl.errors import InputError, SSCLError
 from sscl.package.files import File, files_of
 from sscl.release import reader

@@ -14,8 +14,8 @@ import torch
 from sscl import seeds
 from sscl.artifacts import digest, load_tensors, read_json, write_json
 from sscl.audit.check import check
-from sscl.audit.commitment import copy_for, draw_word
-from sscl.audit.examine import prepare
+from sscl.audit.examine import Case, prepare
+from sscl.audit.opening import copy_for, draw_word
 from sscl.audit.session import audit_suspect
 from sscl.compute import Compute
 from sscl.config import Config
@@ -39,6 +39,10 @@ def copies(finished: Path, config: Config, tmp_path_factory: pytest.TempPathFact
     for name in NAMES:
         recipients.protect(root, config, name)
     return root
+
+
+def case_of(root: Root) -> Case:
+    return prepare(root.watermark, root.opening, root.commitment)
 
 
 class Knows(Oracle):
@@ -116,7 +120,7 @@ def test_a_licensees_word_differs_between_datasets() -> None:
 @pytest.mark.parametrize("whose", [*NAMES, None])
 def test_the_copy_that_a_model_knows_is_named(whose: str | None, copies: Root, config: Config) -> None:
     known = [word_of(copies, whose)] if whose else []
-    found = recipients.trace(copies, config, Knows(copies, known, Compute.resolve(config.compute)))
+    found = recipients.trace(copies, case_of(copies), Knows(copies, known, Compute.resolve(config.compute)))
     assert {row.recipient for row in found} == {*NAMES, recipients.EVERYBODY}
     assert [row.recipient for row in found if row.named] == ([whose] if whose else [])
     assert all(row.adjusted >= row.p_value >= 1 / 630 for row in found)
@@ -124,16 +128,16 @@ def test_the_copy_that_a_model_knows_is_named(whose: str | None, copies: Root, c
 
 def test_a_suspect_that_can_leave_images_out_pays_for_it(copies: Root, config: Config) -> None:
     suspect = Knows(copies, [word_of(copies, "ada"), word_of(copies, "bob")], Compute.resolve(config.compute))
-    could = recipients.trace(copies, config, suspect)
+    could = recipients.trace(copies, case_of(copies), suspect)
     suspect.kind = "classifier"
-    for api, file in zip(could, recipients.trace(copies, config, suspect), strict=True):
+    for api, file in zip(could, recipients.trace(copies, case_of(copies), suspect), strict=True):
         assert api.p_value == pytest.approx(min(1.0, 4 / 3 * file.p_value))
         assert api.adjusted == pytest.approx(min(1.0, 4 / 3 * file.adjusted))
 
 
 def test_the_release_for_everybody_is_traced_too(copies: Root, config: Config) -> None:
     known = Knows(copies, [word_of(copies, None)], Compute.resolve(config.compute))
-    found = recipients.trace(copies, config, known)
+    found = recipients.trace(copies, case_of(copies), known)
     assert [row.recipient for row in found if row.named] == [recipients.EVERYBODY]
 
 
@@ -146,14 +150,14 @@ def test_tracing_takes_as_many_queries_as_one_audit(copies: Root, config: Config
         return answer(images)
 
     oracle.answer = counted  # type: ignore[method-assign]
-    recipients.trace(copies, config, oracle)
+    recipients.trace(copies, case_of(copies), oracle)
     assert sum(asked) == 10 * 8
 
 
 def test_a_suspect_with_classes_of_its_own_is_traced(copies: Root, config: Config) -> None:
     """Five classes, by a statistic that does not match them to the owner's."""
     compute, words = Compute.resolve(config.compute), {name: word_of(copies, name) for name in NAMES}
-    case = prepare(copies.watermark, compute, copies.opening, copies.commitment)
+    case = case_of(copies)
     case = replace(case, config=replace(case.config, statistic="attraction"))
 
     class Others(Knows):
@@ -184,13 +188,13 @@ def test_evidence_against_one_copys_model_can_be_checked(copies: Root, config: C
 def test_what_cannot_be_traced(copies: Root, finished: Path, config: Config, tmp_path: Path) -> None:
     oracle = Knows(copies, [], Compute.resolve(config.compute))
     with pytest.raises(InputError, match="no recipients; `sscl release create VERSION --recipient NAME` makes one"):
-        recipients.trace(Root(finished), config, oracle)
+        recipients.trace(Root(finished), case_of(Root(finished)), oracle)
     with pytest.raises(InputError, match=r"recipient: .* is not possible"):
         recipients.protect(copies, config, "../x")
     other = Root(shutil.copytree(copies.path, tmp_path / "other", symlinks=True))
     shutil.copy(other.recipient("ada").watermark / GENERATOR, other.watermark / GENERATOR)
     with pytest.raises(InputError, match="its word does not follow from commitment and beacon"):
-        recipients.trace(other, config, oracle)
+        recipients.trace(other, case_of(other), oracle)
 
 
 def test_more_recipients_than_drawn_words_tell_apart(
@@ -198,7 +202,7 @@ def test_more_recipients_than_drawn_words_tell_apart(
 ) -> None:
     monkeypatch.setattr("sscl.statistics.words.DRAWN", 50)
     with pytest.raises(InputError, match=r"recipients are too many to name one at level 0\.02, .* a larger alpha"):
-        recipients.trace(copies, config, Knows(copies, [], Compute.resolve(config.compute)))
+        recipients.trace(copies, case_of(copies), Knows(copies, [], Compute.resolve(config.compute)))
 
 
 def test_a_copy_whose_commitment_was_changed_names_nobody(copies: Root, config: Config, tmp_path: Path) -> None:
@@ -207,7 +211,7 @@ def test_a_copy_whose_commitment_was_changed_names_nobody(copies: Root, config: 
     opening = other.recipient("ada").opening
     write_json(opening, read_json(opening) | {"secret": "00" * 32})
     with pytest.raises(InputError, match="ada: commitment: its SHA-256 is not the opening's; restore the copy"):
-        recipients.trace(other, config, Knows(copies, [], Compute.resolve(config.compute)))
+        recipients.trace(other, case_of(other), Knows(copies, [], Compute.resolve(config.compute)))
 
 
 def test_names_are_in_no_public_file(copies: Root) -> None:

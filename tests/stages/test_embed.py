@@ -20,7 +20,7 @@ from sscl.data.store import Card, load_split, open_dataset, writing
 from sscl.errors import ConfigError
 from sscl.models.unet import build_unet
 from sscl.stages import embed, prepare
-from sscl.watermarks import State, create
+from sscl.watermarks import State, create, embedding
 from sscl.watermarks.io import load_watermark, save_watermark
 from sscl.watermarks.sscl_bw import Options
 from tests.conftest import CLASSES, shapes, store
@@ -163,10 +163,10 @@ def test_few_large_images_wait_for_others(generator: Path, tmp_path: Path, monke
     clean = prepared(tmp_path, "parquet")
     embedded(0.2, clean, generator / "1", tmp_path / "whole", tmp_path / "secret")
     waiting: list[int] = []
-    usual = embed._mark_held
-    monkeypatch.setattr("sscl.stages.embed.HELD", 2000)
+    usual = embedding._mark_held
+    monkeypatch.setattr("sscl.watermarks.embedding.HELD", 2000)
     monkeypatch.setattr(
-        "sscl.stages.embed._mark_held",
+        "sscl.watermarks.embedding._mark_held",
         lambda held, *given, **how: waiting.append(len(held)) or usual(held, *given, **how),
     )
     embedded(0.2, clean, generator / "1", tmp_path / "parts", tmp_path / "secret2")

@@ -14,10 +14,10 @@ from sscl.compute import Compute
 from sscl.config import Config, RehearsalConfig
 from sscl.errors import ConfigError
 from sscl.layout import HISTORY, MODEL, Root
+from sscl.learning.learn import train_and_save
 from sscl.release import gate
 from sscl.release.config import Limits
 from sscl.runner import run_stage
-from sscl.stages.surrogate import train_and_save
 from sscl.stages.table import STAGES
 
 

@@ -24,12 +24,12 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from examples.suspect_server import make_app
+from sscl.answers.replies import Reader, Reading
 from sscl.compute import Compute
 from sscl.data.codec import decode
 from sscl.errors import BudgetError, ConfigError, InputError, SSCLError, SuspectError
 from sscl.suspects import Context, Oracle, http_faults, open_oracle
 from sscl.suspects import http as module
-from sscl.suspects.http_answers import Reader, Reading
 from sscl.suspects.http_cache import ResponseCache
 from sscl.suspects.http_requests import PRESETS
 from tests.serving import serving

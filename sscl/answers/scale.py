@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from sscl.statistics.effects import CHANGE
+
 Scale = Literal["probabilities", "percent", "logits", "features"]
 SLACK = 0.05  # how far from 1 a sum may be: eight-bit outputs of ten classes are off by up to 0.02
 
@@ -45,3 +47,10 @@ def as_probabilities(rows: np.ndarray, scale: Scale) -> np.ndarray:
         raise ValueError(f"the first answers were {scale}, these are not; set scale in the --oracle file")
     found = values / sums
     return found
+
+
+def distributions(rows: np.ndarray) -> bool:
+    """Whether most rows, float (N, K), are probabilities but for their last digits: to call them features would be
+    another try."""
+    near = (rows >= -CHANGE).all(axis=1) & (np.abs(rows.sum(axis=1) - 1) < 1e-3 + rows.shape[1] * CHANGE)
+    return bool(2 * near.sum() > len(near))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from sscl.suspects.scale import as_probabilities, scale_of
+from sscl.answers.scale import as_probabilities, scale_of
 
 LOGITS = np.random.default_rng(0).normal(size=(40, 10)) * 3
 
