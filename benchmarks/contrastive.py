@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from torch import Tensor
 
-from benchmarks.rows import Root, Sets, study_of, write
+from benchmarks.shared.rows import Root, Sets, study_of, write
 from sscl import seeds
 from sscl.benchmark.encoder_study import (
     LABELLED,

@@ -19,7 +19,7 @@ import pandas as pd
 import typer
 
 from benchmarks.contrastive import begun, shown
-from benchmarks.rows import Root, Sets, study_of, write
+from benchmarks.shared.rows import Root, Sets, study_of, write
 from sscl.audit.record import Record
 from sscl.audit.trial import null_of
 from sscl.audit.verdict import decide

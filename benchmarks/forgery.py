@@ -20,8 +20,8 @@ import typer
 from scipy import stats
 from torch import Tensor
 
-from benchmarks.innocents import innocent, turn_of
-from benchmarks.rows import Root, Sets, study_of
+from benchmarks.shared.innocents import innocent, turn_of
+from benchmarks.shared.rows import Root, Sets, study_of
 from sscl import seeds
 from sscl.artifacts import write_json
 from sscl.attacks.forgeries import FORGERIES

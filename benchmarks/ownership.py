@@ -48,8 +48,8 @@ import typer
 from scipy import stats
 from torch import Tensor
 
-from benchmarks.innocents import innocent, turn_of
-from benchmarks.rows import ROOT, Root, Sets, study_of, write
+from benchmarks.shared.innocents import innocent, turn_of
+from benchmarks.shared.rows import ROOT, Root, Sets, study_of, write
 from sscl import seeds
 from sscl.attacks import DETECTORS, REMOVALS, Attacker, known_clean, labelled_training
 from sscl.audit.trial import Trial, null_of

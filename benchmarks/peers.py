@@ -21,8 +21,8 @@ from typing import Annotated, Any
 import typer
 from torch import Tensor
 
-from benchmarks.innocents import innocent, turn_of
-from benchmarks.rows import ROOT, Root, Sets, study_of, write
+from benchmarks.shared.innocents import innocent, turn_of
+from benchmarks.shared.rows import ROOT, Root, Sets, study_of, write
 from sscl import seeds
 from sscl.benchmark.study import SHOWN, Study
 from sscl.compute import Compute

@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from torch import Tensor
 
-from benchmarks.rows import ROOT, Root, Sets, study_of
+from benchmarks.shared.rows import ROOT, Root, Sets, study_of
 from sscl.benchmark.study import Study
 from sscl.data.codec import to_pixels, to_tensor
 from sscl.models import Classifier

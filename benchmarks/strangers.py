@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import typer
 from torch import Tensor
 
-from benchmarks.rows import ROOT, Root, Sets, study_of, write
+from benchmarks.shared.rows import ROOT, Root, Sets, study_of, write
 from sscl.audit.commitment import reference_effects
 from sscl.audit.protocol import ask
 from sscl.audit.record import Record

@@ -24,7 +24,7 @@ from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.rows import Sets
+from benchmarks.shared.rows import Sets
 from sscl import progress, seeds
 from sscl.compute import Compute
 from sscl.config import TrainConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit, urlunsplit
 
 import typer
 from prefect import flow
@@ -41,7 +42,7 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     commitment = read_json(out.commitment)["sha256"]
     found, failed = [], []
     for entry in entries:
-        name = key_of(commitment=commitment, suspect=entry["suspect"])[:12]  # however it is queried
+        name = key_of(commitment=commitment, suspect=spelt(entry["suspect"]))[:12]  # however it is queried
         bundle = out.audits / f"{today}-{name}.zip"
         occasion = occasion_of(out, name, today)
         oracle, sign = (str(folder / entry[key]) if key in entry else None for key in ("oracle", "sign"))
@@ -61,6 +62,12 @@ def audits(suspects: str = "suspects.yaml", root: str = ".") -> list[dict[str, A
     if failed:
         raise UnansweredError(failed, len(found))
     return found
+
+
+def spelt(suspect: str) -> str:
+    """A suspect's address as it is always spelt: the case of scheme and host says nothing."""
+    parts = urlsplit(suspect)
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower())) if parts.scheme in ("http", "https") else suspect
 
 
 def occasion_of(out: Root, name: str, today: str) -> int:

@@ -37,7 +37,7 @@ from typing import IO, Any
 PACKAGE = Path(__file__).parent
 SWITCH = "SSCL_FORKSERVER"  # "0": never; "1": also outside DVC
 IDLE_SECONDS = 20.0
-START_SECONDS = 30.0
+START_SECONDS = 120.0  # importing PyTorch took 30 on a busy machine; a server that fails is noticed at once
 # Variables that differ from command to command and are read when they are used, not when a library is imported.
 VOLATILE = {"DVC_ROOT", "DVC_STAGE", "SSCL_PROGRESS_FILE", "SSCL_PARENT", SWITCH, "PWD", "OLDPWD", "SHLVL", "_"}
 IGNORED = ("AWS_", "PREFECT_", "PYTEST_")  # so do all variables that begin like this

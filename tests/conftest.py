@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ import torch
 import yaml
 from hypothesis import settings
 
+from sscl import forkserver
+from sscl.__main__ import PRELOAD
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, Config
 from sscl.data.base import Record
@@ -32,6 +35,19 @@ from sscl.params import load
 from sscl.release.config import Limits
 from sscl.types import ImageSet
 
+# Quiet, and the same for all processes that tests start: they can share one fork server. The last two are what
+# scikit-learn sets when it is imported.
+os.environ |= {
+    "CI": "1",
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "PYTHONPATH": str(Path(__file__).parent.parent),
+    "VIRTUAL_ENV": sys.prefix,
+    "KMP_DUPLICATE_LIB_OK": "True",
+    "KMP_INIT_AT_FORK": "FALSE",
+}
 settings.register_profile("fast", max_examples=10)  # `make fast`
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -95,11 +111,11 @@ def store(folder: Path, train: ImageSet, test: ImageSet, format: str = "parquet"
 # xdist starts tests in this order, a file on one process: the longest first, so that no process ends alone.
 LONGEST = (
     "test_drivers",
+    "benchmarks/test_scripts",
+    "test_serve",
     "docs/test_prefect_blocks",
     "docs/test_blocks",
-    "test_serve",
     "test_end_to_end",
-    "benchmarks/test_scripts",
     "test_large_flow",
     "test_encoder_pipeline",
     "benchmark/test_flow",
@@ -203,8 +219,8 @@ def finished(common: Path, config: Config) -> Path:
 
 
 def shell(folder: Path, *command: str, **extra: str) -> str:
-    """What a command prints that is run in ``folder`` and succeeds; this Python's scripts are on its path."""
-    given = environment(PATH=PATH, **extra)
+    """What a command prints that is run in ``folder`` and succeeds."""
+    given = {**os.environ, **extra}
     result = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout + result.stderr
@@ -223,7 +239,18 @@ def checkout(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def reproduced(common: Path, tiny: tuple[str, ...]) -> Path:
+def forks() -> Iterator[None]:
+    """Keeps the fork server of this run, which would end when it is idle: it takes seconds to start."""
+    held: list[socket.socket | None] = []
+    place = forkserver.address(PRELOAD, os.environ)
+    threading.Thread(target=lambda: held.append(forkserver._connected(place, PRELOAD)), daemon=True).start()
+    yield
+    for connection in filter(None, held):
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def reproduced(common: Path, tiny: tuple[str, ...], forks: None) -> Path:
     """A checkout in which ``dvc repro`` has run under a secret key. Every profile is the tiny one, and every benchmark
     has two cells. Read only.
     """
@@ -272,7 +299,6 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 
 SERVICES = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN", "TRIGGERS")
-PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the same for all: one fork server
 BARE = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in SERVICES}  # a server without schedules
 
 
@@ -313,7 +339,7 @@ def server(common: Path, prefect_home: Path) -> Iterator[None]:
             (place / "url").write_text(f"http://127.0.0.1:{port}/api")
             command = ["setsid", "-f", "bash", "-c", HELD, "held", str(port), str(place / "held")]
             silent = subprocess.DEVNULL
-            given = environment(PREFECT_HOME=str(place), PATH=PATH, **BARE)
+            given = {**os.environ, "PREFECT_HOME": str(place), **BARE}
             subprocess.run(command, env=given, stdout=silent, stderr=silent, check=True)
             holding = os.open(place / "held", os.O_WRONLY)  # waits for the other end
             present.unlink(missing_ok=True)
@@ -381,12 +407,6 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """A quiet environment for subprocesses."""
-    silent = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DVC_NO_ANALYTICS": "1"}
-    return {**os.environ, "CI": "1", **silent, **extra}
 
 
 CREDENTIALS = {

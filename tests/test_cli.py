@@ -19,7 +19,7 @@ from sscl.cli.common import reporting
 from sscl.models import build
 from sscl.models.io import save_classifier
 from sscl.stages.table import ALL
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT
 
 PARAMS = ["--params", str(ROOT / "params.yaml"), "--quiet"]
 
@@ -179,7 +179,7 @@ def test_unknown_variant_and_profile(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sscl", "run", "--debug", "--set", "seed=-1", "--out", str(tmp_path)]
-    result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 2
     assert "Traceback" in result.stderr
 

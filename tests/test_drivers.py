@@ -16,7 +16,7 @@ from dvc.rwlock import rwlock
 from prefect.client.orchestration import get_client
 
 from flows.audit import audit
-from flows.audits import audits, keep_day, occasion_of
+from flows.audits import audits, keep_day, occasion_of, spelt
 from flows.evaluate import evaluate
 from flows.protect import STAGES as PROTECT
 from flows.protect import protect
@@ -332,6 +332,13 @@ def test_audits_ask_every_suspect_of_the_list(
     (found,) = audits(str(tmp_path / "suspects.yaml"), root=str(workspace))
     assert found["adjusted"] == found["p_value"]
     assert_not_kept(database_dump(), workspace / "out")
+
+
+def test_one_host_is_one_suspect_however_it_is_spelt() -> None:
+    """The defect: alpha began anew for another spelling."""
+    assert spelt("HTTP://Host.Example/Predict?A=b") == spelt("http://host.example/Predict?A=b")
+    assert spelt("http://host/Predict") != spelt("http://host/predict")
+    assert spelt("Models/A.onnx") == "Models/A.onnx"
 
 
 def test_the_days_of_audits_are_kept_wherever_their_bundles_go(tmp_path: Path) -> None:

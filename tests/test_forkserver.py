@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sscl import forkserver
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT
 
 # Prints its process's parent, so that a test sees whether it was forked, then does as its arguments say.
 TOOL = """
@@ -52,7 +52,7 @@ class Caller:
         (folder / "slow.py").write_text("import sys\nsys.modules['heavy'] = sys")
         (folder / "tool.py").write_text(TOOL)
         path = f"{folder}{os.pathsep}{ROOT}"
-        self.environment = environment(PYTHONPATH=path, TMPDIR=str(folder), SSCL_FORKSERVER="1")
+        self.environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(folder), "SSCL_FORKSERVER": "1"}
 
     def start(self, *arguments: str, **extra: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", CLIENT, *arguments]

@@ -10,8 +10,6 @@ import time
 
 import pytest
 
-from tests.conftest import environment
-
 CHILD = """
 import time
 from sscl.orphans import end_with_parent
@@ -34,7 +32,7 @@ child.wait()
 def test_a_stage_ends_with_the_flow_that_started_it() -> None:
     """The defect: it trained on, beside the next one."""
     command = [sys.executable, "-c", PARENT, CHILD]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as parent:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         os.kill(child, 0)

@@ -135,9 +135,9 @@ APART = {
     "watermarks": {"attacks", "audit", "benchmark", "cli", "release", "report", "stages"},
     "release": {"benchmark", "cli", "report"},
 }
-# What a stage or the checker of evidence needs of ours, at most: a change elsewhere makes no result of theirs stale, and
-# who has to trust the checker reads this much.
-NEEDS_NOTHING_OF = {
+# Rooms that a stage or the checker of evidence can do without: changes there make none of its results stale, and who
+# has to trust the checker need not read them.
+NOT_NEEDED = {
     "audit.check": {"attacks", "learning", "models", "perceptual", "suspects", "train", "watermarks"},
     "stages.report": {"attacks", "audit", "learning", "models", "sandbox", "suspects", "train", "watermarks"},
     "stages.embed": {"sandbox", "suspects"},
@@ -153,10 +153,10 @@ def test_rooms_keep_their_order(room: str) -> None:
         assert not set(modules) & APART[room], path
 
 
-@pytest.mark.parametrize("module", NEEDS_NOTHING_OF)
+@pytest.mark.parametrize("module", NOT_NEEDED)
 def test_results_rest_on_no_more_code_than_they_need(module: str) -> None:
     rooms = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in modules_of(f"sscl.{module}")}
-    assert not rooms & NEEDS_NOTHING_OF[module]
+    assert not rooms & NOT_NEEDED[module]
 
 
 def test_no_stage_is_another_stages_library() -> None:

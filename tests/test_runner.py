@@ -18,7 +18,7 @@ from sscl.config import Config, dump
 from sscl.errors import InputError
 from sscl.runner import run_all, run_stage, slot_of
 from sscl.stages.table import STAGES
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT
 
 # Timings differ between runs, and a commitment's salt must: what shows them is left out of "the same digests".
 # A package holds the commitment.
@@ -98,7 +98,10 @@ def test_killed_at_any_moment_it_ends_the_same(finished: Path, tiny: tuple[str, 
     """SIGKILL at a random moment of several stages, start again each time; the last run ends by itself."""
     rng = random.Random(0)
     overrides = [argument for override in tiny for argument in ("--set", override)]
-    forked = environment(SSCL_FORKSERVER="1")  # its process ends with the one that is killed here: test_forkserver.py
+    forked = {
+        **os.environ,
+        "SSCL_FORKSERVER": "1",
+    }  # its process ends with the one that is killed here: test_forkserver.py
     command = [sys.executable, "-m", "sscl", "run", "--out", str(tmp_path / "run"), *overrides]
     for victim in ("prepare", "surrogate", "embed@release", "verify"):
         process = subprocess.Popen(command, cwd=ROOT, env=forked, stderr=subprocess.PIPE, text=True)

@@ -48,7 +48,7 @@ from tasks.audit import announce_verdict, read_suspects, run_audit
 from tasks.benchmark import measure
 from tasks.release import publish_release
 from tasks.retries import PATIENT, busy_or_io
-from tests.conftest import PATH, ROOT, environment, free_port
+from tests.conftest import ROOT, free_port
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"]
@@ -185,9 +185,9 @@ def fresh(template: Path, home: Path) -> Server:
     """A server's address and settings, as docs/pipeline.md has them."""
     shutil.copytree(template, home)
     url = f"http://127.0.0.1:{free_port()}/api"
-    extra = {"PREFECT_HOME": str(home), "PREFECT_API_URL": url, "PATH": PATH}
+    extra = {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
     extra |= {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
-    return Server(url, environment(**extra))
+    return Server(url, {**os.environ, **extra})
 
 
 @contextmanager

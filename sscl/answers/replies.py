@@ -16,6 +16,7 @@ from sscl.errors import ConfigError, printable
 from sscl.types import Access
 
 # Paths to one place, or to all entries of a list. Others can search for ever, or pick and order single numbers.
+LONGEST_PATH = 200  # characters
 PLAIN_PATH = re.compile(r"\$(\.[\w-]+|\[\d+\]|\[\*\]|\['[^'\]]+'\])*")
 REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
 LARGEST_REPLY = 1 << 19  # bytes; escaped in evidence, a byte may take six
@@ -52,8 +53,11 @@ class Reading:
             raise ConfigError(f"scale: {self.scale} is not possible with labels; expected probabilities or percent")
         for name in ("probabilities", "labels", "scores"):
             path = getattr(self, name)
-            if path is not None and not PLAIN_PATH.fullmatch(path):
-                raise ConfigError(f"{name}: {path!r} is not a plain JSONPath such as $.scores or $.items[*].score")
+            if path is not None and (len(path) > LONGEST_PATH or not PLAIN_PATH.fullmatch(path)):
+                raise ConfigError(
+                    f"{name}: {printable(path)!r} is not a plain JSONPath such as $.scores or $.items[*].score, "
+                    f"of at most {LONGEST_PATH} characters"
+                )
 
 
 class Reader:
@@ -98,9 +102,15 @@ class Reader:
             ValueError: no answer is where it should be, or it is none; says what is there and which key to set.
         """
         try:
+            return self._read(body)
+        except RecursionError:
+            raise ValueError(f"the answer is nested too deeply: {printable(body, 80)}") from None
+
+    def _read(self, body: str) -> np.ndarray:
+        try:
             document = json.loads(body)
             document = json.loads(document) if isinstance(document, str) else document  # JSON within JSON
-        except (ValueError, RecursionError):
+        except ValueError:
             raise ValueError(f"the answer is not JSON: {printable(body, 80)}") from None
         if self._probabilities is not None:
             found = self._found(self._probabilities, document, "probabilities")

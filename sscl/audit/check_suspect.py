@@ -10,6 +10,7 @@ from sscl.audit.parts import AUDIT
 
 KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+){0,2}")  # of a suspect; one that only looks like ``FILES`` would be no file
 PARTICULAR = re.compile(r"[!-~]{1,2000}")
+LONG, LONGEST = 2000, 100_000  # characters of a setting, and of a map of class names: what is printed beside a verdict
 FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
 BUILT_IN = (*FILES, "http")  # no other kind may look like one of these
 RECORDED = {"http": {"request"}, "model file": {"layout", "values", "dtype"}}  # what is known of how these were asked
@@ -21,9 +22,9 @@ def is_mapped(reader: dict[str, Any] | None) -> bool:
 
 
 def misnamed(kind: str, access: str, interface: dict[str, Any]) -> bool:
-    """Whether a file's answers are read as features although its settings do not say so, or the other way round."""
+    """Whether a file's answers are called anything but what its settings make them: features, or else probabilities."""
     said = interface.get("output") if kind == "classifier" else interface.get("scale")
-    return kind in FILES and (access == "features") != (said == "features")
+    return kind in FILES and access != ("features" if said == "features" else "probabilities")
 
 
 def unclear(suspect: dict[str, Any], interface: Any, reader: Any) -> list[str]:
@@ -41,5 +42,9 @@ def unclear(suspect: dict[str, Any], interface: Any, reader: Any) -> list[str]:
         return [f"{AUDIT}: its interface and its reader have settings of the same name"]
     if missing := RECORDED.get(kind, set()) - set(settings):
         return [f"{AUDIT}: does not say how the suspect was asked ({', '.join(sorted(missing))})"]
+    for name, said in {**settings, **(reader or {})}.items():
+        most = LONGEST if name == "names" else LONG
+        if len(str(said)) > most:
+            return [f"{AUDIT}: setting {name} has {len(str(said)):,} characters; at most {most:,} are printed"]
     wrong = (name for name in ("url", "function", "sha256") if not PARTICULAR.fullmatch(str(suspect.get(name, "-"))))
     return [f"{AUDIT}: the suspect's {name} is not one word in ASCII of at most 2,000 characters" for name in wrong]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from sscl.audit import bundle, timestamp
 from sscl.audit.check import Expected
-from sscl.audit.check_suspect import FILES
+from sscl.audit.check_suspect import FILES, LONG, LONGEST
 from sscl.audit.opening import commitment_digest
-from sscl.audit.parts import AUDIT, IMAGES, RAW, TOKEN
+from sscl.audit.parts import AUDIT, IMAGES, QUERIES, RAW, TOKEN, unpack_record
 from sscl.errors import printable
 from sscl.layout import COMMITMENT, FINDING
-
-LONG, LONGEST = 2000, 100_000  # characters of a setting, and of a map of class names
 
 
 def particulars(parts: dict[str, bytes]) -> dict[str, str]:
@@ -29,7 +28,7 @@ def particulars(parts: dict[str, bytes]) -> dict[str, str]:
         found["time stamp"] = f"{stamped:%Y-%m-%d %H:%M:%S} UTC" if stamped else "none"
     spoken = {name: value for name, value in {**audit["interface"], **(audit["reader"] or {})}.items() if value}
     found |= {f"setting {name}": str(spoken[name]) for name in sorted(spoken)} or {"settings": "none recorded"}
-    found["answers"] = str(audit["access"]).replace("_", " ")
+    found["answers"] = str(audit["access"]).replace("_", " ") + _lengths(parts, audit)
     found["protects"] = f"the {audit['protocol']['protects']}"
     found["effect"] = f"{finding['effect']:.3g}, at least {finding['least_effect']:g} counts"
     found["alpha"] = f"{finding['alpha']:.3g}"
@@ -39,6 +38,15 @@ def particulars(parts: dict[str, bytes]) -> dict[str, str]:
         found["signer"] += ", the committed key" if known else ", a key that the commitment does not name"
     longest = {"setting names": LONGEST, "suspect": 2 * LONG}
     return {printable(name): printable(value, longest.get(name, LONG)) for name, value in found.items()}
+
+
+def _lengths(parts: dict[str, bytes], audit: dict[str, Any]) -> str:
+    """How many classes top-k answers list: whoever knows the assignment could have cut some lists short."""
+    if audit["access"] != "top_k":
+        return ""
+    answers = [query.answer or [] for query in unpack_record(parts[QUERIES], audit).queries]
+    counts = sorted(sum(value > 0 for value in answer) for answer in answers if answer)
+    return f", {counts[0]} to {counts[-1]} classes in an answer" if counts else ""
 
 
 def verdict(parts: dict[str, bytes]) -> str:

@@ -14,7 +14,7 @@ from sscl.audit.record import Record, parts
 from sscl.audit.references import References
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
-from sscl.statistics.effects import STATISTICS, Matrix, centred, less_reference
+from sscl.statistics.effects import STATISTICS, Matrix, less_reference, shape_of
 from sscl.statistics.exact import Null
 from sscl.statistics.sequential import Wealth
 from sscl.types import BENIGN, Responses
@@ -143,7 +143,7 @@ class Trial:
         if self.references is None:
             return self.effects
         reference = self.references.all if self.full else self.references.first
-        return less_reference(self.effects, reference[: len(self.effects)])
+        return less_reference(self.effects, reference[: len(self.effects)], by_rows=not self.full)
 
     @cached_property
     def doubt(self) -> np.ndarray:
@@ -155,8 +155,8 @@ class Trial:
         if self.references is None:
             return found
         reference = self.references.all if self.full else self.references.first
-        reference = reference[: len(self.asked)]
-        weighed: np.ndarray = found + np.abs(_shape(reference)) * _weight_doubt(reference, found)
+        shape = np.abs(shape_of(reference[: len(self.asked)], by_rows=not self.full))
+        weighed: np.ndarray = found + shape * _weight_doubt(shape, found)
         return weighed
 
     def _doubt(self, images: int, marks: int | None = None) -> np.ndarray:
@@ -189,22 +189,21 @@ class Trial:
             matrix = self.effects_over(self.first, number)
             bound = self._doubt(self.first, number)
             doubt = bound[-1]
-            if self.references is not None:  # a row is not centred: what they have in all rows counts, too
+            if self.references is not None:
                 reference = self.references.first[:number]
-                matrix = less_reference(matrix, reference)
-                doubt = doubt + np.abs(_shape(reference[-1:])[0]) * _weight_doubt(reference, bound)
+                matrix = less_reference(matrix, reference, by_rows=True)
+                shape = np.abs(shape_of(reference, by_rows=True))
+                doubt = doubt + shape[-1] * _weight_doubt(shape, bound)
             wealth.add(matrix[-1], group, doubt)
         return wealth
 
 
-def _shape(reference: np.ndarray) -> np.ndarray:
-    """The references as their weight is fitted to them, see ``less_reference``."""
-    return centred(reference) if len(reference) > 1 else reference - reference.mean()
+def _weight_doubt(shape: np.ndarray, doubt: np.ndarray) -> float:
+    """By how much unseen changes of answers, which change effects by ``doubt``, can change the references' weight.
 
-
-def _weight_doubt(reference: np.ndarray, doubt: np.ndarray) -> float:
-    """By how much unseen changes of answers, which change effects by ``doubt``, can change the references' weight."""
-    shape = np.abs(_shape(reference))
+    Args:
+        shape: sizes of what is subtracted, see ``shape_of``.
+    """
     length = float((shape**2).sum())
     return float((shape * doubt).sum()) / length if length else 0.0
 

@@ -162,7 +162,7 @@ def check(
             out_console.print("[bold green]VALID[/]: every figure follows from the answers", soft_wrap=True)
             out_console.print(f"Verdict: {escape(str(said))}", soft_wrap=True)
             for name, value in about.items():
-                out_console.print(f"{name}: {escape(value)}", highlight=False, soft_wrap=True)
+                out_console.print(f"{name}: {escape(value, len(value))}", highlight=False, soft_wrap=True)
             for line in rests_on(parts, expected):
                 out_console.print(f"[yellow]{escape(line)}[/]" if line.startswith("MISSING") else escape(line))
         if wrong:

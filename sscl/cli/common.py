@@ -112,9 +112,9 @@ def extra_of(module: str) -> str | None:
     return None
 
 
-def escape(text: str) -> str:
+def escape(text: str, longest: int = 4000) -> str:
     """The text on one line, its brackets no markup, and nothing in it that changes the terminal."""
-    return printable(text, 4000).replace("[", r"\[")
+    return printable(text, longest).replace("[", r"\[")
 
 
 def execute(options: Options, work: Callable[[Any, Options], dict[str, Any]]) -> None:

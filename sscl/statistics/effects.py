@@ -41,6 +41,7 @@ DECIMALS = 6  # of attraction and alignment: linear algebra differs in its last 
 ROUNDED = 10.0**-DECIMALS
 CHANGE = 1e-6  # of a probability, or of a feature as a share of the largest: whoever asks again notices a larger one
 FLAT = 0.01  # range of answers, for features a share of the largest: what varies less could be a change of digits
+FAINT = 1e-6  # of a reference's largest entry: what is left of it when it is centred, and too little to be subtracted
 SHORT = 10_000  # changes: features that are nearer than this to their mean hardly have a direction
 SMOOTH = 1e-3  # added to probabilities before the root is taken, which is infinitely steep at 0
 
@@ -122,27 +123,42 @@ def _moved(responses: Responses) -> np.ndarray:
     return found
 
 
-def less_reference(effects: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Effects without what a clean model shares: ``A - b R``, ``b >= 0`` by least squares between the centred matrices.
+def less_reference(effects: np.ndarray, reference: np.ndarray, *, by_rows: bool = False) -> np.ndarray:
+    """Effects without what a clean model shares: ``A - b r``, ``b >= 0`` by least squares between the centred matrices.
 
     ``b`` follows from the answers alone, so every word is tested on the same matrix. A suspect that softens its answers
-    shrinks ``A`` and ``b`` alike, and does not hide behind a reference that is too large for it.
+    shrinks ``A`` and ``b`` alike, and does not hide behind a reference that is too large for it. What is subtracted is
+    never larger than the effects, so rounding stays as small as theirs, whatever the reference is.
 
     Args:
-        effects: ``A``, float64 (K, C). reference: ``R``, the same marks on a model that never saw them.
+        effects: ``A``, float64 (K, C). reference: of the same marks on a model that never saw them.
+        by_rows: see ``shape_of``.
 
     Examples:
         >>> clean = np.array([[1.0, 0.0], [0.0, 0.0]])
-        >>> less_reference(3 * clean, clean)
+        >>> centred(less_reference(3 * clean, clean))
         array([[0., 0.],
                [0., 0.]])
     """
-    along = centred if len(effects) > 1 else _row_centred
-    a, r = along(effects), along(reference)
+    r = shape_of(reference, by_rows=by_rows)
     length = float((r * r).sum())
-    scale = max(0.0, float((a * r).sum()) / length) if length else 0.0
-    found: np.ndarray = effects - scale * reference
+    scale = max(0.0, float((effects * r).sum()) / length) if length else 0.0
+    found: np.ndarray = effects - scale * r
     return found
+
+
+def shape_of(reference: np.ndarray, *, by_rows: bool = False) -> np.ndarray:
+    """``r``: the reference without what no test looks at.
+
+    That is what it has in a whole row, and, unless ``by_rows``, in a whole column. If next to nothing is left, nothing
+    is: digits that no effect has would decide.
+
+    Args:
+        reference: float64 (K, C).
+        by_rows: for tests that compare a row's entries with each other; always with a single row.
+    """
+    found = _row_centred(reference) if by_rows or len(reference) == 1 else centred(reference)
+    return found if np.abs(found).max() > FAINT * np.abs(reference).max() else np.zeros_like(found)
 
 
 def centred(effects: np.ndarray) -> np.ndarray:

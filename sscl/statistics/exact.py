@@ -69,6 +69,8 @@ class Null:
         marks, groups = table.shape
         largest = float(np.abs(centred(effects)).max())
         moved = None
+        if doubt is not None and np.isnan(doubt).any():
+            raise ValueError("doubts must be numbers")
         if doubt is not None:  # centring takes the mean of the entry's group away, and a part of the entry itself
             share = (doubt * (1 - 2 / marks) + doubt.mean(axis=0)) / (largest or 1.0)
             moved = np.ceil(RESOLUTION * np.clip(share, 0.0, 2.0 * marks)).astype(np.int64) + 1

@@ -35,7 +35,7 @@ def echoes(secret: str) -> set[str]:
 def hidden(header: str) -> set[str]:
     """Everything of a header with a credential that no record may show; a server may repeat it decoded."""
     scheme, _, rest = header.rpartition(" ")
-    found = {header, rest}
+    found = {header, rest, *(piece for piece in re.split(r"[\s:;,]+", header) if len(piece) >= SHORTEST)}
     if scheme.lower() == "basic":
         try:
             pair = base64.b64decode(rest, validate=True).decode()

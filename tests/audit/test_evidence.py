@@ -19,19 +19,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyrage import x25519
 from safetensors.torch import load, save
+from typer.testing import CliRunner
 
 from sscl.artifacts import digest, load_tensors, read_json, save_tensors, write_json
 from sscl.audit import bundle
 from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
 from sscl.audit.check import Expected, check
-from sscl.audit.check_suspect import PARTICULAR, misnamed
+from sscl.audit.check_suspect import PARTICULAR, misnamed, unclear
 from sscl.audit.commitment import seal
 from sscl.audit.examine import examine, plain, prepare
 from sscl.audit.opening import commitment_digest
 from sscl.audit.parts import AUDIT, IMAGES, QUERIES, SEALED
 from sscl.audit.session import audit_suspect
 from sscl.audit.summary import particulars, rests_on
+from sscl.cli import app
 from sscl.compute import Compute
 from sscl.config import AuditConfig, BeaconConfig, ComputeConfig
 from sscl.errors import InputError
@@ -233,6 +235,29 @@ def test_settings_are_what_they_are_printed_as(
     assert any(wrong in line for line in check(rewritten(signed, tmp_path / "f.zip", AUDIT, forge)))
 
 
+def test_settings_are_printed_to_their_end(signed: Path, tmp_path: Path) -> None:
+    """The defect: what followed after 2,000 characters was in no output of ``check``."""
+    for name, most in (("note", 2000), ("names", 100_000)):
+        assert unclear({"kind": "http"}, {"request": "json"}, {name: "x" * most}) == []
+        refused = unclear({"kind": "http"}, {"request": "json"}, {name: "x" * (most + 1)})
+        assert refused == [f"{AUDIT}: setting {name} has {most + 1:,} characters; at most {most:,} are printed"]
+    long = "0" * 2000
+    forged = rewritten(signed, tmp_path / "b.zip", AUDIT, lambda audit: audit["interface"].update(note=long))
+    shown = CliRunner().invoke(app, ["check", str(forged)])
+    assert f"setting note: {long}\n" in shown.stdout
+
+
+def test_lists_that_were_cut_short_show(signed: Path) -> None:
+    """Whoever asks again sees longer ones."""
+    parts = bundle.unpack(signed)[0]
+    audit = json.loads(parts[AUDIT]) | {"access": "top_k"}
+    queries = [json.loads(line) | {"answer": [0.9, 0.0, 0.0]} for line in parts[QUERIES].splitlines()]
+    queries[3]["answer"] = [0.5, 0.4, 0.0]
+    lines = b"".join(canonical(query) + b"\n" for query in queries)
+    said = particulars(parts | {AUDIT: canonical(audit), QUERIES: lines})
+    assert said["answers"] == "top k, 1 to 2 classes in an answer"
+
+
 def test_evidence_that_check_would_refuse_is_not_asked_for(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,13 +289,18 @@ def test_a_file_is_named_by_its_digest_alone(change: dict[str, str], signed: Pat
         ("classifier", "probabilities", {"output": "features"}, True),
         ("model file", "features", {"scale": "logits"}, True),
         ("model file", "features", {"scale": "features"}, False),
+        ("classifier", "probabilities", {}, False),
+        ("classifier", "labels", {}, True),
+        ("classifier", "top_k", {}, True),
+        ("model file", "labels", {"scale": "logits"}, True),
+        ("callable", "labels", {}, False),
         ("callable", "features", {}, False),
     ],
 )
 def test_how_a_files_answers_are_read_is_in_its_settings(
     kind: str, access: str, interface: dict[str, str], wrong: bool
 ) -> None:
-    """The defect: features or probabilities was a second try that nobody saw."""
+    """The defect: features, labels or lists that were cut short were further tries that nobody saw."""
     assert misnamed(kind, access, interface) is wrong
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import pytest
 
 from benchmarks import ownership_tables, training
 from sscl.params import load
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 
@@ -245,14 +244,12 @@ def test_accuracy_lost_says_how_many_seeds_it_is_from() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_it_runs(name: str, copy: Path, tiny: tuple[str, ...], bucket: str, tmp_path: Path) -> None:
+def test_it_runs(name: str, copy: Path, tiny: tuple[str, ...], bucket: str, tmp_path: Path, forks: None) -> None:
     commands, has_rows = CASES[name]
     given = Tiny(copy, [text for override in tiny for text in ("--set", override)], bucket, tmp_path)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    place = environment(PATH=path, PYTHONPATH=str(ROOT))
     for arguments in commands:
         command = [sys.executable, "-m", "tests.script", f"benchmarks/{name}.py", *arguments(given)]
-        done = subprocess.run(command, cwd=ROOT, env=place, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.strip()
     assert not has_rows or json.loads(given.rows.read_text())

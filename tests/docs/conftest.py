@@ -15,14 +15,14 @@ import boto3
 import pytest
 
 from sscl.release.objects import Objects
-from tests.conftest import BARE, PATH, answering, environment, free_port
+from tests.conftest import BARE, ROOT, answering, free_port
 from tests.docs.pages import ALSO, STAND_INS, blocks
 
 
 @contextmanager
 def serving(folder: Path, port: int, path: str, *command: str, **extra: str) -> Iterator[int]:
     """A server that is started in ``folder`` and answers at ``path``; yields its port."""
-    given = environment(PATH=PATH, **extra)
+    given = {**os.environ, **extra}
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, cwd=folder, env=given, stdout=silent, stderr=silent, process_group=0) as process:
         try:
@@ -46,7 +46,7 @@ def suspect(reproduced: Path) -> Iterator[int]:
     """The port of an API with a guilty model behind it."""
     port = free_port()
     model = "out/models/malicious/model.safetensors"
-    command = ("python", "-m", "examples.suspect_server", model, "--port", str(port))
+    command = ("python", "-m", "tests.script", str(ROOT / "examples/suspect_server.py"), model, "--port", str(port))
     with serving(reproduced, port, "/", *command):
         yield port
 
@@ -70,15 +70,16 @@ def block(
             for folder in ("public", "private"):  # nothing is committed to yet
                 shutil.rmtree(place / "out" / folder / "commitment")
         text = blocks(page)[number] + ALSO.get((page, number), "")
-        extra = {"PATH": PATH, "SSCL_FORKSERVER": "1", "PREFECT_HOME": str(tmp_path / "prefect"), **more}
+        extra = {"SSCL_FORKSERVER": "1", "PREFECT_HOME": str(tmp_path / "prefect"), **more}
         ports = {"prefect": urlsplit(extra.get("PREFECT_API_URL", "")).port, "suspect": suspect, "moto": free_port()}
         for theirs, ours in STAND_INS.items():
             text = text.replace(theirs, ours.format(**ports))
+        given = {**os.environ, **extra}
         script = f"set -e; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{text}\n"
         command: list[str] = ["bash", "-c", script]
         with (
             open(tmp_path / "printed", "w+") as printed,  # a pipe would wait for whatever is left in the background
-            subprocess.Popen(command, cwd=place, env=environment(**extra), stdout=printed, stderr=printed) as process,
+            subprocess.Popen(command, cwd=place, env=given, stdout=printed, stderr=printed) as process,
         ):
             code = process.wait(timeout=300)
         said = (tmp_path / "printed").read_text()

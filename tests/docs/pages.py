@@ -27,6 +27,7 @@ def inline(page: str) -> list[str]:
 
 # What stands for a reader's own thing -> what is there in this test. Port numbers are filled in.
 STAND_INS = {
+    "source .venv/bin/activate": "test -f .venv/bin/activate",  # its scripts are on the path already
     "127.0.0.1:4200": "127.0.0.1:{prefect}",
     "prefect server start": "true",  # it runs already
     "http://host/predict": "http://127.0.0.1:{suspect}/predict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -18,7 +19,7 @@ from sscl.artifacts import digest
 from sscl.errors import InputError, SSCLError
 from sscl.release import reader
 from sscl.release.objects import Objects
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT
 from tests.release.proxy import FAULTS, proxying
 from tests.release.publisher import SHARD, Publisher, intact
 
@@ -54,7 +55,7 @@ def test_killed_at_a_random_moment(seed: int, s3: str, bucket: str, tmp_path: Pa
     """Three of the twenty of ``benchmarks/faults.py``; a slow line stretches a publishing to some seconds."""
     command = [sys.executable, "-m", "tests.release.publisher", str(tmp_path / "owner"), bucket, "1"]
     with proxying(s3, "latency", share=0.5, seed=seed) as proxy:
-        extra = environment(PYTHONPATH=str(ROOT), AWS_ENDPOINT_URL=proxy.url)
+        extra = {**os.environ, "AWS_ENDPOINT_URL": proxy.url}
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=extra) as process:
             assert process.stdout is not None
             process.stdout.readline()

@@ -10,7 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sscl.statistics import exact
 from sscl.statistics.attraction import SHRINKAGE, attractions
-from sscl.statistics.effects import LEAST, SMOOTH, centred, effects, less_reference
+from sscl.statistics.effects import LEAST, SMOOTH, centred, effects, less_reference, shape_of
 from sscl.types import Responses
 
 GROUPS = np.array([0, 0, 1, 1, 2, 2])
@@ -196,7 +196,7 @@ def test_the_scale_of_the_reference_is_the_least_squares_one(seed: int, softness
     found = less_reference(suspect, reference)
     design = centred(reference).reshape(-1, 1)
     fitted = np.linalg.lstsq(design, centred(suspect).ravel(), rcond=None)[0][0]
-    np.testing.assert_allclose(suspect - max(0.0, fitted) * reference, found)
+    np.testing.assert_allclose(centred(suspect - max(0.0, fitted) * reference), centred(found), atol=1e-12)
     np.testing.assert_allclose(less_reference(softness * suspect, reference), softness * found, atol=1e-9)
 
 
@@ -205,7 +205,31 @@ def test_a_reference_that_the_suspect_contradicts_is_left_out() -> None:
     np.testing.assert_array_equal(less_reference(-reference, reference), -reference)
     np.testing.assert_array_equal(less_reference(reference, np.zeros((3, 4))), reference)
     one = reference[:1]
-    np.testing.assert_allclose(less_reference(one, one), np.zeros((1, 4)), atol=1e-12)
+    np.testing.assert_allclose(less_reference(one, one), np.full((1, 4), one.mean()), atol=1e-12)
+
+
+@given(st.integers(0, 1000), st.integers(-26, 0), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_what_a_reference_has_in_whole_rows_and_columns_decides_nothing(seed: int, bits: int, by_rows: bool) -> None:
+    """The defect: it was multiplied by a weight that followed from a tiny rest of it, and rounding decided."""
+    rng = np.random.default_rng(seed)
+    suspect, pattern = rng.normal(size=(8, 8)), 2.0**bits * rng.normal(size=(8, 8))
+    rows, columns = (2.0**18 * rng.random(shape) for shape in ((8, 1), (1, 8)))
+    reference = np.round(pattern + rows + (0.0 if by_rows else columns), 6)
+    before = less_reference(suspect, reference, by_rows=by_rows)
+    change = 1e-7 * rng.uniform(-1, 1, (8, 8))
+    after = less_reference(suspect + change, reference, by_rows=by_rows)
+    shape = shape_of(reference, by_rows=by_rows)
+    weight = float((np.abs(shape) * 1e-7).sum() / (shape**2).sum()) if shape.any() else 0.0
+    assert (np.abs(after - before) <= 1e-7 + np.abs(shape) * weight + 1e-14).all()
+    assert np.abs(before).max() < 10 * np.abs(suspect).max()
+
+
+def test_next_to_nothing_of_a_reference_is_nothing() -> None:
+    rng = np.random.default_rng(0)
+    suspect = rng.normal(size=(4, 5))
+    np.testing.assert_array_equal(less_reference(suspect, np.full((4, 5), 0.3)), suspect)
+    np.testing.assert_array_equal(less_reference(suspect, 1e3 + 1e-4 * rng.normal(size=(4, 5))), suspect)
 
 
 @pytest.mark.parametrize("scale", [0.01, 100.0])

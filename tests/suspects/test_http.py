@@ -452,7 +452,7 @@ def test_credentials(serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyP
 def test_settings_must_say_where_the_answer_is(compute: Compute) -> None:
     with pytest.raises(ConfigError, match="either `probabilities` or `labels`"):
         client("http://host/", compute, labels="$.x")
-    for path in ("$[[", "$..*", "$[?(@.a > 1)]", "$.a[0,1]"):
+    for path in ("$[[", "$..*", "$[?(@.a > 1)]", "$.a[0,1]", "$" + ".a" * 100):
         with pytest.raises(ConfigError, match="not a plain JSONPath"):
             client("http://host/", compute, probabilities=path)
     with pytest.raises(ConfigError, match="'kserve' is not one of kserve_v2"):
@@ -554,10 +554,14 @@ def test_a_credential_that_a_server_repeats_is_not_kept(
     assert b"very-secret" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
 
-def test_a_password_that_a_server_repeats_decoded_is_not_kept(
-    serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+BASIC = f"Basic {base64.b64encode(b'owner:very-secret').decode()}"
+
+
+@pytest.mark.parametrize("header", [BASIC, "ApiKey id:very-secret"])
+def test_a_part_of_a_credential_that_a_server_repeats_is_not_kept(
+    header: str, serve: Serve, compute: Compute, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("SUSPECT_TOKEN", f"Basic {base64.b64encode(b'owner:very-secret').decode()}")
+    monkeypatch.setenv("SUSPECT_TOKEN", header)
     url, _ = serve(lambda n, body: {**body, "user": "owner:very-secret", "password": "very-secret"})
     oracle = client(url, compute, tmp_path, auth_env="SUSPECT_TOKEN")
     assert oracle.query(IMAGES).valid.all()
