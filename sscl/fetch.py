@@ -8,11 +8,13 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sscl.artifacts import write_atomically
 from sscl.errors import SSCLError
 
 
@@ -24,6 +26,24 @@ def cache_folder() -> Path:
 def sha256(content: bytes) -> str:
     """Hexadecimal SHA-256."""
     return hashlib.sha256(content).hexdigest()
+
+
+def kept(name: str, digest: str, make: Callable[[], bytes]) -> bytes:
+    """A file of the cache, which is made if it is missing or another one; always the content with the pinned SHA-256.
+
+    Raises:
+        SSCLError: what ``make`` gives is not that content. What it raises itself passes.
+    """
+    path = cache_folder() / name
+    content = path.read_bytes() if path.is_file() else b""
+    if sha256(content) == digest:
+        return content
+    content = make()
+    if sha256(content) != digest:
+        raise SSCLError(f"{name}: not the published content (checksum)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+    return content
 
 
 def pip_download(requirement: str, digest: str) -> bytes:

