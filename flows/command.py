@@ -10,10 +10,8 @@ import typer
 from prefect.settings import PREFECT_API_URL
 
 from sscl.cli.common import Debug, reporting
-from sscl.cli.pipeline import print_encoder_result, print_result
 from sscl.layout import Root
 from tasks.console import shown
-from tasks.encoder import OUT as ENCODER_OUT
 from tasks.pipeline import Pipeline
 from tasks.results import OUT
 from tasks.runners import require_answer
@@ -36,10 +34,16 @@ def running(debug: bool) -> Iterator[None]:
         yield
 
 
-def main(flow: Callable[..., Any], *, by_dvc: bool = True) -> None:
-    """Parse ``--profile``, ``--set`` and ``--root``, run the flow, and print the result table if there is one.
+def main(
+    flow: Callable[..., Any], *, by_dvc: bool = True, show: Callable[[Root], None] | None = None, out: str = OUT
+) -> None:
+    """Parse ``--profile``, ``--set`` and ``--root``, and run the flow.
 
-    Where DVC starts the stages, what they import is imported while Prefect starts.
+    Args:
+        flow: takes ``profile``, ``overrides`` and ``root``.
+        by_dvc: whether DVC starts the stages; then, what they import is imported while Prefect starts.
+        show: prints what is in the output root afterwards; ``None`` for nothing.
+        out: that root, from the checkout.
     """
 
     def command(
@@ -54,11 +58,9 @@ def main(flow: Callable[..., Any], *, by_dvc: bool = True) -> None:
                     lines.say("starting a temporary Prefect server")
                 if by_dvc:
                     Pipeline(root).warm_up()
-                result = flow(profile=profile, overrides=list(set_ or ()), root=str(root))
-            if "watermark_success_rate" in result:
-                print_result(Root(root / OUT))
-            elif "linear" in result:
-                print_encoder_result(Root(root / ENCODER_OUT))
+                flow(profile=profile, overrides=list(set_ or ()), root=str(root))
+            if show:
+                show(Root(root / out))
 
     typer.run(command)
 

@@ -35,5 +35,6 @@ def encoder(profile: str | None = None, overrides: list[str] | None = None, root
 
 if __name__ == "__main__":
     from flows.command import main
+    from sscl.cli.pipeline import print_encoder_result
 
-    main(encoder, by_dvc=False)
+    main(encoder, by_dvc=False, show=print_encoder_result, out=OUT)

@@ -34,5 +34,6 @@ def evaluate(profile: str | None = None, overrides: list[str] | None = None, roo
 
 if __name__ == "__main__":
     from flows.command import main
+    from sscl.cli.pipeline import print_result
 
-    main(evaluate)
+    main(evaluate, show=print_result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from sscl.layout import Root
 from sscl.outside import contents, settings
 from sscl.provenance import code_digest
 from sscl.slots import Slot, building, read_note
-from sscl.stages.table import EVERYTHING, STAGES, Stage
+from sscl.stages.table import EVERYTHING, PIPELINES, Stage
 
 
 def slot_of(stage: Stage, config: Config, root: Path, base: Path = Path()) -> Slot:
@@ -79,9 +79,8 @@ def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False,
     return True
 
 
-def require_carrier(config: Config, stages: Mapping[str, Stage]) -> None:
-    """Raise ``ConfigError``, before anything is trained, if the stages protect something else than ``config`` says."""
-    carrier = "encoder" if "imprint" in stages else "dataset"
+def require_carrier(config: Config, carrier: str) -> None:
+    """Raise ``ConfigError``, before anything is trained, if ``config`` protects something else than ``carrier``."""
     if config.audit.protects != carrier:
         raise ConfigError(
             f"audit.protects: {config.audit.protects}, but this pipeline protects one {carrier}; use `sscl run` for a "
@@ -95,16 +94,21 @@ def run_all(
     overwrite: bool = False,
     *,
     before: Callable[[Stage], None] | None = None,
-    stages: Mapping[str, Stage] = STAGES,
+    carrier: str = "dataset",
 ) -> list[str]:
-    """Every stage in order; the names of those that computed something. ``before`` is called ahead of each stage.
+    """Every stage in order; the names of those that computed something.
+
+    Args:
+        config, root, overwrite: as for ``run_stage``.
+        before: called ahead of each stage.
+        carrier: what is to be protected, of ``PIPELINES``.
 
     Raises:
-        ConfigError: the configuration protects something else than these stages do.
+        ConfigError: the configuration protects something else.
     """
-    require_carrier(config, stages)
+    require_carrier(config, carrier)
     computed = []
-    for stage in stages.values():
+    for stage in PIPELINES[carrier].values():
         if before:
             before(stage)
         if run_stage(stage, config, root, overwrite):

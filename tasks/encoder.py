@@ -27,7 +27,7 @@ def encoder_stage(name: str, out: str, params: str, profile: str | None, overrid
     started = time.monotonic()
     LINES.running(name)
     config = rebased(load(Path(params), profile, overrides), Path(params).parent)
-    require_carrier(config, ENCODER)
+    require_carrier(config, "encoder")
     computed = run_stage(ENCODER[name], config, Path(out), overwrite=True)
     if computed:
         LINES.ended(name, f"{time.monotonic() - started:.1f} s")

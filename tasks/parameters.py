@@ -14,22 +14,19 @@ from sscl.errors import ConfigError
 from sscl.params import load, overlay, read, with_overrides
 from sscl.release.config import load_release
 from sscl.runner import require_carrier
-from sscl.stages.table import STAGES, Stage
 
 
-def set_parameters(
-    path: Path, profile: str | None, overrides: Iterable[str], stages: Mapping[str, Stage] = STAGES
-) -> None:
+def set_parameters(path: Path, profile: str | None, overrides: Iterable[str]) -> None:
     """Make ``profile`` the one in force and write ``section.key=value`` overrides, so that DVC and the flow agree.
 
     An override goes into the profile's overlay where that would otherwise mask it.
 
     Raises:
         ConfigError: unknown profile or key, an impossible value, a profile without a section that DVC follows, or one
-            that protects something else than ``stages`` do; nothing is written.
+            that protects an encoder; nothing is written.
     """
     overrides = list(overrides)
-    require_carrier(load(path, profile, overrides), stages)
+    require_carrier(load(path, profile, overrides), "dataset")
     load_release(path, overrides, profile)
     if profile is None and not overrides:
         return

@@ -64,7 +64,7 @@ def settings(tiny: tuple[str, ...], own: Path) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def built(settings: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
     config, root = load(ROOT / "params.yaml", "demo", settings), tmp_path_factory.mktemp("encoder")
-    assert run_all(config, root, stages=ENCODER) == list(ENCODER)
+    assert run_all(config, root, carrier="encoder") == list(ENCODER)
     return config, root
 
 
@@ -81,7 +81,7 @@ def test_every_suspect_has_a_verdict_with_evidence_and_nothing_is_computed_twice
     assert "under the mark" in page
     assert page.count("<svg") == 2  # nothing was trained, so there is no curve
     before = {path: digest(root / path) for stage in ENCODER.values() for path in stage.outputs.values()}
-    assert run_all(config, root, stages=ENCODER) == []
+    assert run_all(config, root, carrier="encoder") == []
     assert before == {path: digest(root / path) for path in before}
 
 
@@ -108,9 +108,9 @@ def test_views_are_asked_about_and_checked(
     root = tmp_path / "out"
     shutil.copytree(built[1], root, symlinks=True)
     with pytest.raises(ConfigError, match=r"audit\.protects: dataset, but this pipeline protects one encoder"):
-        run_all(load(ROOT / "params.yaml", "demo", tiny), tmp_path / "out", stages=ENCODER)
+        run_all(load(ROOT / "params.yaml", "demo", tiny), tmp_path / "out", carrier="encoder")
     config = load(ROOT / "params.yaml", "demo", (*settings, "audit.statistic=alignment", "audit.images=6"))
-    assert "commit" in (again := run_all(config, root, overwrite=True, stages=ENCODER))
+    assert "commit" in (again := run_all(config, root, overwrite=True, carrier="encoder"))
     assert not {"prepare", "surrogate", "generator"} & set(again)
     for name in DOWNSTREAM:
         bundle = root / f"private/audits/{name}/bundle.zip"

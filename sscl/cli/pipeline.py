@@ -24,7 +24,7 @@ from sscl.cli.common import (
 )
 from sscl.errors import InputError
 from sscl.layout import CODE, Root
-from sscl.stages.table import ABOUT, ALL, ENCODER, STAGES, Stage
+from sscl.stages.table import ABOUT, ALL, STAGES, Stage
 
 OfEncoder = Annotated[bool, typer.Option("--encoder", help="Of the pipeline that protects an encoder.")]
 TRACKED = "DVC_STAGE"  # set where DVC runs a stage: it keeps every version of the outputs
@@ -38,7 +38,7 @@ def run_one(name: str, options: Options, encoder: bool) -> None:
         from sscl.runner import note_of, require_carrier, run_stage
 
         end_with_parent()
-        require_carrier(config, ENCODER if encoder or name not in STAGES else STAGES)
+        require_carrier(config, "encoder" if encoder or name not in STAGES else "dataset")
         stage = ALL[name]
         computed = run_stage(stage, config, options.out, options.overwrite, vouched=TRACKED in os.environ)
         if not options.json:
@@ -82,8 +82,8 @@ def run(
             if not (options.quiet or options.json):
                 err_console.print(f"[dim]{stage.name}[/]", highlight=False)
 
-        root, stages = Root(options.out), ENCODER if encoder else STAGES
-        computed = run_all(config, root.path, options.overwrite, before=announce, stages=stages)
+        root, carrier = Root(options.out), "encoder" if encoder else "dataset"
+        computed = run_all(config, root.path, options.overwrite, before=announce, carrier=carrier)
         if not options.json:
             (print_encoder_result if encoder else print_result)(root)
         metrics, page = (root.encoder_metrics, root.encoder_page) if encoder else (root.metrics, root.page)

@@ -164,4 +164,5 @@ def variants(verb: str) -> tuple[str, ...]:
 
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _stages()}  # the pipeline that protects a dataset
 ENCODER: dict[str, Stage] = {stage.name: stage for stage in _encoder_stages()}  # the one that protects an encoder
+PIPELINES = {"dataset": STAGES, "encoder": ENCODER}  # by what `audit.protects` says
 ALL: dict[str, Stage] = {**STAGES, **ENCODER}
