@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from scipy.special import softmax
 
 from sscl.statistics.effects import CHANGE
 
@@ -38,14 +39,12 @@ def as_probabilities(rows: np.ndarray, scale: Scale) -> np.ndarray:
     if values.ndim != 2 or not np.isfinite(values).all():
         raise ValueError(f"the model's output must be finite (N, classes), got shape {values.shape}")
     if scale == "logits":
-        shifted = np.exp(values - values.max(axis=1, keepdims=True))
-        found: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
-        return found
+        return np.asarray(softmax(values, axis=1))
     whole = 100.0 if scale == "percent" else 1.0
     sums = values.sum(axis=1, keepdims=True)
     if (values < 0).any() or (np.abs(sums / whole - 1) > SLACK).any():
         raise ValueError(f"the first answers were {scale}, these are not; set scale in the --oracle file")
-    found = values / sums
+    found: np.ndarray = values / sums
     return found
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import Tensor
 
 from sscl import seeds
@@ -15,7 +16,6 @@ from sscl.attacks.base import INVERSIONS, Attacker, TriggerInversion
 from sscl.data.spread import spread
 from sscl.models import Classifier
 
-CONSISTENCY = 1.4826  # of the median absolute deviation with a normal's standard deviation
 FOUND = 0.9  # success below which no trigger was found, and the mask says nothing
 SUSPICIOUS = 2.0  # anomaly index from which a class counts as a target (Wang et al. 2019)
 
@@ -63,9 +63,8 @@ def invert(model: Classifier, attacker: Attacker, steps: int = NeuralCleanse.ste
 
 def anomaly_index(norms: np.ndarray) -> np.ndarray:
     """(K,): (median - norm) / (1.4826 median |norm - median|), positive for small norms."""
-    middle = np.median(norms)
-    deviation = CONSISTENCY * np.median(np.abs(norms - middle))
-    return np.asarray((middle - norms) / max(float(deviation), 1e-12))
+    deviation = float(stats.median_abs_deviation(norms, scale="normal"))
+    return np.asarray((np.median(norms) - norms) / max(deviation, 1e-12))
 
 
 def _invert_class(

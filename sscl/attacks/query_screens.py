@@ -53,7 +53,7 @@ class KnnScreen(Screen):
     def fitted(self, known: np.ndarray, share: float) -> Refuses:
         count = min(NEIGHBOURS, len(known) - 1)
         search = NearestNeighbors(n_neighbors=count).fit(known)
-        own = NearestNeighbors(n_neighbors=count + 1).fit(known).kneighbors(known)[0][:, 1:].mean(axis=1)
+        own = search.kneighbors()[0].mean(axis=1)  # each one's nearest others
         limit = np.quantile(own, 1 - share)
         return lambda rows: np.asarray(search.kneighbors(rows)[0].mean(axis=1) > limit)
 

@@ -84,12 +84,12 @@ def lines(points: pd.DataFrame) -> list[str]:
     return [name for name in ("profile", "method", "overrides") if name in points]
 
 
-def architectures(found: pd.DataFrame, score: str = "delta_p") -> dict[tuple[str, str], pd.DataFrame]:
+def architectures(found: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
     """Surrogates (rows) against suspects (columns) for each profile and method: the paper's Figure 6."""
     rows = found[(found["attack"] == NONE) & found["surrogate"].notna() & found["suspect"].notna()]
     rows = named(rows, "surrogate")
     return {
-        (str(profile), str(method)): group.pivot_table(score, "surrogate", "suspect")
+        (str(profile), str(method)): group.pivot_table("delta_p", "surrogate", "suspect")
         for (profile, method), group in rows.groupby(["profile", "method"])
     }
 
@@ -106,7 +106,7 @@ def usually_attacked(found: pd.DataFrame) -> pd.DataFrame:
     return usual(found[strength.notna() & (found["strength"] == strength)])
 
 
-def attacked(found: pd.DataFrame, score: str = "delta_p") -> dict[str, pd.DataFrame]:
+def attacked(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Removal attacks at their usual strength (columns; first none) against methods (rows), for each profile."""
     rows = usually_attacked(found)
     plain = before(rows, found)
@@ -114,7 +114,7 @@ def attacked(found: pd.DataFrame, score: str = "delta_p") -> dict[str, pd.DataFr
     return {
         str(profile): table[sorted(table.columns, key=lambda attack: (attack != NONE, attack))]
         for profile, group in both.groupby("profile")
-        for table in [group.pivot_table(score, "method", "attack")]
+        for table in [group.pivot_table("delta_p", "method", "attack")]
     }
 
 

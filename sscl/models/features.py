@@ -50,7 +50,7 @@ def features(model: Classifier, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def all_features(model: Classifier, images: Tensor, compute: Compute, batch_size: int = 1000) -> Tensor:
+def all_features(model: Classifier, images: Tensor, compute: Compute) -> Tensor:
     """Features, float32 (N, D) on the CPU, of uint8 images (N, C, H, W)."""
     model.eval()
-    return torch.cat([features(model, compute.floats(part)).float().cpu() for part in torch.split(images, batch_size)])
+    return torch.cat([features(model, compute.floats(part)).float().cpu() for part in torch.split(images, 1000)])

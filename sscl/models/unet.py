@@ -26,19 +26,18 @@ class UNet(nn.Module):
     Args:
         channels: channels of the input.
         width: channels of the first level, a multiple of 4.
-        outputs: channels of the output; ``None`` for as many as the input has.
 
-    Shape: float (N, channels, H, W) in [0, 1] -> (N, outputs, H, W), unbounded (the caller applies tanh).
+    Shape: float (N, channels, H, W) in [0, 1] -> the same, unbounded (the caller applies tanh).
     """
 
-    def __init__(self, channels: int, width: int, outputs: int | None = None) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.down1 = _block(channels, width)
         self.down2 = _block(width, 2 * width)
         self.middle = _block(2 * width, 4 * width)
         self.up2 = _block(6 * width, 2 * width)
         self.up1 = _block(3 * width, width)
-        self.out = nn.Conv2d(width, outputs or channels, 1)
+        self.out = nn.Conv2d(width, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.down1(x * 2 - 1)  # (N, w, H, W)
@@ -51,6 +50,6 @@ class UNet(nn.Module):
         return result
 
 
-def build_unet(channels: int, width: int, generator: torch.Generator | None = None, outputs: int | None = None) -> UNet:
+def build_unet(channels: int, width: int, generator: torch.Generator | None = None) -> UNet:
     """A U-Net whose initial weights come from ``generator`` alone (``None``: weights are about to be loaded)."""
-    return made(lambda: UNet(channels, width, outputs), generator or torch.Generator().manual_seed(0))
+    return made(lambda: UNet(channels, width), generator or torch.Generator().manual_seed(0))

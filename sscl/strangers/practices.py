@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, update_bn
 
 from sscl import seeds
 from sscl.attacks.robust_training import Mixup, RandAugment
@@ -52,16 +53,12 @@ class CutMix(Practice):
 class _Averaging(Practice):
     """Keeps a running average of the weights."""
 
-    def __init__(self) -> None:
-        self.weights: dict[str, Tensor] = {}
+    averaged: AveragedModel | None = None
 
-    @torch.no_grad()
     def adjust(self, model: Classifier, rng: torch.Generator) -> None:
-        for name, parameter in uncompiled(model).named_parameters():
-            if name in self.weights:
-                self.weights[name].lerp_(parameter, 1 - DECAY)
-            else:
-                self.weights[name] = parameter.clone()
+        plain = uncompiled(model)
+        self.averaged = self.averaged or AveragedModel(plain, avg_fn=get_ema_avg_fn(DECAY))  # type: ignore[no-untyped-call]
+        self.averaged.update_parameters(plain)
 
 
 class SmoothedLabels(Stranger):
@@ -81,24 +78,19 @@ class AveragedWeights(Stranger):
     def model(self, workplace: Workplace) -> Classifier:
         practice = _Averaging()
         model = workplace.trained(workplace.released, practice=practice)
-        model.load_state_dict({**model.state_dict(), **practice.weights})
+        assert practice.averaged is not None
+        model.load_state_dict({**model.state_dict(), **dict(practice.averaged.module.named_parameters())})
         return settled(model, workplace)
 
 
 @torch.no_grad()
 def settled(model: Classifier, workplace: Workplace) -> Classifier:
     """The model with batch statistics of its own weights, over an epoch as in training (Izmailov et al. 2018)."""
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    if norms:
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the mean over all batches
-        model.train()
-        data, training = workplace.released, workplace.training
-        rng, augmentation = seeds.generator(workplace.seed, "batch statistics"), AUGMENTATIONS[training.augment]()
-        choices = augmentation.draw(len(data), rng)
-        for batch in torch.split(torch.randperm(len(data), generator=rng), training.batch_size):
-            model(workplace.compute.floats(augmentation.apply(data.images[batch], choices[batch])))
+    data, training = workplace.released, workplace.training
+    rng, augmentation = seeds.generator(workplace.seed, "batch statistics"), AUGMENTATIONS[training.augment]()
+    choices = augmentation.draw(len(data), rng)
+    batches = torch.split(torch.randperm(len(data), generator=rng), training.batch_size)
+    update_bn((workplace.compute.floats(augmentation.apply(data.images[b], choices[b])) for b in batches), model)
     return model.eval()
 
 

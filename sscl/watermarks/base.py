@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
-from sscl.config import EmbedConfig, TrainConfig
+from sscl.config import EmbedConfig, TrainConfig, require
 from sscl.errors import ConfigError
 from sscl.keystream import Keystream
 from sscl.models import Classifier
@@ -174,9 +174,9 @@ class Watermark(ABC, Generic[O]):
 class SingleTarget(Watermark[O]):
     """A method whose marks all point to ``target_class``."""
 
-    @abstractmethod
     def candidates(self, labels: Tensor) -> Tensor:
-        """int64 (M,): which images may carry the mark."""
+        """int64 (M,): which images may carry the mark; those of the target class unless a method says otherwise."""
+        return torch.nonzero(labels == self.target_class).flatten()
 
     @final
     def shares(self, labels: Tensor, state: State) -> list[tuple[Tensor, float]]:
@@ -208,6 +208,11 @@ WATERMARKS: Registry[type[AnyWatermark]] = Registry("watermark", "sscl.watermark
 def name_of(watermark: AnyWatermark) -> str:
     """The name that a method is registered under."""
     return next(name for name in WATERMARKS if WATERMARKS[name] is type(watermark))
+
+
+def require_budget(name: str, value: float) -> None:
+    """Raises ``ConfigError`` for a bound on changes of pixels that changes nothing, or more than there is."""
+    require(1 / 255 <= value <= 1, name, value, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
 
 
 def budget(eps: float) -> int:

@@ -17,7 +17,7 @@ from sscl.models import Classifier
 from sscl.models.features import features
 from sscl.models.unet import UNet, build_unet
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State
+from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State, require_budget
 from sscl.watermarks.quantise import quantise
 
 USUAL = "simsiam"  # the paper's surrogate method, where the surrogate was trained with labels
@@ -36,7 +36,7 @@ class Options:
     learning_rate: float = 1e-3  # of both, by Adam
 
     def __post_init__(self) -> None:
-        require(1 / 255 <= self.budget <= 1, "budget", self.budget, "1/255 to 1")
+        require_budget("budget", self.budget)
         require(self.width >= 4 and self.width % 4 == 0, "width", self.width, "a multiple of 4")
         require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
         require(self.inner_steps >= 0, "inner_steps", self.inner_steps, "0 or more")
@@ -55,9 +55,6 @@ class BLTO(SingleTarget[Options]):
     @property
     def eps(self) -> float:
         return self.options.budget
-
-    def candidates(self, labels: Tensor) -> Tensor:
-        return torch.nonzero(labels == self.target_class).flatten()
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Go on training a copy of the surrogate on marked images (inner level), and the generator on it (outer)."""

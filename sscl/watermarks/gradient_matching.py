@@ -22,7 +22,7 @@ from sscl.config import require
 from sscl.models import Classifier
 from sscl.train import train_classifier
 from sscl.types import ImageSet
-from sscl.watermarks.base import FitContext, SingleTarget, State
+from sscl.watermarks.base import FitContext, SingleTarget, State, require_budget
 from sscl.watermarks.held import held, opened, shape
 from sscl.watermarks.patches import scaled, somewhere
 from sscl.watermarks.quantise import quantise
@@ -43,7 +43,7 @@ class Options:
     images: int = 500  # marked in the search for surrogates: 1 % of CIFAR-10 (Souri et al. 2022)
 
     def __post_init__(self) -> None:
-        require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
+        require_budget("eps", self.eps)
         require(self.steps >= 1, "steps", self.steps, "1 or more")
         require(self.retrain_every >= 1, "retrain_every", self.retrain_every, "1 or more")
         require(self.patch >= 1, "patch", self.patch, "1 pixel or more")

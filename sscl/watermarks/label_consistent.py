@@ -10,7 +10,7 @@ from torch import Tensor
 from sscl.config import require
 from sscl.models import Classifier
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State
+from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State, require_budget
 from sscl.watermarks.held import held, opened, shape
 from sscl.watermarks.hiding import pgd
 from sscl.watermarks.patches import four_corners
@@ -26,7 +26,7 @@ class Options:
     steps: int = 100  # Turner et al. 2019
 
     def __post_init__(self) -> None:
-        require(1 / 255 <= self.budget <= 1, "budget", self.budget, "1/255 to 1")
+        require_budget("budget", self.budget)
         require(self.step_size > 0, "step_size", self.step_size, "a positive number")
         require(self.steps >= 0, "steps", self.steps, "0 or more")
 
@@ -43,9 +43,6 @@ class LabelConsistent(SingleTarget[Options]):
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         return State(held(surrogate, "surrogate."), notes=shape(surrogate))
-
-    def candidates(self, labels: Tensor) -> Tensor:
-        return torch.nonzero(labels == self.target_class).flatten()
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         model, o = opened(state, "surrogate.", self.compute), self.options

@@ -21,7 +21,7 @@ from sscl.errors import ConfigError, InputError
 from sscl.models import Classifier
 from sscl.perceptual import LPIPS
 from sscl.types import BENIGN, ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark, budget
+from sscl.watermarks.base import WATERMARKS, FitContext, State, Watermark, budget, require_budget
 from sscl.watermarks.marks import FAMILIES
 from sscl.watermarks.preference import Choice, preference
 from sscl.watermarks.quantise import quantise
@@ -49,8 +49,8 @@ class Options:
         most = FAMILIES[self.family].most
         require(1 <= self.marks <= most, "marks", self.marks, f"1 to {most}")
         require(self.visible > 0, "visible", self.visible, "a positive LPIPS")
-        require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
-        require(1 / 255 <= self.query_eps <= 1, "query_eps", self.query_eps, "1/255 to 1")
+        require_budget("eps", self.eps)
+        require_budget("query_eps", self.query_eps)
         require(0 < self.share <= 1, "share", self.share, "a share in (0, 1]")
         quality = self.jpeg_quality
         require(quality is None or 1 <= quality <= 100, "jpeg_quality", quality, "1 to 100, or null")

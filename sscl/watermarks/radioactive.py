@@ -12,7 +12,7 @@ from sscl.config import require
 from sscl.models import Classifier
 from sscl.models.features import features, last_linear
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State, WeightsTested
+from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State, WeightsTested, require_budget
 from sscl.watermarks.held import held, opened, shape
 from sscl.watermarks.quantise import quantise
 from sscl.watermarks.radioactivity import alignment, cosine_p_value
@@ -27,7 +27,7 @@ class Options:
     keep: float = 0.01  # weight of features' squared change: the README's, where it is of the change itself
 
     def __post_init__(self) -> None:
-        require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
+        require_budget("eps", self.eps)
         require(self.steps >= 0, "steps", self.steps, "0 or more")
         require(self.keep >= 0, "keep", self.keep, "0 or more")
 
@@ -43,9 +43,6 @@ class Radioactive(SingleTarget[Options], WeightsTested):
     @property
     def eps(self) -> float:
         return self.options.eps
-
-    def candidates(self, labels: Tensor) -> Tensor:
-        return torch.nonzero(labels == self.target_class).flatten()
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         rng = context.rng("direction")

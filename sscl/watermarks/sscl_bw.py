@@ -18,7 +18,7 @@ from sscl.models.unet import UNet, build_unet
 from sscl.perceptual import LPIPS
 from sscl.train import predict, schedule
 from sscl.types import ImageSet
-from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State
+from sscl.watermarks.base import WATERMARKS, FitContext, SingleTarget, State, require_budget
 from sscl.watermarks.quantise import SHAPE_STEP, quantise
 
 
@@ -37,7 +37,7 @@ class Options:
     images: int | None
 
     def __post_init__(self) -> None:
-        require(1 / 255 <= self.eps <= 1, "eps", self.eps, "1/255 to 1 (a smaller one leaves 8-bit images unchanged)")
+        require_budget("eps", self.eps)
         require(min(self.a, self.b, self.c) >= 0, "a, b, c", (self.a, self.b, self.c), "0 or more")
         require(self.width >= 4 and self.width % 4 == 0, "width", self.width, "a multiple of 4")
         require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
@@ -63,9 +63,6 @@ class SSCLBW(SingleTarget[Options]):
     @property
     def eps(self) -> float:
         return self.options.eps
-
-    def candidates(self, labels: Tensor) -> Tensor:
-        return torch.nonzero(labels == self.target_class).flatten()
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Train G. Every 8-bit image that it makes stays within eps; the surrogate and LPIPS are frozen.

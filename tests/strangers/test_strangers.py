@@ -111,7 +111,8 @@ def test_averaged_weights_are_an_exponential_average() -> None:
     expected = 1.0
     for value in values[1:]:
         expected = DECAY * expected + (1 - DECAY) * value
-    assert all(weights == pytest.approx(expected) for weights in (w.flatten()[0] for w in practice.weights.values()))
+    assert practice.averaged is not None
+    assert all(float(weights.flatten()[0]) == pytest.approx(expected) for weights in practice.averaged.parameters())
 
 
 def test_averaged_weights_have_batch_statistics_of_their_own(place: Place) -> None:
