@@ -46,7 +46,7 @@ def content_of(path: Path, largest: int, expected: str) -> bytes:
     return content
 
 
-def digest_of(path: Path, expected: str) -> str:
+def digest_of_file(path: Path, expected: str) -> str:
     """SHA-256 of such a file of any size, hexadecimal.
 
     Raises:

@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 from sscl.audit.canonical import canonical
 from sscl.audit.record import MOST_IMAGES, Query, Record
-from sscl.layout import FINDING
+from sscl.layout import FINDING, TIMESTAMP_REPLY
 from sscl.types import Access
 
 AUDIT, QUERIES, RAW = "audit.json", "queries.jsonl", "raw.jsonl"
-PULSE, TOKEN = "pulse.json", "commitment.tsr"
+PULSE, TOKEN = "pulse.json", TIMESTAMP_REPLY
 IMAGES, SEALED = "images.safetensors", "images.age"  # the queries: to be repeated by who checks, or sealed for him
 REQUIRED = (AUDIT, QUERIES, FINDING)
 MOST_MARKS = 64  # of an audit

@@ -136,7 +136,7 @@ def check(
         from sscl.audit.bundle import LARGEST
         from sscl.audit.check import Expected, examined
         from sscl.audit.summary import particulars, rests_on, verdict
-        from sscl.foreign import content_of, digest_of
+        from sscl.foreign import content_of, digest_of_file
 
         def given(path: Path | None, what: str, most: int = 1 << 20) -> bytes | None:
             return content_of(path, most, what) if path else None
@@ -146,7 +146,7 @@ def check(
             signer,
             given(token, "a time-stamp token"),
             given(authority, "a certificate"),
-            digest_of(suspect, "a model file") if suspect else None,
+            digest_of_file(suspect, "a model file") if suspect else None,
             given(images, "a file of images", LARGEST),
         )
         parts, wrong = examined(bundle, expected)

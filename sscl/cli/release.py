@@ -274,8 +274,9 @@ def unseal(
     def work() -> None:
         from sscl.errors import InputError
         from sscl.release import reader, sealed
-        from sscl.release.manifest import SEALED, folder_of
+        from sscl.release.manifest import folder_of
         from sscl.release.objects import Objects
+        from sscl.release.sealed import SEALED
 
         if out.exists():
             raise InputError(f"{out}: already there; name a new folder")

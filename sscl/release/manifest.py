@@ -28,7 +28,6 @@ from sscl.release.objects import Objects
 FORMAT = "sscl-release/1"
 LARGEST = 4 << 20  # bytes of a manifest: about 20,000 files
 TEXTS = ("name", "version", "created", "digest", "dataset", "commitment")
-SEALED = "secret-"  # what the names of sealed secrets start with
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 
 

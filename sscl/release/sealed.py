@@ -16,6 +16,8 @@ from pyrage import x25519
 from sscl.artifacts import key_of, write_atomically
 from sscl.errors import InputError, printable
 
+SEALED = "secret-"  # what the names of sealed secrets start with
+
 LARGEST = 1 << 29  # bytes of a sealed secret; the images of an audit are most of it
 OVERHEAD = 1 << 20  # bytes that encryption adds, and more
 VARIABLE = "SSCL_SEAL_KEY"  # holds an identity, AGE-SECRET-KEY-1...
@@ -30,7 +32,7 @@ def new_identity() -> tuple[str, str]:
 
 def name_for(recipients: Sequence[str]) -> str:
     """A file name that says for which keys a secret is sealed, and nothing else."""
-    return f"secret-{key_of(recipients=sorted(recipients))[:8]}.age"
+    return f"{SEALED}{key_of(recipients=sorted(recipients))[:8]}.age"
 
 
 def seal(root: Path, folders: Sequence[str], recipients: Sequence[str], out: Path) -> None:

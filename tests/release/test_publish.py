@@ -18,9 +18,10 @@ from sscl.errors import InputError, SSCLError
 from sscl.package.files import File, files_of
 from sscl.release import reader
 from sscl.release.errors import TakenError
-from sscl.release.manifest import FORMAT, SEALED, Manifest, content_digest, folder_of, read_manifest
+from sscl.release.manifest import FORMAT, Manifest, content_digest, folder_of, read_manifest
 from sscl.release.objects import Objects, TamperedError
 from sscl.release.publish import SETTLE
+from sscl.release.sealed import SEALED
 from tests.release.publisher import SHARD, Publisher
 
 

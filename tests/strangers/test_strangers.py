@@ -112,7 +112,7 @@ def test_averaged_weights_are_an_exponential_average() -> None:
     for value in values[1:]:
         expected = DECAY * expected + (1 - DECAY) * value
     assert practice.averaged is not None
-    assert all(float(weights.flatten()[0]) == pytest.approx(expected) for weights in practice.averaged.parameters())
+    assert all(weights.flatten()[0].item() == pytest.approx(expected) for weights in practice.averaged.parameters())
 
 
 def test_averaged_weights_have_batch_statistics_of_their_own(place: Place) -> None:
