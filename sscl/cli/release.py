@@ -1,4 +1,4 @@
-"""The verbs ``sscl release create | list | pull | verify | unseal``."""
+"""The verbs ``sscl release create | list | pull | verify | trace | unseal``."""
 
 import json
 import subprocess
