@@ -10,7 +10,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,8 +23,6 @@ import torch
 import yaml
 from hypothesis import settings
 
-from sscl import forkserver
-from sscl.__main__ import PRELOAD
 from sscl.compute import Compute
 from sscl.config import ComputeConfig, Config
 from sscl.data.base import Record
@@ -241,12 +238,10 @@ def checkout(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def forks() -> Iterator[None]:
     """Keeps the fork server of this run, which would end when it is idle: it takes seconds to start."""
-    held: list[socket.socket | None] = []
-    place = forkserver.address(PRELOAD, os.environ)
-    threading.Thread(target=lambda: held.append(forkserver._connected(place, PRELOAD)), daemon=True).start()
-    yield
-    for connection in filter(None, held):
-        connection.close()
+    command, silent = [sys.executable, "-m", "tests.script", "--hold"], subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=silent, stderr=silent) as holding:
+        yield
+        holding.kill()
 
 
 @pytest.fixture(scope="session")

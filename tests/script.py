@@ -13,6 +13,12 @@ def main() -> None:
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 
+def hold() -> None:
+    """Keep the server until the process that asked for it is gone."""
+    sys.stdin.read()
+
+
 if __name__ == "__main__":
-    code = forkserver.run("tests.script:main", sys.argv[1:], "sscl.preload")
+    entry = "hold" if sys.argv[1:] == ["--hold"] else "main"
+    code = forkserver.run(f"tests.script:{entry}", sys.argv[1:], "sscl.preload")
     sys.exit("the fork server did not start" if code is None else code)

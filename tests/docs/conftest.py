@@ -82,7 +82,7 @@ def block(
             open(tmp_path / "printed", "w+") as printed,  # a pipe would wait for whatever is left in the background
             subprocess.Popen(command, cwd=place, env=given, stdout=printed, stderr=printed) as process,
         ):
-            code = process.wait(timeout=300)
+            code = process.wait(timeout=600)  # minutes where other tests want the cores, too
         said = (tmp_path / "printed").read_text()
         assert code == 0, text + said[-4000:]
         return place, said

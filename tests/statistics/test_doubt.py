@@ -52,7 +52,7 @@ def features(rng: Rng, columns: int) -> np.ndarray:
 
 def wide(rng: Rng, columns: int) -> np.ndarray:
     """More features than answers."""
-    return rng.normal(size=(3, 24, 40))
+    return rng.normal(size=(3, 24, 26))
 
 
 def alike(rng: Rng, columns: int) -> np.ndarray:
