@@ -14,7 +14,7 @@ from sscl.audit.record import Record, parts
 from sscl.audit.references import References
 from sscl.config import AuditConfig
 from sscl.keystream import Keystream
-from sscl.statistics.effects import STATISTICS, Matrix, less_reference, shape_of
+from sscl.statistics.effects import STATISTICS, Matrix, less_reference, row_centred, shape_of
 from sscl.statistics.exact import Null
 from sscl.statistics.sequential import Wealth
 from sscl.types import BENIGN, Responses
@@ -155,8 +155,7 @@ class Trial:
         if self.references is None:
             return found
         reference = self.references.all if self.full else self.references.first
-        shape = np.abs(shape_of(reference[: len(self.asked)], by_rows=not self.full))
-        weighed: np.ndarray = found + shape * _weight_doubt(shape, found)
+        weighed: np.ndarray = found + _weighed_doubt(reference[: len(self.asked)], found, by_rows=not self.full)
         return weighed
 
     def _doubt(self, images: int, marks: int | None = None) -> np.ndarray:
@@ -192,20 +191,18 @@ class Trial:
             if self.references is not None:
                 reference = self.references.first[:number]
                 matrix = less_reference(matrix, reference, by_rows=True)
-                shape = np.abs(shape_of(reference, by_rows=True))
-                doubt = doubt + shape[-1] * _weight_doubt(shape, bound)
+                doubt = doubt + _weighed_doubt(reference, bound, by_rows=True)[-1]
             wealth.add(matrix[-1], group, doubt)
         return wealth
 
 
-def _weight_doubt(shape: np.ndarray, doubt: np.ndarray) -> float:
-    """By how much unseen changes of answers, which change effects by ``doubt``, can change the references' weight.
-
-    Args:
-        shape: sizes of what is subtracted, see ``shape_of``.
-    """
+def _weighed_doubt(reference: np.ndarray, doubt: np.ndarray, *, by_rows: bool) -> np.ndarray:
+    """By how much unseen changes of answers, which change effects by ``doubt``, can change what is subtracted."""
+    shape = np.abs(shape_of(reference))
     length = float((shape**2).sum())
-    return float((shape * doubt).sum()) / length if length else 0.0
+    weight = float((shape * doubt).sum()) / length if length else 0.0
+    found: np.ndarray = weight * (np.abs(row_centred(reference)) if by_rows else shape)
+    return found
 
 
 def enough(

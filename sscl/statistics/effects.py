@@ -127,12 +127,12 @@ def less_reference(effects: np.ndarray, reference: np.ndarray, *, by_rows: bool 
     """Effects without what a clean model shares: ``A - b r``, ``b >= 0`` by least squares between the centred matrices.
 
     ``b`` follows from the answers alone, so every word is tested on the same matrix. A suspect that softens its answers
-    shrinks ``A`` and ``b`` alike, and does not hide behind a reference that is too large for it. What is subtracted is
-    never larger than the effects, so rounding stays as small as theirs, whatever the reference is.
+    shrinks ``A`` and ``b`` alike, and does not hide behind a reference that is too large for it. ``b r`` is
+    never larger than ``A``, so rounding decides nothing, whatever the reference is.
 
     Args:
         effects: ``A``, float64 (K, C). reference: of the same marks on a model that never saw them.
-        by_rows: see ``shape_of``.
+        by_rows: subtract also what the reference has in whole columns, which a test within rows does not ignore.
 
     Examples:
         >>> clean = np.array([[1.0, 0.0], [0.0, 0.0]])
@@ -140,34 +140,30 @@ def less_reference(effects: np.ndarray, reference: np.ndarray, *, by_rows: bool 
         array([[0., 0.],
                [0., 0.]])
     """
-    r = shape_of(reference, by_rows=by_rows)
+    r = shape_of(reference)
     length = float((r * r).sum())
     scale = max(0.0, float((effects * r).sum()) / length) if length else 0.0
-    found: np.ndarray = effects - scale * r
+    found: np.ndarray = effects - scale * (row_centred(reference) if by_rows else r)
     return found
 
 
-def shape_of(reference: np.ndarray, *, by_rows: bool = False) -> np.ndarray:
-    """``r``: the reference without what no test looks at.
+def shape_of(reference: np.ndarray) -> np.ndarray:
+    """``r``, float64 (K, C): the centred reference, of a single mark without its mean.
 
-    That is what it has in a whole row, and, unless ``by_rows``, in a whole column. If next to nothing is left, nothing
-    is: digits that no effect has would decide.
-
-    Args:
-        reference: float64 (K, C).
-        by_rows: for tests that compare a row's entries with each other; always with a single row.
+    If next to nothing is left of the reference, nothing is: digits that no effect has would decide.
     """
-    found = _row_centred(reference) if by_rows or len(reference) == 1 else centred(reference)
+    found = centred(reference) if len(reference) > 1 else row_centred(reference)
     return found if np.abs(found).max() > FAINT * np.abs(reference).max() else np.zeros_like(found)
 
 
 def centred(effects: np.ndarray) -> np.ndarray:
     """Double-centred effects: what a mark does to all groups, and what draws all marks to a group, drop out."""
-    found: np.ndarray = _row_centred(effects) - effects.mean(axis=0, keepdims=True) + effects.mean()
+    found: np.ndarray = row_centred(effects) - effects.mean(axis=0, keepdims=True) + effects.mean()
     return found
 
 
-def _row_centred(effects: np.ndarray) -> np.ndarray:
+def row_centred(effects: np.ndarray) -> np.ndarray:
+    """Without what a mark does to all groups."""
     found: np.ndarray = effects - effects.mean(axis=1, keepdims=True)
     return found
 
