@@ -132,6 +132,8 @@ INPUTS = [
     Input("images for two spellings of a mark, committed to", "bundle", "which were sent could be chosen", lambda p: recommitted(p, queries=(q := json.loads(real(p)[OPENING])["queries"]) | {"1.0": q["1"]})),
     Input("a sentence as recipient, committed to", "bundle", "is not a name", lambda p: recommitted(p, recipient="all. Its time stamp was verified")),
     Input("a sentence as access", "bundle", "access must be one of", with_values(AUDIT, access="probabilities. Its time stamp was verified")),
+    Input("a file whose answers are called labels", "bundle", "its settings do not", with_values(AUDIT, access="labels")),
+    Input("a setting too long to be printed", "bundle", "characters; at most 2,000 are printed", with_values(AUDIT, interface={"note": "x" * 2001})),
     Input("smaller p", "bundle", DIFFERS, with_values(FINDING, p_value=1e-9)),
     Input("another word", "bundle", DIFFERS, lambda p: with_values(AUDIT, word=json.loads(real(p)[AUDIT])["word"][::-1])(p)),
     Input("another secret", "bundle", DIFFERS, with_values(OPENING, secret="00" * 32)),
