@@ -20,6 +20,7 @@ from sscl.cli.common import (
     execute,
     out_console,
     reporting,
+    require_compute,
 )
 
 
@@ -71,6 +72,7 @@ def audit(
     def work(config: Any, options: Options) -> dict[str, Any]:
         from sscl.audit.session import audit_suspect
 
+        require_compute(options.overrides)
         finding, record = audit_suspect(
             suspect,
             options.out,

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from sscl import progress
-from sscl.errors import InputError, SSCLError, lacks_memory, may_pass, printable
+from sscl.errors import ConfigError, InputError, SSCLError, lacks_memory, may_pass, printable
 
 EXTRAS = {
     "s3": ("boto3", "botocore"),
@@ -29,18 +29,8 @@ err_console = Console(stderr=True, soft_wrap=True, emoji=False)
 Params = Annotated[Path | None, typer.Option("--params", help="Parameter file.  [default: ./params.yaml]")]
 Profile = Annotated[str | None, typer.Option("--profile", "-p", help="A profile of the parameter file.")]
 Set = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override, e.g. -s verify.tau=0.3 (repeatable).")]
-
-
-def _of_compute(overrides: list[str] | None) -> list[str] | None:
-    for override in overrides or ():
-        if not override.startswith("compute."):
-            raise typer.BadParameter(f"{override}: the commitment decides how is tested; only compute.* can be set")
-    return overrides
-
-
 ComputeSet = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", callback=_of_compute, help="Override, e.g. -s compute.device=cpu (repeatable)."),
+    list[str] | None, typer.Option("--set", "-s", help="Override of compute, e.g. -s compute.device=cpu (repeatable).")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output root: the folder of the pipeline's outputs.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that another config made.")]
@@ -115,6 +105,13 @@ def extra_of(module: str) -> str | None:
 def escape(text: str, longest: int = 4000) -> str:
     """The text on one line, its brackets no markup, and nothing in it that changes the terminal."""
     return printable(text, longest).replace("[", r"\[")
+
+
+def require_compute(overrides: list[str] | None) -> None:
+    """Raises ``ConfigError`` for an override of what is committed to."""
+    for override in overrides or ():
+        if not override.startswith("compute."):
+            raise ConfigError(f"--set {override}: not possible here, where the commitment counts; set only compute.*")
 
 
 def execute(options: Options, work: Callable[[Any, Options], dict[str, Any]]) -> None:

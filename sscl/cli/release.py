@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sscl.cli.common import ComputeSet, Debug, Differing, Json, Params, Profile, err_console, reporting
+from sscl.cli.common import ComputeSet, Debug, Differing, Json, Params, Profile, err_console, reporting, require_compute
 
 if TYPE_CHECKING:
     from sscl.release.config import ReleaseConfig
@@ -239,6 +239,7 @@ def trace(
         from sscl.release import recipients
         from sscl.suspects import Context, open_oracle
 
+        require_compute(set_)
         root = Root(out)
         case = prepare(root.watermark, root.opening, root.commitment)
         kept = answers(root, case.commitment, f"trace{occasion or ''}")

@@ -198,3 +198,19 @@ def test_a_published_dataset_is_checked(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("SSCL_DATA", str(tmp_path))
     with pytest.raises(InputError, match=r"mnist: the \w+ split is not the published one"):
         prepare.run(section(tmp_path, "mnist"), 0, tmp_path / "out", tmp_path / "r.csv")
+
+
+def test_labels_that_differ_by_256_name_other_datasets(tmp_path: Path) -> None:
+    """The defect: only a label's last byte was in the name, which secrets follow from."""
+    names, classes = [], tuple(f"class {number:03d}" for number in range(260))
+    for first, last in ((3, 259), (259, 3)):
+        labels = {3: first, 259: last}
+        folder = tmp_path / str(first)
+        with writing(folder, "parquet", classes, {}) as writer:
+            for number in range(260):
+                image = encode_png(np.roll(NOISE, number))
+                writer.write("train", Record(f"{number}.png", image, labels.get(number, number)))
+            writer.write("test", Record("test.png", encode_png(NOISE.T.copy()), 0))
+        prepare.run(section(folder), 0, tmp_path / f"out-{first}", tmp_path / "refused.csv")
+        names.append(Card.read(tmp_path / f"out-{first}").name)
+    assert names[0] != names[1]
