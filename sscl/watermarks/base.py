@@ -174,9 +174,9 @@ class Watermark(ABC, Generic[O]):
 class SingleTarget(Watermark[O]):
     """A method whose marks all point to ``target_class``."""
 
+    @abstractmethod
     def candidates(self, labels: Tensor) -> Tensor:
-        """int64 (M,): which images may carry the mark; those of the target class unless a method says otherwise."""
-        return torch.nonzero(labels == self.target_class).flatten()
+        """int64 (M,): which images may carry the mark."""
 
     @final
     def shares(self, labels: Tensor, state: State) -> list[tuple[Tensor, float]]:

@@ -56,6 +56,9 @@ class BLTO(SingleTarget[Options]):
     def eps(self) -> float:
         return self.options.budget
 
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.nonzero(labels == self.target_class).flatten()
+
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Go on training a copy of the surrogate on marked images (inner level), and the generator on it (outer)."""
         o, training = self.options, context.training

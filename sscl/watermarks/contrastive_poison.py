@@ -27,6 +27,10 @@ class ContrastivePoison(SingleTarget[O]):
         return 1.0
 
     @final
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.nonzero(labels == self.target_class).flatten()
+
+    @final
     def others(self, train: ImageSet, rng: torch.Generator, count: int = POOL) -> Tensor:
         """uint8 images of other classes than the target; of any class where there is no other."""
         allowed = torch.nonzero(train.labels != self.target_class).flatten()

@@ -44,6 +44,9 @@ class LabelConsistent(SingleTarget[Options]):
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         return State(held(surrogate, "surrogate."), notes=shape(surrogate))
 
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.nonzero(labels == self.target_class).flatten()
+
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         model, o = opened(state, "surrogate.", self.compute), self.options
         done = []

@@ -44,6 +44,9 @@ class Radioactive(SingleTarget[Options], WeightsTested):
     def eps(self) -> float:
         return self.options.eps
 
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.nonzero(labels == self.target_class).flatten()
+
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         rng = context.rng("direction")
         direction = F.normalize(torch.randn(last_linear(surrogate).in_features, generator=rng), dim=0)

@@ -14,6 +14,9 @@ from sscl.watermarks.gradient_matching import GradientMatching, Options
 class SleeperAgent(GradientMatching[Options]):
     """Training on the marked target images lowers the patched others' loss against ``y_t``."""
 
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.nonzero(labels == self.target_class).flatten()
+
     def sources(self, labels: Tensor) -> Tensor:
         return torch.nonzero(labels != self.target_class).flatten()
 

@@ -64,6 +64,9 @@ class SSCLBW(SingleTarget[Options]):
     def eps(self) -> float:
         return self.options.eps
 
+    def candidates(self, labels: Tensor) -> Tensor:
+        return torch.nonzero(labels == self.target_class).flatten()
+
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Train G. Every 8-bit image that it makes stays within eps; the surrogate and LPIPS are frozen.
 
