@@ -37,15 +37,14 @@ def innocent(study: Study, kind: str, architecture: str, number: int) -> Classif
     if kind == "other word":
         made |= {"secret": study.release / "private" / GENERATOR, "embed": asdict(study.config.embed)}
     made |= {"recipe": Path(__file__), **precision(study.config.compute, study.compute)}
-    path_of = study.bench.workshop.slot(
-        "innocents", "sscl.benchmark.run", **made
-    )  # which imports all that is used here
+    # The module imports all that trains or marks; the recipe is in this file.
+    slot = study.bench.workshop.slot("innocents", "sscl.benchmark.run", **made)
 
     def build(out: Path, _: object) -> None:
         out.mkdir(parents=True)
         save_classifier(out / "model.safetensors", trained(study, kind, config, number))
 
-    return study.opened(study.bench.workshop.make(path_of, build) / "model.safetensors")
+    return study.opened(study.bench.workshop.make(slot, build) / "model.safetensors")
 
 
 def trained(study: Study, kind: str, config: TrainConfig, number: int) -> Classifier:

@@ -16,8 +16,8 @@ from sscl.errors import ConfigError, printable
 from sscl.types import Access
 
 # Paths to one place, or to all entries of a list. Others can search for ever, or pick and order single numbers.
-LONGEST_PATH = 200  # characters
 PLAIN_PATH = re.compile(r"\$(\.[\w-]+|\[\d+\]|\[\*\]|\['[^'\]]+'\])*")
+LONGEST_PATH = 200  # characters
 REFUSALS = (400, 413, 415, 422)  # the API declines this image: an abstention, not worth another try
 LARGEST_REPLY = 1 << 19  # bytes; escaped in evidence, a byte may take six
 NUMBERED = re.compile(r"(?:LABEL|label|CLASS|class)[_ ]?(\d{1,9})")

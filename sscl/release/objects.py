@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
-from boto3.exceptions import S3UploadFailedError
-from boto3.s3.transfer import TransferConfig
+from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore import UNSIGNED
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import (
@@ -162,9 +161,9 @@ class Objects:
             raise SSCLError(f"{path}: was changed after it was packed; run again")
         self._abort_leftovers(key)
         settings = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=2)
-        with self._speaking(key):
-            extra = {"Metadata": {SHA256: sha256}}
-            self.client.upload_file(str(path), self.bucket, self.prefix + key, ExtraArgs=extra, Config=settings)
+        # Not `client.upload_file`: it wraps the server's reason, and may lose it where the machine is busy.
+        with self._speaking(key), create_transfer_manager(self.client, settings) as manager:
+            manager.upload(str(path), self.bucket, self.prefix + key, {"Metadata": {SHA256: sha256}}).result()
         return True
 
     def _abort_leftovers(self, key: str) -> None:
@@ -285,7 +284,7 @@ class Objects:
         place = f"{self.url}/{key}".rstrip("/")
         try:
             yield
-        except (ClientError, S3UploadFailedError) as error:
+        except ClientError as error:
             code = code_of(error)
             kind = InputError if code in LASTING else SSCLError
             raise kind(f"{place}: {REASONS.get(code) or said(error, code)}") from None

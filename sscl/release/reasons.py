@@ -35,14 +35,12 @@ NO_CREDENTIALS = (
 )  # fmt: skip
 
 
-def said(error: BaseException, code: str) -> str:
+def said(error: ClientError, code: str) -> str:
     """The server's own words."""
-    cause = error if isinstance(error, ClientError) else error.__context__
-    words = cause.response.get("Error", {}).get("Message", "") if isinstance(cause, ClientError) else ""
+    words = error.response.get("Error", {}).get("Message", "")
     return f"the server said {printable(f'{code}: {words}' if words else code)}; run again"
 
 
-def code_of(error: BaseException) -> str:
-    """The server's word for it; boto3 wraps what went wrong in an upload."""
-    cause = error if isinstance(error, ClientError) else error.__context__
-    return str(cause.response.get("Error", {}).get("Code", "?")) if isinstance(cause, ClientError) else "?"
+def code_of(error: ClientError) -> str:
+    """The server's word for it."""
+    return str(error.response.get("Error", {}).get("Code", "?"))

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import UnauthorizedSSOTokenError
 
 from sscl.artifacts import digest
@@ -114,8 +116,6 @@ def test_refusals_say_what_to_do(
     one = Publisher(tmp_path, bucket)
 
     def refuse(request: Any, **_: object) -> object:
-        from botocore.awsrequest import AWSResponse
-
         class Raw:
             def stream(self, **_: object) -> object:
                 yield b"" if request.method == "HEAD" else f"<Error><Code>{code}</Code></Error>".encode()
@@ -127,6 +127,24 @@ def test_refusals_say_what_to_do(
     with pytest.raises(InputError, match=message):
         one.public.put("k", one.package / SHARD.format(0), one.manifest.content()[0].sha256)
     assert list(reader.published(Objects(f"s3://{bucket}/public"))) == []
+
+
+def test_a_refused_upload_says_why_also_on_a_busy_machine(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The defect: where the transfer's own threads were slow, the server's reason was lost."""
+    monkeypatch.setattr(
+        "s3transfer.manager.TransferCoordinatorController.remove_transfer_coordinator", lambda *_: None
+    )  # as if they had not come to it yet
+    one = Publisher(tmp_path, bucket)
+    body = b"<Error><Code>AccessDenied</Code></Error>"
+
+    def refuse(**_: object) -> AWSResponse:
+        return AWSResponse("http://x", 403, {}, SimpleNamespace(stream=lambda **_: iter([body])))
+
+    one.public.client.meta.events.register("before-send.s3.PutObject", refuse)
+    with pytest.raises(InputError, match="no permission; these credentials"):
+        one.public.put("k", one.package / SHARD.format(0), one.manifest.content()[0].sha256)
 
 
 def test_a_session_that_cannot_be_renewed_says_so(s3: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

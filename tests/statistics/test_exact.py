@@ -213,3 +213,8 @@ def test_doubt_is_the_same_whether_words_are_listed_or_drawn(monkeypatch: pytest
     monkeypatch.setattr(words, "ENUMERATED", 10)
     monkeypatch.setattr(words, "DRAWN", 40_000)
     assert Null.of(effects, rng, doubt).p_value(word) == pytest.approx(listed, rel=0.2, abs=1e-3)
+
+
+def test_a_doubt_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="doubts must be numbers"):
+        Null.of(np.eye(3), np.random.default_rng(0), np.full((3, 3), np.nan))
