@@ -3,14 +3,16 @@
     python benchmarks/contrastive_curves.py cifar10-contrastive --set data.train_images=8000 --set user.epochs=30
 
 Every few epochs the encoder is asked for features, and a linear classifier on it, fitted to images without marks, for
-labels, as in an audit. Rows go to ``docs/results/contrastive_curves.json``, one an epoch, access and statistic; earlier
-ones of the same command, way and seed are replaced. A way whose run was broken off begins anew.
+labels, as in an audit. Rows go to ``docs/results/contrastive_curves.json``, one an epoch, access and statistic, when a
+way has been trained to its end; earlier ones of the same command, way and seed are replaced. Everything is kept under
+``--root``: a run that was broken off goes on after its last epoch.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,11 +22,14 @@ import typer
 
 from benchmarks.contrastive import begun, shown
 from benchmarks.shared.rows import Root, Sets, study_of, write
+from sscl.artifacts import read_json, write_json
 from sscl.audit.record import Record
 from sscl.audit.trial import null_of
 from sscl.audit.verdict import decide
 from sscl.benchmark.encoder_study import EncoderStudy
 from sscl.benchmark.study import Study
+from sscl.benchmark.workshop import precision
+from sscl.checkpoint import Checkpoint
 from sscl.learning.base import frozen
 from sscl.learning.train import train_encoder
 from sscl.models import Classifier
@@ -39,6 +44,7 @@ WAYS = {  # what is changed in the profile
     "stronger": (f"{CODE}.visible=0.2", f"{CODE}.eps=64/255", f"{CODE}.query_eps=64/255"),
 }
 STATISTICS = ("alignment", "attraction")
+ROWS = "rows.json"
 app = typer.Typer(help="Measure how marks are learnt; see the top of this file.")
 
 
@@ -85,25 +91,40 @@ def main(
                 by: EncoderStudy(study_of(profile, seed, root, overrides=[*sets, f"audit.statistic={by}"]), ("own",))
                 for by in STATISTICS
             }
-            rows = grown(benches[STATISTICS[0]].study, benches, command, every)
+            rows = curve_of(benches[STATISTICS[0]].study, benches, command, every)
             write(results, [row | {"way": name} for row in rows])
     print_curves(pd.DataFrame(json.loads(results.read_text())))
 
 
-def grown(study: Study, benches: dict[str, EncoderStudy], command: str, every: int) -> list[dict[str, Any]]:
-    """Rows of one encoder on a marked set."""
-    rows: list[dict[str, Any]] = []
+def curve_of(study: Study, benches: dict[str, EncoderStudy], command: str, every: int) -> list[dict[str, Any]]:
+    """Rows of one encoder on a marked set; kept, and so is what a broken-off run had measured."""
+    config, workshop = study.config, study.bench.workshop
+    parts = {"data": study.release / "public", "training": asdict(config.user), "audit": asdict(config.audit)}
+    parts |= {"seed": study.seed, "every": every, "command": command, **precision(config.compute, study.compute)}
 
-    def watch(epochs: int, encoder: Classifier) -> None:
-        if epochs % every:
-            return
-        now = frozen(encoder).eval()
-        base = begun(study, command, now, "released") | {"epochs": epochs}
-        for point in points(benches, now):
-            rows.append(base | point)
-            shown(rows[-1], "epochs", "knn", "statistic", "access", "p", "z")
+    def build(out: Path, checkpoint: Checkpoint) -> None:
+        measured = checkpoint.folder / ROWS
 
-    train_encoder(study.released, study.config.user, study.compute, seed=study.seed, use="user", watch=watch)
+        def watch(epochs: int, encoder: Classifier) -> None:
+            if epochs % every and epochs < config.user.epochs:
+                return
+            now = frozen(encoder).eval()
+            base = begun(study, command, now, "released") | {"epochs": epochs}
+            earlier = [row for row in read_json(measured) if row["epochs"] < epochs] if measured.is_file() else []
+            rows = [base | point for point in points(benches, now)]
+            for row in rows:
+                shown(row, "epochs", "knn", "statistic", "access", "p", "z")
+            measured.parent.mkdir(parents=True, exist_ok=True)
+            write_json(measured, earlier + rows)
+
+        train_encoder(
+            study.released, config.user, study.compute, seed=study.seed, use="user", checkpoint=checkpoint, watch=watch
+        )
+        out.mkdir(parents=True)
+        write_json(out / ROWS, read_json(measured))
+
+    slot = workshop.slot("curves", "sscl.benchmark.encoder_study", **parts)
+    rows: list[dict[str, Any]] = read_json(workshop.make(slot, build) / ROWS)
     return rows
 
 
