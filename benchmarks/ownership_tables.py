@@ -8,7 +8,7 @@ python benchmarks/ownership_tables.py --results docs/results/peers.json
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,25 +102,48 @@ def removal(rows: pd.DataFrame) -> list[str]:
     """One table a dataset: attacks down, profiles and their settings across; each p is the largest over seeds."""
     lines: list[str] = []
     for _, some in rows.groupby("dataset"):
-        across = {str(name): found["seed"].nunique() for name, found in some.groupby("command")}
-        heads = (f"{settings(command)} ({count_of(seeds)})" for command, seeds in across.items())
-        lines += [line("attack", "strength", *heads), "|---" * (2 + len(across)) + "|"]
+        across = across_of(some)
+        lines += [line("attack", "strength", *heads(across)), "|---" * (2 + len(across)) + "|"]
         attacks: Iterable[tuple[Any, pd.DataFrame]] = some.groupby(["attack", "strength"])
         for (attack, strength), found in attacks:
-            cells = (removed(found[found["command"].eq(command)], seeds) for command, seeds in across.items())
-            lines.append(line(attack, f"{strength:g}", *cells))
+            lines.append(line(attack, f"{strength:g}", *cells(found, across)))
         lines.append("")
     return lines[:-1]
 
 
-def removed(found: pd.DataFrame, seeds: int) -> str:
+def strangers(rows: pd.DataFrame) -> list[str]:
+    """What strangers do with a release, profiles and their settings across; each p is the largest over seeds."""
+    across = across_of(rows)
+    lines = [line("stranger", *heads(across)), "|---" * (1 + len(across)) + "|"]
+    for name, found in rows.groupby("suspect"):
+        lines.append(line(f"`{name}`: {STRANGERS[str(name)].about}", *cells(found, across)))
+    return lines
+
+
+def across_of(rows: pd.DataFrame) -> dict[str, int]:
+    """How many seeds every command was run with."""
+    return {str(command): found["seed"].nunique() for command, found in rows.groupby("command")}
+
+
+def heads(across: dict[str, int]) -> Iterator[str]:
+    """Of columns, one a command."""
+    return (f"{settings(command)} ({count_of(seeds)})" for command, seeds in across.items())
+
+
+def cells(found: pd.DataFrame, across: dict[str, int]) -> Iterator[str]:
+    """Of one row, below these heads."""
+    return (over_seeds(found[found["command"].eq(command)], seeds) for command, seeds in across.items())
+
+
+def over_seeds(found: pd.DataFrame, seeds: int) -> str:
     """p at most from each access, delta_P from probabilities and benign accuracy; of how many models, unless all."""
     if found.empty:
         return ""
     told, labels = (found[found["access"].eq(access)] for access in ("probabilities", "labels"))
     some = f" ({count_of(len(told))})" if len(told) < seeds else ""
     both = f"{told['p'].max():.2g} / {labels['p'].max():.2g}"
-    return f"{both}, {told['delta_p'].mean():.2f}, {100 * told['ba'].mean():.1f} %{some}"
+    moved = shown(told["delta_p"], lambda effect: f"{effect.mean():.2f}")
+    return f"{both}, {moved}, {100 * told['ba'].mean():.1f} %{some}"
 
 
 def count_of(models: int) -> str:
@@ -139,20 +162,6 @@ def innocents(rows: pd.DataFrame) -> list[str]:
             uniform = stats.kstest(p, "uniform").pvalue
             accused = ((p <= 0.05).sum(), f"{low:.0f} to {high:.0f}", (p <= 0.001).sum(), f"{uniform:.2g}")
             lines.append(line(access, name, len(p), *accused))
-    return lines
-
-
-def strangers(rows: pd.DataFrame) -> list[str]:
-    """What strangers do with a release, one row for each profile and seed."""
-    lines = [line("profile, seed", "stranger", "p, probabilities", "p, labels", "delta_P", "BA"), "|---" * 6 + "|"]
-    groups: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(["command", "seed", "suspect"])
-    for (command, seed, name), group in groups:
-        by = {row["access"]: row for row in group.to_dict("records")}
-        full, labels = by["probabilities"], by["labels"]
-        moved = "-" if pd.isna(full["delta_p"]) else f"{full['delta_p']:.3f}"
-        about = f"`{name}`: {STRANGERS[name].about}"
-        cells = (f"{full['p']:.2g}", f"{labels['p']:.2g}", moved, f"{100 * full['ba']:.2f}")
-        lines.append(line(f"{settings(command)}, {seed}", about, *cells))
     return lines
 
 

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PRIVATE = "private"  # the folder under an output root that nobody else may read
+DISK_ERRORS = {  # and what they mean to a person
+    errno.ENOSPC: "the disk is full; free some space, nothing that was there is lost",
+    errno.EDQUOT: "your quota on this disk is used up; free some space, nothing that was there is lost",
+    errno.EIO: "the disk failed to read or write",
+    errno.EROFS: "the file system is read-only; choose another --out",
+    errno.EACCES: "no permission to write there; choose another --out",
+    errno.EPERM: "no permission to write there; choose another --out",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another --out",
+    errno.EEXIST: "a file is in the way; choose another --out",
+}
 
 
 def write_atomically(path: Path, content: bytes, rights: int = 0o666) -> None:
@@ -140,12 +150,4 @@ def key_of(**parts: Any) -> str:
 
 def disk_error(path: Path, error: OSError) -> SSCLError:
     """An ``OSError`` as one line for a person."""
-    reasons = {
-        errno.ENOSPC: "the disk is full; free some space, nothing that was there is lost",
-        errno.EROFS: "the file system is read-only; choose another --out",
-        errno.EACCES: "no permission to write there; choose another --out",
-        errno.EPERM: "no permission to write there; choose another --out",
-        errno.ENOTDIR: "a part of the path is a file, not a folder; choose another --out",
-        errno.EEXIST: "a file is in the way; choose another --out",
-    }
-    return SSCLError(f"{path}: {reasons.get(error.errno or 0, error.strerror or str(error))}")
+    return SSCLError(f"{path}: {DISK_ERRORS.get(error.errno or 0, error.strerror or str(error))}")

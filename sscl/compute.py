@@ -16,6 +16,7 @@ from sscl.config import ComputeConfig
 from sscl.errors import ConfigError
 
 M = TypeVar("M", bound=nn.Module)
+USUAL_THREADS = torch.get_num_threads()  # of the process, before any configuration
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Compute:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError):
             raise ConfigError(f"compute.device: {config.device!r} is not usable here; use auto or cpu") from None
-        if config.threads is not None:
-            torch.set_num_threads(config.threads)
+        if (threads := config.threads or USUAL_THREADS) != torch.get_num_threads():
+            torch.set_num_threads(threads)
         _keep_freed_memory()
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
@@ -74,9 +75,11 @@ class Compute:
 
 
 def native_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies in bf16; a CPU without such instructions emulates it, far slower than fp32."""
+    """Whether the device multiplies in bf16; one without such instructions emulates it, far slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere
     if device.type != "cpu":
-        return device.type == "cuda"
+        return False
     can: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch do not tell
     return any(can.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 

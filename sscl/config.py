@@ -154,7 +154,8 @@ class AuditConfig:
         require(0 < self.alpha < 1, "alpha", self.alpha, "a significance level in (0, 1)")
         require(self.least_effect >= 0, "least_effect", self.least_effect, "0 or more")
         require(self.images >= 2, "images", self.images, "2 or more")
-        require(2 <= self.first_images <= self.images, "first_images", self.first_images, "2 to images")
+        if self.test == "sequential":
+            require(2 <= self.first_images <= self.images, "first_images", self.first_images, "2 to images")
         require(bool(NAME.fullmatch(self.version)), "version", self.version, "letters, digits, dots and dashes")
         require(self.attempt >= 1, "attempt", self.attempt, "1 or more")
 

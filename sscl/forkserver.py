@@ -151,9 +151,12 @@ def _connected(place: Path, preload: str) -> socket.socket | None:
         except (FileNotFoundError, ConnectionRefusedError):
             connection.close()
         started = started or start(preload, os.environ)
-        if started.poll():
+        ended = started.poll()
+        if ended:
             return None
-        time.sleep(0.02)
+        if ended == 0:  # another was there or is starting; it may yet fail
+            started = None
+        time.sleep(0.02 if started else 0.5)
     return None
 
 

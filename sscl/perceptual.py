@@ -124,7 +124,7 @@ def _fetched() -> bytes:
             content = save(dict(sorted(fetch().items())))
             if sha256(content) != WEIGHTS_SHA256:
                 raise SSCLError("these are not the published weights (checksum)")
-        except (SSCLError, OSError) as error:
+        except (SSCLError, OSError, RuntimeError) as error:  # torch.hub raises the last where a checksum differs
             reasons.append(f"{fetch.__name__.removeprefix('_from_')}: {str(error).splitlines()[0]}")
             continue
         return content

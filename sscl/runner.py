@@ -75,7 +75,8 @@ def run_stage(stage: Stage, config: Config, root: Path, overwrite: bool = False,
             available["config"] = config
         available |= {"refusals": slot.state / "refused.csv", "state": slot.state}
         function(**{name: available[name] for name in inspect.signature(function).parameters if name in available})
-    checkpoint.discard()
+    for folder in slot.all_checkpoints():
+        Checkpoint(folder).discard()
     return True
 
 

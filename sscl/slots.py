@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sscl.artifacts import PRIVATE, digest, disk_error, write_json
+from sscl.artifacts import DISK_ERRORS, PRIVATE, digest, disk_error, write_json
 from sscl.errors import InputError
 from sscl.permissions import close, close_copies, close_new
 
@@ -40,6 +40,10 @@ class Slot:
     def checkpoints(self) -> Path:
         """Folder for this key's resumable state."""
         return self.state / "checkpoints" / f"{self.stage}-{self.key[:16]}"
+
+    def all_checkpoints(self) -> list[Path]:
+        """The folders of all keys: what runs that were broken off left, with other settings or code."""
+        return list((self.state / "checkpoints").glob(f"{self.stage}-{'[0-9a-f]' * 16}"))
 
     @property
     def note(self) -> Path:
@@ -155,6 +159,8 @@ def _build(slot: Slot) -> Iterator[tuple[Path, ...]]:
         write_json(slot.note, manifest)
         _swap(temporaries, slot.outs)
     except OSError as error:
+        if error.filename is None and error.errno not in DISK_ERRORS:  # of the network, say
+            raise
         raise disk_error(Path(error.filename or slot.outs[0]), error) from error
     finally:
         for temporary in temporaries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.data.augment import AUGMENTATIONS
+from sscl.descent import descend
 from sscl.errors import SSCLError
 from sscl.models import Classifier, build
 from sscl.models.base import PRETRAINED
@@ -163,15 +165,11 @@ def _epoch(
     total = torch.zeros((), device=compute.device)
     for number, batch in enumerate(torch.split(permutation, config.batch_size)):
         progressed = (epoch * batches + number) / (config.epochs * batches)
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * schedule(config.schedule, progressed)
         images = augmentation.apply(data.images[batch], choices[batch])
-        optimizer.zero_grad(set_to_none=True)
         with compute.autocast():
             loss = practice.loss(model, compute.floats(images), data.labels[batch], order)
-        loss.backward()  # type: ignore[no-untyped-call]
-        practice.adjust(model, order)
-        optimizer.step()
+        rate = config.learning_rate * schedule(config.schedule, progressed)
+        descend(optimizer, loss, rate=rate, before=partial(practice.adjust, model, order))
         total += loss.detach().float() * len(batch)
         step.advance(len(batch))
     return float(total) / len(data)
@@ -209,12 +207,9 @@ def minimise(
         for epoch in range(epochs):
             total: Tensor | float = 0.0
             for number, batch in enumerate(torch.split(torch.randperm(count, generator=rng), batch_size)):
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate * schedule(shape, (epoch * batches + number) / (epochs * batches))
                 found = loss(batch)
-                optimizer.zero_grad(set_to_none=True)
-                found.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+                rate = learning_rate * schedule(shape, (epoch * batches + number) / (epochs * batches))
+                descend(optimizer, found, rate=rate)
                 total = total + found.detach()
                 step.advance(len(batch))
             if not math.isfinite(float(total)):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import boto3
 import httpx
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -145,10 +146,11 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_global_randomness() -> Iterator[None]:
-    """No code of ours may draw from torch's global generator."""
-    before = torch.get_rng_state()
+    """No code of ours may draw from the global generators (of `random`, Prefect's and Dask's threads do)."""
+    before, numpy_before = torch.get_rng_state(), repr(np.random.get_state(legacy=False))
     yield
-    assert torch.equal(before, torch.get_rng_state()), "the global random state was used"
+    assert torch.equal(before, torch.get_rng_state()), "torch's global random state was used"
+    assert repr(np.random.get_state(legacy=False)) == numpy_before, "numpy's global random state was used"
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,27 @@ def test_many_at_once_share_one_server(caller: Caller) -> None:
     printed = [process.communicate(timeout=30)[0] for process in processes]
     assert printed == [f"ran in {caller.folder} ['{number}'] None True\n" for number in range(5)]
     assert len(caller.sockets()) == 1
+
+
+def test_a_server_that_gave_way_to_one_that_failed_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends without an error if another holds the lock, and that one may not come up."""
+    place, started = tmp_path / "socket", list[subprocess.Popen[bytes]]()
+    with socket.socket(socket.AF_UNIX) as listener:
+
+        def start(preload: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+            if started:
+                listener.bind(str(place))
+                listener.listen()
+            started.append(subprocess.Popen(["true"]))
+            return started[-1]
+
+        monkeypatch.setattr(forkserver, "start", start)
+        connection = forkserver._connected(place, "json")
+    assert [process.wait() for process in started] == [0, 0]
+    assert connection is not None
+    connection.close()
 
 
 def test_without_a_server_the_caller_does_the_work(caller: Caller) -> None:

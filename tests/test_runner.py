@@ -58,6 +58,16 @@ def test_only_what_depends_on_tau_is_computed_again(copy: Path, config: Config) 
     assert run_all(config, copy, overwrite=True) == ["verify", "report"]
 
 
+def test_what_broken_off_runs_left_goes_once_the_stage_is_done(copy: Path, config: Config) -> None:
+    """Their checkpoints hold weights, and those of a generator are secret."""
+    left = [slot_of(STAGES["verify"], config, copy).checkpoints, copy / f".sscl/checkpoints/verify-{'0' * 16}"]
+    other = copy / f".sscl/checkpoints/verify@more-{'0' * 16}"
+    for folder in (*left, other):
+        folder.mkdir(parents=True)
+    run_stage(STAGES["verify"], replace(config, verify=replace(config.verify, tau=0.3)), copy, overwrite=True)
+    assert [folder for folder in (*left, other) if folder.exists()] == [other]
+
+
 def test_another_key_in_the_same_file_is_another_secret(copy: Path, config: Config, tmp_path: Path) -> None:
     file, stages = tmp_path / "release.key", [STAGES[f"{verb}@release"] for verb in ("generator", "embed")]
     found = set()

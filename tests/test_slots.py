@@ -45,6 +45,12 @@ def test_build_once_then_reuse(tmp_path: Path) -> None:
     assert (tmp_path / "a/out/file").read_text() == "one"
 
 
+@pytest.mark.parametrize("error", [ConnectionRefusedError(errno.ECONNREFUSED, "refused"), TimeoutError("timed out")])
+def test_a_network_that_fails_is_no_fault_of_the_disk(error: OSError, tmp_path: Path) -> None:
+    with pytest.raises(type(error)), building(slot(tmp_path)):
+        raise error
+
+
 def test_changed_output_is_built_again(tmp_path: Path) -> None:
     build(tmp_path, "one")
     (tmp_path / "a/out/file").write_text("tampered")

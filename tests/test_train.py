@@ -9,7 +9,7 @@ import torch
 from sscl.attacks import REMOVALS
 from sscl.attacks.robust_training import RobustTraining
 from sscl.checkpoint import Checkpoint
-from sscl.compute import Compute
+from sscl.compute import Compute, native_bf16
 from sscl.config import ComputeConfig, TrainConfig
 from sscl.errors import ConfigError, SSCLError
 from sscl.models.base import made
@@ -135,6 +135,14 @@ def test_attackers_smooth_labels_as_the_training_says(name: str, train_set: Imag
     assert losses[0] != losses[1]
 
 
+@pytest.mark.parametrize(("capability", "native"), [((7, 0), False), ((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_a_gpu_that_emulates_bf16_does_not_train_in_it(
+    capability: tuple[int, int], native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert native_bf16(torch.device("cuda")) == native
+
+
 @pytest.mark.parametrize(
     ("can", "bf16"),
     [({"avx512_f": True}, False), ({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"neon": True}, False)],
@@ -144,5 +152,10 @@ def test_switches_on_a_cpu(can: dict[str, bool], bf16: bool, monkeypatch: pytest
     threads = torch.get_num_threads()
     resolved = Compute.resolve(ComputeConfig("cpu", threads, "auto", channels_last=True, compile=False))
     assert (resolved.bf16, resolved.channels_last, resolved.compile) == (bf16, True, False)
+    monkeypatch.setattr("sscl.compute.USUAL_THREADS", threads)
+    Compute.resolve(ComputeConfig("cpu", threads + 1, "auto", channels_last=True, compile=False))
+    assert torch.get_num_threads() == threads + 1
+    Compute.resolve(ComputeConfig("cpu", None, "auto", channels_last=True, compile=False))
+    assert torch.get_num_threads() == threads, "no count means the process's own, whatever was asked for before"
     with pytest.raises(ConfigError, match=r"compute\.device: 'cuda:99' is not usable here; use auto or cpu"):
         Compute.resolve(ComputeConfig("cuda:99", None, "auto", "auto", compile=False))

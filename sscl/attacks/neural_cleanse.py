@@ -14,6 +14,7 @@ from torch import Tensor
 from sscl import seeds
 from sscl.attacks.base import INVERSIONS, Attacker, TriggerInversion
 from sscl.data.spread import spread
+from sscl.descent import descend
 from sscl.models import Classifier
 
 FOUND = 0.9  # success below which no trigger was found, and the mask says nothing
@@ -80,9 +81,7 @@ def _invert_class(
         answers = model(_stamped(x, mask, pattern))
         wanted = torch.full((len(x),), label, device=device)
         loss = F.cross_entropy(answers, wanted) + weight * mask.sigmoid().mean()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        descend(optimizer, loss)
     with torch.no_grad():
         x = attacker.compute.floats(data.images[spread(len(data), 1000)])
         hits = (model(_stamped(x, mask, pattern)).argmax(dim=1) == label).double().mean()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Removal
+from sscl.descent import descend
 from sscl.models import Classifier
 from sscl.models.features import all_features, features, last_linear
 from sscl.models.unet import UNet, build_unet
@@ -32,9 +33,7 @@ def decoupled(inputs: Tensor, labels: Tensor, head: Callable[[Tensor], Tensor]) 
     for _ in range(STEPS):
         needed = weights.sigmoid()
         loss = F.cross_entropy(head(inputs * needed), labels) - F.cross_entropy(head(inputs * (1 - needed)), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        descend(optimizer, loss)
     return weights.detach().sigmoid()
 
 

@@ -10,14 +10,11 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyrage
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from pyrage import x25519
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
@@ -115,20 +112,6 @@ def unpack(path: Path) -> tuple[dict[str, bytes], list[str]]:
         raise InputError(f"{path}: not an undamaged zip file ({error})") from None
     wrong = [] if pack(parts) == content else ["the file has bytes that are not of its parts"]
     return parts, wrong + _unattested(parts)
-
-
-def sealed(content: bytes, recipients: Sequence[str]) -> bytes:
-    """Encrypted with age for the holders of these public keys.
-
-    Raises:
-        InputError: not an age public key.
-    """
-    try:
-        keys = [x25519.Recipient.from_str(recipient) for recipient in recipients]
-    except pyrage.RecipientError:
-        raise InputError("--seal-to: not an age public key, age1...; `sscl keygen --seal FILE` makes one") from None
-    encrypted: bytes = pyrage.encrypt(content, keys)
-    return encrypted
 
 
 def signer(parts: dict[str, bytes]) -> str | None:

@@ -61,6 +61,9 @@ class Expected:
         token: the time-stamp token. authority: root certificates (PEM) of who issued it.
         suspect: SHA-256 of the suspect's file.
         images: the images that were sent, where the bundle has them sealed.
+
+    Raises:
+        InputError: the commitment is not JSON, or there is no certificate. Neither speaks against a bundle.
     """
 
     commitment: bytes | None = None
@@ -69,6 +72,15 @@ class Expected:
     authority: bytes | None = None
     suspect: str | None = None
     images: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.commitment is not None:
+            try:
+                json.loads(self.commitment)
+            except (ValueError, RecursionError):
+                raise InputError("--commitment: not JSON; expected commitment.json as it was published") from None
+        if self.authority is not None:
+            timestamp.certificates(self.authority)
 
 
 def check(path: Path, expected: Expected | None = None) -> list[str]:

@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import pyrage
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pyrage import x25519
 from safetensors.torch import save
 
 from sscl.artifacts import load_tensors, read_json
@@ -129,7 +131,7 @@ def examine(
     *,
     key: Ed25519PrivateKey | None = None,
     occasion: int | None = None,
-    seal_to: Sequence[str] = (),
+    seal_to: Sequence[x25519.Recipient] = (),
 ) -> tuple[Finding, dict[str, Any]]:
     """Audit one suspect and write the bundle to ``target``; the finding, and what else the evidence says of the audit.
 
@@ -206,7 +208,7 @@ def examine(
             found[PULSE] = canonical(case.pulse.as_json())
         if case.token:
             found[TOKEN] = case.token
-        found |= {SEALED: bundle.sealed(queries, seal_to)} if seal_to else {IMAGES: queries}
+        found |= {SEALED: pyrage.encrypt(queries, seal_to)} if seal_to else {IMAGES: queries}
         if oracle.transcript:
             found[RAW] = b"".join(canonical(line) + b"\n" for line in oracle.transcript[: len(record.queries)])
         bundle.write(target, found, key)

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from sscl.age import public_keys
 from sscl.audit.bundle import load_key
 from sscl.audit.examine import examine, prepare
 from sscl.audit.opening import commitment_digest
@@ -49,11 +50,14 @@ def audit_suspect(
         overwrite: replace a bundle that is there.
 
     Raises:
-        InputError: files that are missing or do not match, or the bundle is there already.
+        InputError: files that are missing or do not match, a key that is none, or the bundle is there already. Nothing
+            was asked then.
     """
+    if not bundle and (sign or seal_to):
+        raise InputError(f"{'--sign' if sign else '--seal-to'}: is for the evidence; name its file with --bundle")
     if bundle and bundle.exists() and not overwrite:
         raise InputError(f"{bundle}: there already, and evidence is not replaced; name another file, or --overwrite")
-    key = load_key(sign) if sign else None
+    key, readers = load_key(sign) if sign else None, public_keys(seal_to, "--seal-to")
     resolved = Compute.resolve(compute)
     under = Root(root)
     if not under.opening.is_file():
@@ -65,7 +69,7 @@ def audit_suspect(
     model = open_oracle(suspect, context, read_settings(oracle))
     if bundle:
         bundle.parent.mkdir(parents=True, exist_ok=True)
-    return examine(case, model, bundle, key=key, occasion=occasion, seal_to=seal_to)
+    return examine(case, model, bundle, key=key, occasion=occasion, seal_to=readers)
 
 
 def secret_under(root: Root) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import rfc3161_client as rfc3161
-from cryptography.x509 import load_pem_x509_certificates
+from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from sscl.artifacts import read_json, write_atomically
 from sscl.audit.beacon import time_of
@@ -111,19 +111,26 @@ def read(der: bytes, commitment: dict[str, Any]) -> datetime:
     return moment
 
 
+def certificates(pem: bytes) -> list[Certificate]:
+    """Of an authority; raises ``InputError`` if there are none."""
+    try:
+        return load_pem_x509_certificates(pem)
+    except ValueError:
+        raise InputError("--authority: no certificate; expected the authority's root certificates in PEM") from None
+
+
 def verify(der: bytes, commitment: dict[str, Any], authority: bytes) -> None:
     """Hold a token against the root certificates (PEM) of the authority that one trusts.
 
     Raises:
         InputError: no certificate, or the token is not signed under one of them.
     """
+    builder = rfc3161.VerifierBuilder()
+    for root in certificates(authority):
+        builder = builder.add_root_certificate(root)
     try:
-        roots = load_pem_x509_certificates(authority)
-        builder = rfc3161.VerifierBuilder()
-        for root in roots:
-            builder = builder.add_root_certificate(root)
         builder.build().verify_message(rfc3161.decode_timestamp_response(der), canonical(commitment))
     except ValueError as error:
-        raise InputError(f"time stamp: no certificate or token to verify ({printable(str(error))})") from None
+        raise InputError(f"time stamp: no token to verify ({printable(str(error))})") from None
     except rfc3161.VerificationError as error:
         raise InputError(f"time stamp: not signed by this authority ({printable(str(error))})") from None

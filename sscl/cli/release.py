@@ -178,7 +178,7 @@ def pull(
 def verify(
     name: Annotated[str | None, typer.Argument(help="Dataset.")] = None,
     version: Annotated[str | None, typer.Argument(help="e.g. 1.0.0")] = None,
-    folder: Annotated[Path | None, typer.Option(help="A pulled folder, checked offline, instead.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="A pulled folder, checked offline.")] = None,
     signer: Signer = None,
     url: Url = None,
     parallel: Parallel = 4,
@@ -197,13 +197,16 @@ def verify(
         from sscl.release import reader
         from sscl.release.objects import Objects
 
+        named = (name, version) if name and version else None
+        if not named and (name or not folder):
+            raise InputError("name NAME and VERSION, or --folder, or all three")
+        if folder and url:
+            raise InputError("--from: --folder is checked offline; leave one of them out")
         if folder:
-            wrong = reader.check_folder(folder, signer)
-        elif name and version:
+            wrong = reader.check_folder(folder, signer, named)
+        elif named:
             objects = Objects(url or _config(params, set_, profile).public)
-            wrong = reader.verify(objects, reader.get(objects, name, version, signer), parallel)
-        else:
-            raise InputError("name NAME and VERSION, or --folder")
+            wrong = reader.verify(objects, reader.get(objects, *named, signer), parallel)
         if wrong:
             raise SSCLError(f"{len(wrong)} files are not as published: {'; '.join(wrong)}")
         typer.echo("VALID")

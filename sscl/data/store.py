@@ -83,7 +83,7 @@ def load_split(folder: Path, split: str) -> ImageSet:
     """
     card, dataset = open_dataset(folder)
     count = card.counts[split]
-    pixels = np.empty((count, card.size, card.size, card.channels), dtype=np.uint8)
+    pixels = np.empty((count, card.channels, card.size, card.size), dtype=np.uint8)
     labels = np.empty(count, dtype=np.int64)
     read = 0
     for number, record in enumerate(dataset.records(split)):
@@ -91,13 +91,11 @@ def load_split(folder: Path, split: str) -> ImageSet:
             image = decode(record.data)
             if image.shape[:2] != (card.size, card.size) or (image.ndim == 3 and card.channels == 1):
                 raise RefusedImageError(f"{'x'.join(map(str, image.shape))}, the dataset has {card.size} px")
-            pixels[number] = image if image.ndim == 3 else image[:, :, None]  # grey is repeated where there is colour
+            pixels[number] = image.transpose(2, 0, 1) if image.ndim == 3 else image  # grey is repeated where it must be
         except (RefusedImageError, IndexError) as error:
             raise InputError(f"{folder}/{split}: {record.name}: {error}; run `sscl stage prepare` again") from None
         labels[number] = record.label
         read += 1
     if read < count:
         raise InputError(f"{folder}/{split}: {read} images, its card says {count}; run `sscl stage prepare` again")
-    return ImageSet(
-        torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels), card.class_names
-    )
+    return ImageSet(torch.from_numpy(pixels), torch.from_numpy(labels), card.class_names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from sscl import progress
 from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import ImprintConfig
+from sscl.descent import descend
 from sscl.errors import SSCLError
 from sscl.keystream import Keystream
 from sscl.learning.base import frozen
@@ -64,7 +66,7 @@ def imprint(
         code: marks with their word; they are as strong as in queries.
         data: clean images with their groups as labels.
         config: steps, batch size, learning rate, weights.
-        compute: device and precision.
+        compute: device.
         key: what images, marks and stray marks are drawn from.
         checkpoint: where to resume from after a kill; ``None`` for no checkpoints.
 
@@ -79,6 +81,7 @@ def imprint(
     members = [torch.nonzero(data.labels == group).flatten() for group in range(data.classes)]
     rng = key.torch()
     optimizer = torch.optim.SGD(after.parameters(), lr=config.learning_rate, momentum=0.9)
+    clip = partial(torch.nn.utils.clip_grad_norm_, list(after.parameters()), LARGEST_STEP)
     eps = watermark.options.query_eps
 
     def distance(one: Tensor, other: Tensor) -> Tensor:
@@ -89,9 +92,6 @@ def imprint(
     with progress.step("imprint", config.steps * config.batch_size) as step:
         step.advance(len(losses) * ROUND * config.batch_size)
         for number in range(len(losses) * ROUND, config.steps):
-            rate = min(1.0, (number + 1) / WARM_UP) * (1 - number / config.steps)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * rate
             chosen = torch.randint(len(data), (config.batch_size,), generator=rng)
             marks = torch.randint(len(word), (config.batch_size,), generator=rng)
             images, strengths = data.images[chosen], torch.full((config.batch_size,), eps)
@@ -104,10 +104,8 @@ def imprint(
             plain, under, other = torch.split(features(after, batch), config.batch_size)
             loss = config.keep * distance(plain, clean[chosen.to(clean.device)])
             loss = loss + distance(under, clean[like.to(clean.device)]) + config.stray * distance(other, unchanged)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(after.parameters(), LARGEST_STEP)
-            optimizer.step()
+            rate = config.learning_rate * (min(1.0, (number + 1) / WARM_UP) * (1 - number / config.steps))
+            descend(optimizer, loss, rate=rate, before=clip)
             total += loss.detach() / ROUND
             step.advance(config.batch_size)
             if (number + 1) % ROUND == 0:

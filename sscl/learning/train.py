@@ -14,6 +14,7 @@ from sscl.checkpoint import Checkpoint
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.data.views import VIEWS, two_views
+from sscl.descent import descend
 from sscl.errors import ConfigError, SSCLError
 from sscl.learning.base import LEARNERS, Learner
 from sscl.learning.neighbours import knn_accuracy
@@ -119,15 +120,11 @@ def _epoch(
     permutation = torch.randperm(len(data), generator=order)[: batches * config.batch_size].to(compute.device)
     total = torch.zeros((), device=compute.device)
     for number, batch in enumerate(torch.split(permutation, config.batch_size)):
-        for group in optimizer.param_groups:
-            progressed = (epoch * batches + number) / (config.epochs * batches)
-            group["lr"] = config.learning_rate * schedule(config.schedule, progressed)
+        progressed = (epoch * batches + number) / (config.epochs * batches)
         first, second = two_views(transform, compute.floats(data.images[batch]), draws + number)
-        optimizer.zero_grad(set_to_none=True)
         with compute.autocast():
             loss: Tensor = learner.loss(encoder, compute.laid_out(first), compute.laid_out(second))
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        descend(optimizer, loss, rate=config.learning_rate * schedule(config.schedule, progressed))
         learner.follow(encoder)
         total += loss.detach().float()
     return float(total) / batches

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sscl import progress
+from sscl.descent import descend
 from sscl.errors import InputError
 from sscl.models.unet import UNet, build_unet
 from sscl.peers.base import PEERS, Ask, Owner, Peer
@@ -92,9 +93,7 @@ def generator(images: ImageSet, owner: Owner) -> UNet:
             hard = shifted(network, x)
             wrong = F.cross_entropy(surrogate(hard), images.labels[chosen].to(x.device), reduction="none")
             loss: Tensor = ALIKE * metric(x, hard).mean() - wrong.clamp(max=HARD).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            descend(optimizer, loss)
             step.advance(1)
     return network.eval()
 

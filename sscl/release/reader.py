@@ -168,8 +168,13 @@ def verify(objects: Objects, manifest: Manifest, parallel: int) -> list[str]:
     return found
 
 
-def check_folder(folder: Path, signer: str | None = None) -> list[str]:
+def check_folder(folder: Path, signer: str | None = None, named: tuple[str, str] | None = None) -> list[str]:
     """Hold a pulled folder against its manifest, offline; what is wrong, one line each.
+
+    Args:
+        folder: with the manifest and its files.
+        signer: the owner's Ed25519 key, hexadecimal; ``None`` for any.
+        named: dataset and version that the folder should be; ``None`` for any.
 
     Raises:
         InputError: nothing was pulled there, or another key than ``signer`` signed it.
@@ -182,6 +187,8 @@ def check_folder(folder: Path, signer: str | None = None) -> list[str]:
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise InputError(f"{folder / MANIFEST}: not a manifest; `sscl release pull` writes it") from None
     found = []
+    if named and named != (manifest.name, manifest.version):
+        found.append(f"{MANIFEST}: of {printable(f'{manifest.name} {manifest.version}')}, not of {' '.join(named)}")
     if content_digest(list(files.values())) != manifest.digest:
         found.append(f"{MANIFEST}: its digest is not that of its files")
     there = {

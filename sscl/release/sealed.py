@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import pyrage
 from pyrage import x25519
 
+from sscl.age import public_keys
 from sscl.artifacts import key_of, write_atomically
 from sscl.errors import InputError, printable
 
@@ -54,10 +55,7 @@ def keys_of(recipients: Sequence[str]) -> list[x25519.Recipient]:
     """Raises ``InputError`` if there are no recipients, or one that is not an age public key."""
     if not recipients:
         raise InputError("release.seal_to: no public key; `sscl keygen --seal FILE` makes one, put its age1... there")
-    try:
-        return [x25519.Recipient.from_str(recipient) for recipient in recipients]
-    except pyrage.RecipientError:
-        raise InputError("release.seal_to: not an age public key; expected age1...") from None
+    return public_keys(recipients, "release.seal_to")
 
 
 def unseal(sealed: bytes, identity: str, out: Path) -> None:

@@ -153,7 +153,7 @@ def _encoder_stages() -> list[Stage]:
     inputs |= {f"model_{variant}": f"models/{variant}" for variant in DOWNSTREAM}
     inputs |= {f"audit_{variant}": f"private/audits/{variant}" for variant in DOWNSTREAM}
     outputs = {"out": ENCODER_REPORT, "metrics": ENCODER_METRICS}
-    found.append(Stage("encoder_report", EVERYTHING, inputs, outputs, gpu=False))
+    found.append(Stage("encoder_report", EVERYTHING, inputs, outputs))
     return found
 
 

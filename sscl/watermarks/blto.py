@@ -12,6 +12,7 @@ from torch import Tensor
 from sscl import progress
 from sscl.config import require
 from sscl.data.views import VIEWS, two_views, view
+from sscl.descent import descend
 from sscl.learning.base import LEARNERS, SUPERVISED, frozen
 from sscl.models import Classifier
 from sscl.models.features import features
@@ -82,9 +83,7 @@ class BLTO(SingleTarget[Options]):
                         marked = (train.labels[chosen] == self.target_class).to(x.device)[:, None, None, None]
                         x = torch.where(marked, self._made(generator, x), x)
                     loss = learner.loss(encoder, *two_views(transform, x, _seed(rng)))
-                    inner.zero_grad(set_to_none=True)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    inner.step()
+                    descend(inner, loss)
                     learner.follow(encoder)
                 encoder.eval()
                 total = torch.zeros((), device=self.compute.device)
@@ -96,9 +95,7 @@ class BLTO(SingleTarget[Options]):
                         wanted = features(encoder, view(transform, self.compute.floats(train.images[like]), _seed(rng)))
                     found = features(encoder, view(transform, made, _seed(rng)))
                     loss = 1 - F.cosine_similarity(found.float(), wanted.float(), dim=1).mean()
-                    steps.zero_grad(set_to_none=True)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    steps.step()
+                    descend(steps, loss)
                     total += loss.detach()
                 history.append({"distance": float(total) / o.outer_steps})
                 step.advance(1)

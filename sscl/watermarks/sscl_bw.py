@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sscl import progress
 from sscl.compute import in_full_precision
 from sscl.config import require
+from sscl.descent import descend
 from sscl.errors import InputError, SSCLError
 from sscl.models import Classifier
 from sscl.models.unet import UNet, build_unet
@@ -174,14 +175,11 @@ class SSCLBW(SingleTarget[Options]):
         first, second = (torch.randperm(len(s), generator=order).to(self.compute.device) for s in (target, other))
         for number, (t, o) in enumerate(zip(torch.split(first, half), torch.split(second, half), strict=True)):
             progressed = (epoch * batches + number) / (self.options.epochs * batches)
-            for group in optimizer.param_groups:
-                group["lr"] = self.options.learning_rate * schedule("onecycle", progressed)
             x = self.compute.floats(torch.cat((target[t], other[o])))
-            optimizer.zero_grad(set_to_none=True)
             with self.compute.autocast():
                 parts = objective(x, (x + self._delta(generator, x)).clamp(0, 1), y_min[t])
-            parts[0].backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            rate = self.options.learning_rate * schedule("onecycle", progressed)
+            descend(optimizer, parts[0], rate=rate)
             total += parts.detach() * len(t)
             step.advance(len(x))
         return [float(v) for v in total / len(target)]

@@ -22,7 +22,7 @@ from safetensors.torch import load, save
 from typer.testing import CliRunner
 
 from sscl.artifacts import digest, load_tensors, read_json, save_tensors, write_json
-from sscl.audit import bundle
+from sscl.audit import bundle, session
 from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
 from sscl.audit.check import Expected, check
@@ -521,8 +521,26 @@ def test_queries_can_be_repeated_from_the_bundle_or_are_sealed(finished: Path, t
         )
     with pytest.raises(InputError, match="there already, and evidence is not replaced"):
         audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "open.zip")
+
+
+def test_what_only_the_evidence_needs_is_wrong_before_anything_is_asked(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "examine", lambda *_, **__: pytest.fail("the suspect was asked"))
+    suspect = str(finished / "models/malicious/model.safetensors")
     with pytest.raises(InputError, match="--seal-to: not an age public key"):
         audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "x.zip", seal_to=["age1nonsense"])
+    with pytest.raises(InputError, match="--seal-to: is for the evidence; name its file with --bundle"):
+        audit_suspect(suspect, finished, COMPUTE, seal_to=[new_identity()[1]])
+    with pytest.raises(InputError, match="--sign: is for the evidence"):
+        audit_suspect(suspect, finished, COMPUTE, sign=tmp_path / "key.pem")
+
+
+def test_a_file_of_the_checkers_own_that_cannot_be_read_is_no_fault_of_the_evidence() -> None:
+    with pytest.raises(InputError, match="--commitment: not JSON"):
+        Expected(commitment=b"\x89PNG")
+    with pytest.raises(InputError, match="--authority: no certificate"):
+        Expected(authority=b"x")
 
 
 def test_what_the_checker_knows_is_compared(signed: Path, finished: Path, tmp_path: Path) -> None:
@@ -533,7 +551,6 @@ def test_what_the_checker_knows_is_compared(signed: Path, finished: Path, tmp_pa
     assert check(signed, Expected(commitment=other)) == [f"{COMMITMENT}: not the one that was published"]
     assert check(signed, Expected(signer="0" * 64)) == [f"signer: {key}, expected {'0' * 64}"]
     assert check(signed, Expected(token=b"x")) == ["commitment.tsr: missing"]
-    assert check(signed, Expected(authority=b"x")) == ["commitment.tsr: missing"]
     assert check(signed, Expected(suspect="0" * 64)) == [f"{AUDIT}: another suspect than this file"]
     file = digest(finished / "models/malicious/model.safetensors")
     recorded = rewritten(signed, tmp_path / "r.zip", AUDIT, lambda v: v["suspect"].update(kind="recorded"))

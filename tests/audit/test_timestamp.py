@@ -96,8 +96,10 @@ def test_replies_are_read_and_verified(config: Config, authority: Authority, tmp
     timestamp.verify(reply, commitment, authority.certificate.read_bytes())
     with pytest.raises(InputError, match="not signed by this authority"):
         timestamp.verify(reply, commitment, Authority(tmp_path).certificate.read_bytes())
-    with pytest.raises(InputError, match="no certificate or token"):
+    with pytest.raises(InputError, match="--authority: no certificate; expected"):
         timestamp.verify(reply, commitment, b"nonsense")
+    with pytest.raises(InputError, match="no token to verify"):
+        timestamp.verify(b"nonsense", commitment, authority.certificate.read_bytes())
     with pytest.raises(InputError, match="not one of this commitment"):
         timestamp.read(reply, seal({"salt": "y"}, "data", config.audit, NONE))
     with pytest.raises(InputError, match="not an RFC 3161 response"):
@@ -109,6 +111,8 @@ def test_a_stamped_commitment_stays_and_its_stamp_goes_with_audits_and_release(
 ) -> None:
     """The reply is beside the stage's folder: a file in it would look like a change, and the stage commit anew."""
     root, before = Root(copy), digest(Root(copy).committed)
+    bundle, trusted = root.audits / "malicious/bundle.zip", Expected(authority=authority.certificate.read_bytes())
+    assert check(bundle, trusted) == ["commitment.tsr: missing"]
     result = CliRunner().invoke(app, ["stamp", f"{url}/tsr", "--out", str(copy)], env={"COLUMNS": "80"})
     assert result.exit_code == 0
     assert result.stdout.startswith("The authority saw the commitment at 20")
@@ -116,8 +120,8 @@ def test_a_stamped_commitment_stays_and_its_stamp_goes_with_audits_and_release(
     assert {name.partition("@")[0] for name in suspects} == {"package", "audit"}
     assert digest(root.committed) == before
     expected = Expected(root.commitment.read_bytes(), token=root.stamp.read_bytes())
-    bundle = root.audits / "malicious/bundle.zip"
     assert check(bundle, expected) == []
+    assert check(bundle, trusted) == []
     timestamp.verify(unpack(bundle)[0][TOKEN], read_json(root.commitment), authority.certificate.read_bytes())
     packed = root.packed / "commitment" / TIMESTAMP_REPLY
     assert packed.read_bytes() == root.stamp.read_bytes()

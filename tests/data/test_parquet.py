@@ -62,7 +62,7 @@ def test_a_file_that_is_damaged_in_the_middle_is_named(tmp_path: Path) -> None:
         prepared(folder, tmp_path)
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), 0.5])
+@pytest.mark.parametrize("missing", [None, float("nan"), float("inf"), 0.5])
 def test_rows_without_a_label_are_refused_one_by_one(missing: Any, tmp_path: Path) -> None:
     def labels(split: str, images: list[bytes], found: list[int]) -> pa.Array:
         return pa.array([missing if split == "train" and n == 4 else float(x) for n, x in enumerate(found)])

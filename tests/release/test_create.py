@@ -65,6 +65,10 @@ def test_from_pipeline_to_stranger(copy: Path, bucket: str, sets: list[str], tmp
     assert pulled.exit_code == 0, pulled.output
     assert sscl("verify", "--folder", str(tmp_path / "got")).output == "VALID\n"
     assert sscl("verify", "shapes", "1.0.0", "--from", url).output == "VALID\n"
+    assert sscl("verify", "shapes", "1.0.0", "--folder", str(tmp_path / "got")).output == "VALID\n"
+    other = sscl("verify", "shapes", "2.0.0", "--folder", str(tmp_path / "got"))
+    assert "release.json: of shapes 1.0.0, not of shapes 2.0.0" in " ".join(other.output.split())
+    assert "offline" in sscl("verify", "--folder", str(tmp_path / "got"), "--from", url).output
     assert len(list(ParquetDataset(tmp_path / "got").records("train"))) == 240
     commitment = json.loads((tmp_path / "got/commitment/commitment.json").read_text())
     assert commitment_digest(commitment) == listed["commitment"]

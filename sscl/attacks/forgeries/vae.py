@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sscl import seeds
 from sscl.attacks.forgeries.base import FORGERIES
+from sscl.descent import descend
 from sscl.models import Classifier
 from sscl.models.base import made
 
@@ -66,10 +67,7 @@ def vae(model: Classifier, x: Tensor, wanted: Tensor, budget: float) -> Tensor:
             change, mean, spread = drawer(x, wanted, rng)
             unnatural = (mean.square() + spread.exp() - 1 - spread).sum(dim=1).mean() / 2
             pushed = F.cross_entropy(model((x + budget * change).clamp(0, 1)).float(), wanted)
-            optimizer.zero_grad(set_to_none=True)
-            loss: Tensor = pushed + NATURAL * unnatural
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            descend(optimizer, pushed + NATURAL * unnatural)
     with torch.no_grad():
         change, _, _ = drawer(x, wanted)
     found: Tensor = (x + budget * change).clamp(0, 1)

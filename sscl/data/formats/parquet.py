@@ -124,7 +124,7 @@ class ParquetDataset(Dataset):
         """A label as an index: a number, or a class's name; -1 for none, which is refused by row."""
         if isinstance(value, str):
             return self._text.get(value, -1)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value != int(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:  # inf % 1 is NaN
             return -1
         return int(value) if -1 <= value < MOST_CLASSES else MOST_CLASSES
 
