@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 
-BLANK = "\u2800\u3164\u115f\u1160\uffa0"  # letters that show nothing
+# What Python takes for printable and nobody sees: Unicode's default ignorable code points, and two blanks.
+UNSEEN = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, *range(0xFE00, 0xFE10), 0xFFA0}
+UNSEEN |= {*range(0xE0100, 0xE01F0), 0x2800, 0x1D159}
 
 
 def printable(text: str, longest: int = 200) -> str:
     """One line of a stranger's text, without the characters that would change a terminal."""
     line = " ".join(text.split())
-    shown = "".join(c if c.isprintable() and c not in BLANK else "?" for c in line[: longest + 1])
+    shown = "".join(c if c.isprintable() and ord(c) not in UNSEEN else "?" for c in line[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 3] + "..."
 
 

@@ -267,7 +267,7 @@ def test_a_suspect_from_commitment_to_check(copy: Path, tmp_path: Path) -> None:
             "--set audit.images=500: not possible here, where the commitment counts",
         ),
         (["http://localhost:9/"], "give either `probabilities` or `labels`"),
-        (["model.onnx", "--sign", "no.pem"], "no.pem: not a private key"),
+        (["model.onnx", "--bundle", "b.zip", "--sign", "no.pem"], "no.pem: not a private key"),
         (["model.onnx", "--oracle", "no.yaml"], "no.yaml: no such file; `--oracle` takes a YAML file"),
     ],
 )

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from sscl.artifacts import disk_error
-from sscl.errors import InputError, SSCLError, may_pass
+from sscl.errors import InputError, SSCLError, may_pass, printable
+
+
+@pytest.mark.parametrize("unseen", ["\u2800", "\ufe0f", "\u034f", "\U000e0100", "\u180b", "\u200b", "\U0001d159"])
+def test_what_nobody_sees_is_shown(unseen: str) -> None:
+    assert printable(f"a{unseen}b") == "a?b"
 
 
 def failed(number: int) -> SSCLError:

@@ -192,6 +192,8 @@ def _derive(parts: dict[str, bytes]) -> list[str]:
         wrong += _images(parts[IMAGES], record, audit)
     if RAW not in parts and (audit["reader"] or audit["suspect"].get("kind") == "http"):
         wrong.append(f"{RAW}: missing, and the suspect is an API")
+    if audit["suspect"].get("kind") in FILES and RAW in parts:
+        wrong.append(f"{RAW}: an API's replies, and the suspect is a file")
     if audit["suspect"].get("kind") in FILES and any(query.answer is None for query in record.queries):
         wrong.append(f"{QUERIES}: a file that answers when it is asked has left images unanswered")
     if audit["confirmatory"] or COMMITMENT in parts:

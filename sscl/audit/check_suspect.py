@@ -7,13 +7,16 @@ from typing import Any
 
 from sscl.artifacts import SHA256
 from sscl.audit.parts import AUDIT
+from sscl.errors import printable
 
 KIND = re.compile(r"[a-z]+(?:[ _-][a-z]+){0,2}")  # of a suspect; one that only looks like ``FILES`` would be no file
 PARTICULAR = re.compile(r"[!-~]{1,2000}")
 LONG, LONGEST = 2000, 100_000  # characters of a setting, and of a map of class names: what is printed beside a verdict
 FILES = ("classifier", "model file")  # kinds of suspects that answer whatever they are asked
 BUILT_IN = (*FILES, "http")  # no other kind may look like one of these
-RECORDED = {"http": {"request"}, "model file": {"layout", "values", "dtype"}}  # what is known of how these were asked
+# What is known of how these were asked; of an API also the query of its address.
+ASKED = {"request", "field", "body", "image_format", "jpeg_quality", "layout", "values"}
+RECORDED = {"http": ASKED, "model file": {"layout", "values", "dtype"}}
 
 
 def is_mapped(reader: dict[str, Any] | None) -> bool:
@@ -35,6 +38,10 @@ def unclear(suspect: dict[str, Any], interface: Any, reader: Any) -> list[str]:
         return [f"{AUDIT}: the suspect's kind is not one in plain letters"]
     if kind in FILES and ({"url", "function"} & set(suspect) or not SHA256.fullmatch(str(suspect.get("sha256")))):
         return [f"{AUDIT}: the suspect is a file, and is not named by its SHA-256 alone"]
+    if kind in FILES and reader is not None:
+        return [f"{AUDIT}: the suspect is a file, and has a reader of replies, as an API has"]
+    if kind == "http" and set(suspect) != {"kind", "url"}:
+        return [f"{AUDIT}: the suspect is an API, and is not named by its URL alone"]
     settings = interface if isinstance(interface, dict) else {0: None}
     if not all(isinstance(said, str) and re.fullmatch("[a-z][a-z0-9_]*", str(name)) for name, said in settings.items()):
         return [f"{AUDIT}: its interface is not a table of names and texts"]
@@ -42,6 +49,8 @@ def unclear(suspect: dict[str, Any], interface: Any, reader: Any) -> list[str]:
         return [f"{AUDIT}: its interface and its reader have settings of the same name"]
     if missing := RECORDED.get(kind, set()) - set(settings):
         return [f"{AUDIT}: does not say how the suspect was asked ({', '.join(sorted(missing))})"]
+    if kind == "http" and (other := set(settings) - ASKED - {"query"}):
+        return [f"{AUDIT}: has settings that no API is asked with ({printable(', '.join(sorted(other)))})"]
     for name, said in {**settings, **(reader or {})}.items():
         most = LONGEST if name == "names" else LONG
         if len(str(said)) > most:

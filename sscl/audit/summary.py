@@ -77,6 +77,8 @@ def rests_on(parts: dict[str, bytes], expected: Expected | None = None) -> list[
     file = audit["suspect"].get("kind") in FILES
     if not file and RAW not in parts:
         found.append("MISSING: the suspect's own replies. What it was asked and answered rests on the owner's word.")
+    if not file and not audit["interface"]:
+        found.append("MISSING: how the suspect was asked. A request can hold more than an image.")
     if not file or audit["interface"]:
         found.append(
             "How the suspect was queried was set after the assignment was known. If m settings were tried, "

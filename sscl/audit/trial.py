@@ -214,7 +214,12 @@ def enough(
     return lambda record: Trial(record, config, len(word), references(record)).bets(word, alpha / 2).rejects
 
 
-def null_of(matrix: np.ndarray, key: Keystream | None = None, doubt: np.ndarray | None = None) -> Null:
+def null_of(
+    matrix: np.ndarray,
+    key: Keystream | None = None,
+    doubt: np.ndarray | None = None,
+    drawn: np.ndarray | None = None,
+) -> Null:
     """All words' statistics, or those of words drawn with the key, which neither answers nor references depend on."""
     stream = Keystream(bytes(32)) if key is None else key
-    return Null.of(matrix, stream.part("drawn"), doubt)
+    return Null.of(matrix, stream.part("drawn"), doubt, drawn)

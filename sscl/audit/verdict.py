@@ -100,7 +100,9 @@ def decide(
         distribution = null_of(trial.matrix, null, trial.doubt)
         p_exact = trial.counted(distribution.p_value(word))
         as_good, total = distribution.at_least(word), len(distribution.statistics)
-        p_plain = trial.counted(null_of(trial.effects, null, trial.doubt).p_value(word)) if references else None
+        if references:
+            plain = null_of(trial.effects, null, trial.doubt, distribution.drawn)
+            p_plain = trial.counted(plain.p_value(word))
     p_value, ended = _combined(trial, word, alpha, p_exact)
     matrix = trial.matrix
     middle = centred(matrix) if trial.full else matrix - matrix.mean(axis=1, keepdims=True)

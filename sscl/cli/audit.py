@@ -16,11 +16,11 @@ from sscl.cli.common import (
     Params,
     Profile,
     Quiet,
-    escape,
     execute,
     out_console,
     reporting,
     require_compute,
+    styled,
 )
 
 
@@ -94,14 +94,17 @@ def audit(
     execute(Options(params, profile, set_, out, overwrite, quiet, json_, debug), work)
 
 
+def _colour(line: str) -> str:
+    return "yellow" if line.startswith("MISSING") else ""
+
+
 def print_finding(finding: dict[str, Any], bundle: Path | None = None) -> None:
     """A verdict for people at 80 columns."""
     colour = {"trained-on-it": "red", "no evidence": "green"}.get(finding["decision"], "yellow")
     kind = "confirmatory" if finding["confirmatory"] else "exploratory: no commitment, so this proves nothing"
-    out_console.print(f"[bold {colour}]{finding['decision']}[/] ({kind})")
-    out_console.print(escape(finding["reason"]))
-    for line in finding["guarantees"]:
-        out_console.print(f"[yellow]{escape(line)}[/]" if line.startswith("MISSING") else escape(line))
+    out_console.print(styled(f"bold {colour}", finding["decision"], f"({kind})"))
+    for line in (finding["reason"], *finding["guarantees"]):
+        out_console.print(styled(_colour(line), line))
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_row("p-value", f"{finding['p_value']:.4g} ({finding['test']}, smallest possible {finding['floor']:.4g})")
     table.add_row("effect", f"{finding['effect']:.3f} (least {finding['least_effect']:g})")
@@ -159,13 +162,13 @@ def check(
             typer.echo(json.dumps(found, indent=2))
         elif wrong:
             for line in wrong:
-                out_console.print(f"[red]differs:[/] {escape(line)}", highlight=False, soft_wrap=True)
+                out_console.print(styled("red", "differs:", line), soft_wrap=True)
         else:
-            out_console.print("[bold green]VALID[/]: every figure follows from the answers", soft_wrap=True)
-            out_console.print(f"Verdict: {escape(str(said))}", soft_wrap=True)
+            out_console.print(styled("bold green", "VALID:", "every figure follows from the answers"), soft_wrap=True)
+            out_console.print(styled("", "Verdict:", str(said)), soft_wrap=True)
             for name, value in about.items():
-                out_console.print(f"{name}: {escape(value, len(value))}", highlight=False, soft_wrap=True)
+                out_console.print(styled("", f"{name}:", value, len(value)), soft_wrap=True)
             for line in rests_on(parts, expected):
-                out_console.print(f"[yellow]{escape(line)}[/]" if line.startswith("MISSING") else escape(line))
+                out_console.print(styled(_colour(line), line))
         if wrong:
             raise typer.Exit(1)

@@ -25,7 +25,7 @@ def benchmark(
 
     Example: sscl benchmark --profile small --dry-run
     """
-    from sscl.cli.common import out_console, reporting
+    from sscl.cli.common import out_console, reporting, styled
 
     with reporting(debug):
         from sscl.benchmark import results, tables
@@ -47,7 +47,7 @@ def benchmark(
         try:
             for number, cell in enumerate(cells, start=1):
                 if not json_:
-                    out_console.print(f"[dim]{number} of {len(cells)}[/] {cell.name}")
+                    out_console.print(styled("dim", f"{number} of {len(cells)}", cell.name))
                 try:
                     rows.append(bench.row(cell))
                 except Exception as error:  # whatever it is, the others' hours are not lost

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from sscl import progress
 from sscl.errors import ConfigError, InputError, SSCLError, lacks_memory, may_pass, printable
@@ -23,8 +24,9 @@ EXTRAS = {
         *("matplotlib", "mlcroissant", "pandas", "prefect", "sklearn", "sqlalchemy"),
     ),
 }
-out_console = Console(emoji=False)
-err_console = Console(stderr=True, soft_wrap=True, emoji=False)
+# Strangers' text is printed here, and no escape of rich's markup is safe for all of it: these consoles know none.
+out_console = Console(emoji=False, markup=False)
+err_console = Console(stderr=True, soft_wrap=True, emoji=False, markup=False)
 
 Params = Annotated[Path | None, typer.Option("--params", help="Parameter file.  [default: ./params.yaml]")]
 Profile = Annotated[str | None, typer.Option("--profile", "-p", help="A profile of the parameter file.")]
@@ -69,7 +71,7 @@ def reporting(debug: bool) -> Iterator[None]:
     except SSCLError as error:
         if debug:
             traceback.print_exc()
-        err_console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        err_console.print(styled("bold red", "error:", str(error)))
         progress.failed(str(error), isinstance(error, InputError), passing=may_pass(error))
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
@@ -80,7 +82,7 @@ def reporting(debug: bool) -> Iterator[None]:
             traceback.print_exc()
         extra = extra_of(error.name or "")
         said = f"{error.name} is not installed; pip install " + (f"'.[{extra}]' in the clone" if extra else "it")
-        err_console.print(f"[bold red]error:[/] {escape(said)}", highlight=False)
+        err_console.print(styled("bold red", "error:", said))
         progress.failed(said, bad_input=True)
         raise typer.Exit(2) from None
     except Exception as error:
@@ -89,7 +91,7 @@ def reporting(debug: bool) -> Iterator[None]:
         said, hint = f"{type(error).__name__}: {error}", " (--debug shows where)"
         if lacks_memory(error):
             said, hint = f"not enough memory: free some, or lower batch_size, and run the command again ({said})", ""
-        err_console.print(f"[bold red]error:[/] {escape(said)}{hint}", highlight=False)
+        err_console.print(styled("bold red", "error:", f"{said}{hint}"))
         progress.failed(said, bad_input=False, passing=may_pass(error))
         raise typer.Exit(1) from None
 
@@ -102,9 +104,9 @@ def extra_of(module: str) -> str | None:
     return None
 
 
-def escape(text: str, longest: int = 4000) -> str:
-    """The text on one line, its brackets no markup, and nothing in it that changes the terminal."""
-    return printable(text, longest).replace("[", r"\[")
+def styled(style: str, label: str, text: str = "", longest: int = 4000) -> Text:
+    """A label in a style and somebody's text after it, each on one line, with nothing that changes the terminal."""
+    return Text.assemble((printable(label, 4000), style), " " if text else "", printable(text, longest))
 
 
 def require_compute(overrides: list[str] | None) -> None:

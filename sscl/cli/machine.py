@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from sscl.cli.common import Debug, Json, out_console, reporting
+from sscl.cli.common import Debug, Json, out_console, reporting, styled
 from sscl.errors import InputError
 
 
@@ -79,6 +79,6 @@ def doctor(json_: Json = False, debug: Debug = False) -> None:
         for column in ("", "What", "State", "Remedy"):
             table.add_column(column, overflow="fold")
         for finding in findings:
-            mark = "[green]ok[/]" if finding.ok else "[yellow]--[/]"
+            mark = styled("green", "ok") if finding.ok else styled("yellow", "--")
             table.add_row(mark, finding.what, finding.state, finding.remedy)
         out_console.print(table)

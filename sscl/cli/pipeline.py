@@ -21,6 +21,7 @@ from sscl.cli.common import (
     execute,
     out_console,
     reporting,
+    styled,
 )
 from sscl.errors import InputError
 from sscl.layout import CODE, Root
@@ -80,7 +81,7 @@ def run(
 
         def announce(stage: Stage) -> None:
             if not (options.quiet or options.json):
-                err_console.print(f"[dim]{stage.name}[/]", highlight=False)
+                err_console.print(styled("dim", stage.name))
 
         root, carrier = Root(options.out), "encoder" if encoder else "dataset"
         computed = run_all(config, root.path, options.overwrite, before=announce, carrier=carrier)
@@ -113,7 +114,7 @@ def print_result(root: Root) -> None:
         out_console.print(table)
     accused = false_accusations(metrics)
     if accused:
-        out_console.print(f"[bold red]The published test accuses an innocent here:[/] {'; '.join(accused)}")
+        out_console.print(styled("bold red", "The published test accuses an innocent here:", "; ".join(accused)))
     out_console.print(f"Report: {root.page}", soft_wrap=True)
 
 

@@ -48,7 +48,7 @@ class Null:
         statistics: int64 (M,), sorted.
         listed: whether these are all words.
         doubt: int64 (K, C), by how much each entry may differ in words that tie; ``None``: by its rounding alone.
-        drawn: int16 (M, K), the words if they were drawn and there is doubt.
+        drawn: int16 (M, K), the words if they were drawn.
     """
 
     table: np.ndarray
@@ -58,12 +58,21 @@ class Null:
     drawn: np.ndarray | None = None
 
     @classmethod
-    def of(cls, effects: np.ndarray, rng: words.Random, doubt: np.ndarray | None = None) -> Null:
+    def of(
+        cls,
+        effects: np.ndarray,
+        rng: words.Random,
+        doubt: np.ndarray | None = None,
+        drawn: np.ndarray | None = None,
+    ) -> Null:
         """List the words, or draw them with ``rng``, which must not depend on the answers.
 
         Args:
+            effects: float64 (K, C).
+            rng: for the words where they are too many to list.
             doubt: float64 (K, C), by how much unseen changes of answers can change each entry of ``effects``; ``None``
                 for not at all. Words that such changes could bring to the released one's statistic tie.
+            drawn: those that the same ``rng`` gave before, so that it need not draw them again.
         """
         table = integers(effects)
         marks, groups = table.shape
@@ -72,17 +81,18 @@ class Null:
         if doubt is not None and np.isnan(doubt).any():
             raise ValueError("doubts must be numbers")
         if doubt is not None:  # centring takes the mean of the entry's group away, and a part of the entry itself
+            doubt = np.minimum(doubt, 1e300)  # times nothing, an infinite one would be no number
             share = (doubt * (1 - 2 / marks) + doubt.mean(axis=0)) / (largest or 1.0)
             moved = np.ceil(RESOLUTION * np.clip(share, 0.0, 2.0 * marks)).astype(np.int64) + 1
         if words.count(marks, groups) <= words.ENUMERATED:
             return cls(table, np.sort(_all(table)), True, moved)
+        kept = np.zeros((words.DRAWN, marks), dtype=np.int16) if drawn is None else drawn
         total = np.zeros(words.DRAWN, dtype=np.int64)
-        kept = None if moved is None else np.zeros((words.DRAWN, marks), dtype=np.int16)
         for start in range(0, words.DRAWN, 100_000):  # fixed, so that a stream gives the same words everywhere
-            drawn = words.draw(marks, groups, rng, min(100_000, words.DRAWN - start))
-            total[start : start + len(drawn)] = table[np.arange(marks), drawn].sum(axis=1)
-            if kept is not None:
-                kept[start : start + len(drawn)] = drawn
+            some = kept[start : start + 100_000]
+            if drawn is None:
+                some[:] = words.draw(marks, groups, rng, len(some))
+            total[start : start + 100_000] = table[np.arange(marks), some].sum(axis=1)
         return cls(table, np.sort(total), False, moved, kept)
 
     def statistic(self, word: np.ndarray) -> int:

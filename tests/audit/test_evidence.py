@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ from sscl.audit import bundle, session
 from sscl.audit.bundle import load_key, new_key
 from sscl.audit.canonical import canonical
 from sscl.audit.check import Expected, check
-from sscl.audit.check_suspect import PARTICULAR, misnamed, unclear
+from sscl.audit.check_suspect import ASKED, PARTICULAR, misnamed, unclear
 from sscl.audit.commitment import seal
 from sscl.audit.examine import examine, plain, prepare
 from sscl.audit.opening import commitment_digest
-from sscl.audit.parts import AUDIT, IMAGES, QUERIES, SEALED
+from sscl.audit.parts import AUDIT, IMAGES, QUERIES, RAW, SEALED
 from sscl.audit.session import audit_suspect
 from sscl.audit.summary import particulars, rests_on
 from sscl.cli import app
@@ -42,9 +42,11 @@ from sscl.models.io import load_classifier
 from sscl.release.sealed import new_identity
 from sscl.statistics.words import floor
 from sscl.suspects import Context, open_oracle
+from sscl.suspects.http_requests import Asking
 
 COMPUTE = ComputeConfig("cpu", None, "auto", "auto", "auto")
 NONE = BeaconConfig("none", 600, None)
+API = {"kind": "http", "url": "https://api.example.org/predict"}
 AUDIT_CONFIG = AuditConfig("exact", "dataset", "effect", 0.001, 0.05, 50, 16, "1.0", 1)
 
 
@@ -237,14 +239,62 @@ def test_settings_are_what_they_are_printed_as(
 
 def test_settings_are_printed_to_their_end(signed: Path, tmp_path: Path) -> None:
     """The defect: what followed after 2,000 characters was in no output of ``check``."""
+    asked = {name: str(value) for name, value in asdict(Asking()).items()}
     for name, most in (("note", 2000), ("names", 100_000)):
-        assert unclear({"kind": "http"}, {"request": "json"}, {name: "x" * most}) == []
-        refused = unclear({"kind": "http"}, {"request": "json"}, {name: "x" * (most + 1)})
+        assert unclear(API, asked, {name: "x" * most}) == []
+        refused = unclear(API, asked, {name: "x" * (most + 1)})
         assert refused == [f"{AUDIT}: setting {name} has {most + 1:,} characters; at most {most:,} are printed"]
     long = "0" * 2000
     forged = rewritten(signed, tmp_path / "b.zip", AUDIT, lambda audit: audit["interface"].update(note=long))
     shown = CliRunner().invoke(app, ["check", str(forged)])
     assert f"setting note: {long}\n" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\[answer class 3 if it is bright]&v=2",
+        "\\[/]",
+        "\\[conceal]unseen\\[/conceal]",
+        "[link=http://evil.example]x[/link]",
+        "[bold green]VALID[/]",
+        "the end\\",
+    ],
+)
+def test_no_text_of_a_stranger_is_markup(text: str, signed: Path, tmp_path: Path) -> None:
+    """The defect: what stood in escaped brackets was hidden, or ended the output before what was missing."""
+    forged = rewritten(signed, tmp_path / "b.zip", AUDIT, lambda audit: audit["interface"].update(note=text))
+    shown = CliRunner().invoke(app, ["check", str(forged)])
+    assert shown.exit_code == 0
+    assert f"setting note: {text}\n" in shown.stdout
+    assert "Not visible here: that the suspect gave these answers" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    parts, name = bundle.unpack(signed)[0], text.replace("/", "-")
+    bundle.write(tmp_path / "e.zip", {n: c for n, c in parts.items() if n != bundle.ATTESTATION} | {name: b"x"}, None)
+    assert f"differs: {name}: not a part" in CliRunner().invoke(app, ["check", f"{tmp_path}/e.zip"]).stdout
+    missing = CliRunner().invoke(app, ["check", f"{tmp_path}/none", "--commitment", f"{tmp_path}/{name}"])
+    assert (missing.exit_code, name in missing.stderr) == (2, True)
+
+
+def test_how_an_api_was_asked_is_said_in_full() -> None:
+    asked = {name: str(value) for name, value in asdict(Asking()).items()}
+    assert set(asked) == ASKED, "the checker has a list of its own, because it loads no suspects"
+    assert unclear(API, asked, {}) == unclear(API, {**asked, "query": "v=2"}, {}) == []
+    for name in asked:
+        left = {other: said for other, said in asked.items() if other != name}
+        assert f"does not say how the suspect was asked ({name})" in unclear(API, left, {})[0]
+    assert "settings that no API is asked with (note)" in unclear(API, {**asked, "note": "x"}, {})[0]
+    assert "not named by its URL alone" in unclear({**API, "sha256": "a" * 64}, asked, {})[0]
+
+
+def test_a_file_has_no_replies_that_are_read(signed: Path, tmp_path: Path) -> None:
+    """The defect: how an API's replies were read was a further choice, which p was not multiplied for."""
+    reader = rewritten(signed, tmp_path / "r.zip", AUDIT, lambda v: v.update(reader={"probabilities": "$.p"}))
+    assert any("is a file, and has a reader" in line for line in check(reader))
+    parts = {n: c for n, c in bundle.unpack(signed)[0].items() if n != bundle.ATTESTATION}
+    lines = len(parts[QUERIES].splitlines())
+    bundle.write(tmp_path / "raw.zip", {**parts, RAW: b'{"at":"x","body":"","status":200}\n' * lines}, None)
+    assert check(tmp_path / "raw.zip")
 
 
 def test_lists_that_were_cut_short_show(signed: Path) -> None:
@@ -269,6 +319,7 @@ def test_evidence_that_check_would_refuse_is_not_asked_for(
     resting = rests_on(bundle.unpack(tmp_path / "b.zip")[0])
     assert any(line.startswith("MISSING: the suspect's own replies") for line in resting)
     assert any("If m settings were tried" in line for line in resting), "a program of the owner's may do anything"
+    assert any(line.startswith("MISSING: how the suspect was asked") for line in resting)
     said["kind"] = "image classifier"
     with pytest.raises(InputError, match=r"would refuse the evidence: .* kind is not one in plain letters"):
         audit_suspect(suspect, finished, COMPUTE, bundle=tmp_path / "c.zip")

@@ -215,6 +215,22 @@ def test_doubt_is_the_same_whether_words_are_listed_or_drawn(monkeypatch: pytest
     assert Null.of(effects, rng, doubt).p_value(word) == pytest.approx(listed, rel=0.2, abs=1e-3)
 
 
+def test_what_is_doubtful_without_bound_ties() -> None:
+    doubt = np.full((2, 3), np.inf)
+    found = Null.of(np.array([[1.0, 0, 0], [0, 1.0, 0]]), np.random.default_rng(0), doubt)
+    assert found.p_value(np.array([0, 1])) == 1
+
+
+def test_words_that_were_drawn_before_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "ENUMERATED", 0)
+    effects, doubt = np.random.default_rng(1).normal(size=(5, 6)), np.full((5, 6), 1e-3)
+    first = Null.of(-effects, np.random.default_rng(2), doubt)
+    again = Null.of(effects, np.random.default_rng(3), doubt, first.drawn)
+    fresh = Null.of(effects, np.random.default_rng(2), doubt)
+    assert (again.statistics == fresh.statistics).all()
+    assert again.p_value(np.arange(5)) == fresh.p_value(np.arange(5))
+
+
 def test_a_doubt_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="doubts must be numbers"):
         Null.of(np.eye(3), np.random.default_rng(0), np.full((3, 3), np.nan))
