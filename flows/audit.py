@@ -55,7 +55,7 @@ def main(
     sign: Annotated[Path | None, typer.Option(help="Ed25519 key that signs it.")] = None,
     exploratory: Annotated[bool, typer.Option(help="Without the published commitment.")] = False,
     root: Annotated[Path, typer.Option("--root", help="The checkout's folder.")] = Path(),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace evidence that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing evidence.")] = False,
     debug: Debug = False,
 ) -> None:
     """Audit one suspect in a Prefect flow."""

@@ -16,7 +16,7 @@ from tasks.runners import Address, Runner, Workers, runner
 
 @flow(name="large", validate_parameters=True)
 def large(version: str | None = None, root: str = ".", differing: bool = False) -> dict[str, Any]:
-    """Mark every shard of the whole dataset with the finished pipeline's secret; run again, it goes on where it was.
+    """Mark every shard of the whole dataset with the finished pipeline's secret; a second run resumes the first.
 
     Args:
         version: to publish it as; ``None`` to only write ``out/large``.

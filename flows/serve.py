@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import typer
 import yaml
 from prefect import serve
 from prefect.client.orchestration import get_client
@@ -17,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from flows.audits import audits
 from flows.benchmark import benchmark
 from flows.release import release
-from sscl.cli.common import reporting
+from sscl.cli.common import Debug, reporting
 from sscl.errors import ConfigError
 from tasks.runners import require_answer, require_server
 
@@ -60,7 +61,7 @@ def limit_gpu() -> None:
 
 
 def main(start: Callable[..., None] = serve) -> None:
-    """Serve until stopped.
+    """Serve every deployment of prefect.yaml until stopped.
 
     Raises:
         ConfigError: no server is named (a temporary one would schedule nothing), or it does not answer.
@@ -71,6 +72,11 @@ def main(start: Callable[..., None] = serve) -> None:
     start(*deployments(), limit=1, pause_on_shutdown=False)  # a night that was missed is made up for
 
 
-if __name__ == "__main__":
-    with reporting(debug=False):
+def command(debug: Debug = False) -> None:
+    """Serve every deployment of prefect.yaml until stopped; PREFECT_API_URL names the server."""
+    with reporting(debug):
         main()
+
+
+if __name__ == "__main__":
+    typer.run(command)

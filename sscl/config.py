@@ -65,6 +65,8 @@ class TrainConfig:
         require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        plain = self.learning == "supervised" or self.downstream == "full" or not self.label_smoothing
+        require(plain, "label_smoothing", self.label_smoothing, "0 where no network learns from labels")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ RUNNERS: dict[
 }
 Runner = Annotated[str, typer.Option("--runner", help="thread, dask or ray.")]
 Workers = Annotated[int, typer.Option(help="Tasks at a time, on this machine.", min=1)]
-Address = Annotated[str | None, typer.Option(help="Of a Dask or Ray cluster that is there, instead of workers here.")]
+Address = Annotated[str | None, typer.Option(help="Of an existing Dask or Ray cluster, instead of workers here.")]
 
 
 def require_server(why: str) -> None:

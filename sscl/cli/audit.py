@@ -118,7 +118,7 @@ def print_finding(finding: dict[str, Any], bundle: Path | None = None) -> None:
 
 
 def check(
-    bundle: Path,
+    bundle: Annotated[Path, typer.Argument(help="The evidence that an audit wrote.")],
     commitment: Annotated[Path | None, typer.Option(help="The commitment as it was published.")] = None,
     signer: Annotated[str | None, typer.Option(help="The owner's Ed25519 key, hexadecimal.")] = None,
     *,

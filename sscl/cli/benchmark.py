@@ -21,7 +21,7 @@ def benchmark(
     json_: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Compare watermarks under attacks: every cell is computed once, and a broken-off run goes on where it was.
+    """Compare watermarks under attacks: every cell is computed once, and an interrupted run resumes where it stopped.
 
     Example: sscl benchmark --profile small --dry-run
     """

@@ -1,8 +1,8 @@
 """``sscl keygen``, ``serve`` and ``doctor``: keys, scheduled flows, what is missing."""
 
+import importlib
 import json
 import os
-import runpy
 import secrets
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ from sscl.errors import InputError
 
 
 def keygen(
-    path: Path,
+    path: Annotated[Path, typer.Argument(help="The file that the key goes to; it must not exist.")],
     release: Annotated[bool, typer.Option("--release", help="The secret of a release (`key_file`).")] = False,
     seal: Annotated[bool, typer.Option("--seal", help="The key that opens sealed secrets (age).")] = False,
     debug: Debug = False,
@@ -60,7 +60,7 @@ def serve(debug: Debug = False) -> None:
         if not Path("flows/serve.py").is_file():
             raise InputError("flows/serve.py: not here; run this in the checkout, where prefect.yaml is")
         sys.path.insert(0, str(Path.cwd()))
-        runpy.run_module("flows.serve", run_name="__main__")
+        importlib.import_module("flows.serve").main()
 
 
 def doctor(json_: Json = False, debug: Debug = False) -> None:

@@ -82,7 +82,7 @@ def create(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Gate, pack, seal and publish what the pipeline made. Run again after any failure: it goes on where it was.
+    """Gate, pack, seal and publish what the pipeline made. Run again after any failure: it resumes where it stopped.
 
     Example: sscl release create 1.0.0 --set release.public=s3://public-datasets/releases
     """
@@ -187,7 +187,7 @@ def verify(
     set_: Set = None,
     debug: Debug = False,
 ) -> None:
-    """Read every file and hold it against the manifest.
+    """Read every file and check it against the manifest.
 
     Example: sscl release verify --folder digits
     """
@@ -228,7 +228,7 @@ def trace(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say whose copy a model was trained on. A broken-off run goes on: an API's answers are kept.
+    """Say whose copy a model was trained on. An interrupted run resumes: an API's answers are kept.
 
     Example: sscl release trace model.onnx --out out
     """
