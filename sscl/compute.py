@@ -74,6 +74,11 @@ class Compute:
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
 
+def pixels(x: Tensor) -> Tensor:
+    """The reverse of ``Compute.floats``: floats in [0, 1] to uint8, on the CPU."""
+    return (x * 255).round().to(torch.uint8).cpu()
+
+
 def native_bf16(device: torch.device) -> bool:
     """Whether the device multiplies in bf16; one without such instructions emulates it, far slower than fp32."""
     if device.type == "cuda":

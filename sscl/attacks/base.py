@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sscl import seeds
-from sscl.compute import Compute
+from sscl.compute import Compute, pixels
 from sscl.config import TrainConfig
 from sscl.learning.base import SUPERVISED
 from sscl.learning.downstream import with_labels
@@ -99,7 +99,7 @@ class Attacker:
         """The release with every image changed, as floats (N, C, H, W), and clipped to [0, 1]."""
         done = []
         for images in torch.split(self.released.images, 1000):
-            done.append((change(self.compute.floats(images)).clamp(0, 1) * 255).round().byte().cpu())
+            done.append(pixels(change(self.compute.floats(images)).clamp(0, 1)))
         return ImageSet(torch.cat(done), self.released.labels, self.released.class_names)
 
     def trained(

@@ -12,14 +12,14 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from sscl.attacks.base import REMOVALS, Attacker, Filtered, Removal
 from sscl.attacks.noise import drawn
+from sscl.compute import pixels
 from sscl.data.jpeg import encoded
 from sscl.models import Classifier
 
 
 def jpeg(x: Tensor, lost: float) -> Tensor:
     """Through the JPEG encoder at quality 100 less ``lost``."""
-    pixels = (x * 255).round().to(torch.uint8).cpu()
-    return encoded(pixels, max(1, 100 - int(lost))).to(x.device, x.dtype).div(255)
+    return encoded(pixels(x), max(1, 100 - int(lost))).to(x.device, x.dtype).div(255)
 
 
 def blur(x: Tensor, sigma: float) -> Tensor:

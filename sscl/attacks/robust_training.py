@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Removal
 from sscl.attacks.query_filters import blur, jpeg, noise, resize
+from sscl.compute import pixels
 from sscl.models import Classifier
 from sscl.train import Practice
 from sscl.watermarks.hiding import OVERSHOOT, pgd
@@ -58,7 +59,7 @@ class _RandAugment(Practice):
         seed = int(torch.randint(2**31, (1,), generator=rng))
         with seeds.global_state(seed):  # torchvision's transforms draw from it
             # image by image: on a GPU these would be thousands of tiny kernels, and autocast would round their grids
-            images = [self.transform(image) for image in (x * 255).round().to(torch.uint8).cpu()]
+            images = [self.transform(image) for image in pixels(x)]
         return self.cross_entropy(model(torch.stack(images).to(x.device, x.dtype).div(255)), labels)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sscl.attacks.base import REMOVALS
 from sscl.attacks.robust_training import Degraded, RobustTraining
+from sscl.compute import pixels
 from sscl.train import Practice
 from sscl.watermarks.marks import FAMILIES
 
@@ -17,7 +18,7 @@ from sscl.watermarks.marks import FAMILIES
 def strayed(x: Tensor, eps: float, rng: torch.Generator) -> Tensor:
     """Each image under a mark of its own that is nobody's; floats (N, C, H, W) in [0, 1]."""
     family = FAMILIES["waves" if x.shape[1] == 3 else "ripples"]  # what the profiles use for photographs and digits
-    change = family.stray((x * 255).round().byte().cpu(), rng).to(x.device, x.dtype)
+    change = family.stray(pixels(x), rng).to(x.device, x.dtype)
     return (x + eps * change).clamp(0, 1)
 
 

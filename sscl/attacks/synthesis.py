@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sscl import seeds
 from sscl.attacks.base import OWN_BATCH, OWN_RATE, REMOVALS, Attacker, Removal
+from sscl.compute import pixels
 from sscl.models import Classifier
 from sscl.models.base import made
 from sscl.train import minimise
@@ -88,7 +89,7 @@ class Synthesis(Removal):
         with torch.no_grad():
             for labels in torch.split(released.labels, 1000):
                 latent = torch.randn((len(labels), LATENT), generator=rng).to(compute.device)
-                done.append((network.draw(latent, labels.to(compute.device)).sigmoid() * 255).round().byte().cpu())
+                done.append(pixels(network.draw(latent, labels.to(compute.device)).sigmoid()))
         return attacker.trained(ImageSet(torch.cat(done), released.labels, released.class_names), "synthetic")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sscl import seeds
 from sscl.benchmark.study import Study
-from sscl.compute import Compute
+from sscl.compute import Compute, pixels
 from sscl.data.views import VIEWS, view
 from sscl.models import Classifier
 from sscl.models.features import all_features
@@ -74,7 +74,7 @@ def published_tests(
         for number in range(NUMBER):
             with torch.no_grad():
                 made = view(transform, floats, seeds.derive(0, "published", name, str(number)))
-            answers.append(all_features(model, (made * 255).round().byte(), compute))
+            answers.append(all_features(model, pixels(made), compute))
         return torch.stack(answers, dim=1).double().numpy()
 
     def plain(images: Tensor) -> np.ndarray:

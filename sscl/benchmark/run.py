@@ -31,7 +31,7 @@ from sscl.detection import detector_scores
 from sscl.layout import INDICES, MODEL
 from sscl.learning.learn import train_and_save
 from sscl.models import Classifier
-from sscl.models.io import load_classifier
+from sscl.models.io import load_frozen
 from sscl.outside import of_training
 from sscl.params import Raw, build, overlay, read, rebased
 from sscl.perceptual import LPIPS, image_quality
@@ -280,8 +280,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
 
 def _users_model(bench: Bench, config: Config, data: Path, compute: Compute) -> Classifier:
     """What the user gets from a set: a release, a stranger's, or, for an innocent, the clean one."""
-    opened, _ = load_classifier(bench.trained(config, "user", data))
-    return compute.place(opened).requires_grad_(False).eval()
+    return load_frozen(bench.trained(config, "user", data), compute)
 
 
 @lru_cache(maxsize=4)

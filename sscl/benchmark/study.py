@@ -29,7 +29,7 @@ from sscl.data.spread import spread
 from sscl.data.store import load_split
 from sscl.layout import INDICES
 from sscl.models import Classifier
-from sscl.models.io import load_classifier
+from sscl.models.io import load_frozen
 from sscl.perceptual import LPIPS, image_quality
 from sscl.suspects import Context, Oracle
 from sscl.suspects.base import NoOptions
@@ -139,7 +139,7 @@ class Study:
         return replace(self.config.audit, test="exact")
 
     def opened(self, path: Path) -> Classifier:
-        return self.compute.place(load_classifier(path)[0]).requires_grad_(False).eval()
+        return load_frozen(path, self.compute)
 
     def oracle(self, model: Classifier) -> InMemory:
         return InMemory(model, Context(self.test.class_names, self.compute))

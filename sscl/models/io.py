@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from sscl.artifacts import load_tensors, load_weights, read_header, save_tensors
+from sscl.compute import Compute
 from sscl.errors import InputError
 from sscl.functions import names_function
 from sscl.models.base import CLASSIFIERS, Classifier, Pretrained, build
@@ -38,6 +39,15 @@ def load_classifier(path: Path, classes: int | None = None) -> tuple[Classifier,
     kinds = {key: tensor.dtype for key, tensor in model.state_dict().items()}
     model.load_state_dict({key: tensor.to(kinds[key]) for key, tensor in tensors.items()}, assign=True)
     return model.eval(), metadata
+
+
+def load_frozen(path: Path, compute: Compute) -> Classifier:
+    """The model where it is to answer, its weights fixed.
+
+    Raises:
+        InputError: as ``load_classifier``.
+    """
+    return compute.place(load_classifier(path)[0]).requires_grad_(False)
 
 
 def load_pretrained(path: Path) -> Pretrained:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sscl import progress
+from sscl.compute import pixels
 from sscl.descent import descend
 from sscl.errors import InputError
 from sscl.models.unet import UNet, build_unet
@@ -108,7 +109,7 @@ def moved(domain: UNet, images: Tensor, owner: Owner) -> Tensor:
     """uint8 images in the domain."""
     done = []
     for batch in torch.split(images, 250):
-        done.append((shifted(domain, owner.compute.floats(batch)) * 255).round().byte().cpu())
+        done.append(pixels(shifted(domain, owner.compute.floats(batch))))
     return torch.cat(done)
 
 

@@ -19,7 +19,7 @@ from sscl.data.store import Card, first_file, load_split
 from sscl.detection import detector_scores
 from sscl.errors import InputError
 from sscl.layout import CLEAN, HISTORY, INDICES, MODEL, OPENED, REHEARSAL, Root
-from sscl.models.io import load_classifier
+from sscl.models.io import load_frozen
 from sscl.params import build
 from sscl.perceptual import LPIPS, lpips_at
 from sscl.provenance import code_digest
@@ -119,7 +119,7 @@ def _measured(root: Root, config: Config) -> dict[str, float | None]:
     train, test = (load_split(root.clean, split) for split in ("train", "test"))
     watermark, state = load_watermark(root.rehearsal / "secret" / GENERATOR, test.classes, compute)
     marked = load_tensors(root.rehearsal / "secret" / INDICES)[0]["indices"]
-    model = compute.place(load_classifier(root.rehearsal / "model" / MODEL)[0]).requires_grad_(False).eval()
+    model = load_frozen(root.rehearsal / "model" / MODEL, compute)
     released = load_split(root.rehearsal / "data", "train")
     file = first_file(root.rehearsal / "data")
     attacker = Attacker(train, released, labelled_training(config.user), compute, config.seed, file)
