@@ -12,12 +12,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.torch import load
+from typer.testing import CliRunner
 
 from benchmarks.hostile_inputs.base import Input, Place
 from sscl.audit import bundle
 from sscl.audit.canonical import canonical
 from sscl.audit.check import Expected, check
 from sscl.audit.parts import AUDIT, IMAGES, QUERIES
+from sscl.cli import app
 from sscl.layout import COMMITMENT, FINDING, OPENING
 
 Parts = dict[str, bytes]
@@ -97,6 +99,16 @@ def raw(write: Callable[[Path], object]) -> Callable[[Place], str]:
     return attempt
 
 
+def printed(**values: Any) -> Callable[[Place], str]:
+    """What ``sscl check`` prints of a bundle with these values in its audit."""
+
+    def attempt(place: Place) -> str:
+        with_values(AUDIT, **values)(place)
+        return CliRunner().invoke(app, ["check", str(place.folder / "b.zip")]).output
+
+    return attempt
+
+
 def expecting(**known: Any) -> Callable[[Place], str]:
     return lambda place: judged(place.root / "private/audits/malicious/bundle.zip", Expected(**known))
 
@@ -134,6 +146,11 @@ INPUTS = [
     Input("a sentence as access", "bundle", "access must be one of", with_values(AUDIT, access="probabilities. Its time stamp was verified")),
     Input("a file whose answers are called labels", "bundle", "its settings do not", with_values(AUDIT, access="labels")),
     Input("a setting too long to be printed", "bundle", "characters; at most 2,000 are printed", with_values(AUDIT, interface={"note": "x" * 2001})),
+    Input("a setting in escaped brackets", "bundle", r"setting note: \\\[answer 3\]", printed(interface={"note": "\\[answer 3]"})),
+    Input("a setting that closes no bracket", "bundle", "Not visible here", printed(interface={"note": "\\[/]"})),
+    Input("a file with a reader of replies", "bundle", "has a reader of replies", with_values(AUDIT, reader={"probabilities": "$.p"})),
+    Input("an API, and half of how it was asked", "bundle", "does not say how the suspect was asked", with_values(AUDIT, suspect={"kind": "http", "url": "https://h"}, interface={"request": "json"})),
+    Input("a picture as the checker's commitment", "bundle", "--commitment: not JSON", expecting(commitment=b"\x89PNG")),
     Input("smaller p", "bundle", DIFFERS, with_values(FINDING, p_value=1e-9)),
     Input("another word", "bundle", DIFFERS, lambda p: with_values(AUDIT, word=json.loads(real(p)[AUDIT])["word"][::-1])(p)),
     Input("another secret", "bundle", DIFFERS, with_values(OPENING, secret="00" * 32)),
