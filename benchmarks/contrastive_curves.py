@@ -100,7 +100,7 @@ def curve_of(study: Study, benches: dict[str, EncoderStudy], command: str, every
     """Rows of one encoder on a marked set; kept, and so is what a broken-off run had measured."""
     config, workshop = study.config, study.bench.workshop
     parts = {"data": study.release / "public", "training": asdict(config.user), "audit": asdict(config.audit)}
-    parts |= {"seed": study.seed, "every": every, "command": command, **precision(config.compute, study.compute)}
+    parts |= {"seed": study.seed, "every": every, "command": command, **precision(config.compute)}
 
     def build(out: Path, checkpoint: Checkpoint) -> None:
         measured = checkpoint.folder / ROWS

@@ -59,7 +59,7 @@ def make(folder: Path, count: int, pixels: int, channels: int) -> None:
     secret = {f"{MARKS}{name}": value for name, value in marks.items()} | {STRENGTHS: strengths}
     state = with_word(State(secret), torch.arange(options.marks))
     (folder / "generator").mkdir()
-    watermark = create("ownership_code", options, 0, classes=10, compute=Compute.resolve(COMPUTE))
+    watermark = create("ownership_code", options, 0, classes=10, compute=Compute.set_up(COMPUTE))
     save_watermark(folder / "generator" / GENERATOR, watermark, state)
 
 
@@ -67,7 +67,7 @@ def work(folder: Path) -> None:
     """Embed, and print seconds and peak MiB."""
     progress.set_quiet(True)
     start = time.perf_counter()
-    watermark, state = load_watermark(folder / "generator" / GENERATOR, 10, Compute.resolve(COMPUTE))
+    watermark, state = load_watermark(folder / "generator" / GENERATOR, 10, Compute.set_up(COMPUTE))
     config, key = EmbedConfig(0.05, "dataset"), seeds.secret(0, None)
     data, public, private = (folder / name for name in ("clean", "pub", "priv"))
     embed_under(watermark, state, config, key=key, data=data, public=public, private=private, label="release")

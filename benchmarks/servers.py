@@ -236,7 +236,7 @@ def serving(server: Server, python: Path, folder: Path) -> Iterator[str]:
 def tried(address: str, preset: str, count: int) -> Row:
     """How far a server's answers, asked with a preset, are from what it serves."""
     images = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
-    compute = Compute.resolve(ComputeConfig("cpu", threads=None, bf16=False, channels_last=False, compile=False))
+    compute = Compute.set_up(ComputeConfig("cpu", threads=None, bf16=False, channels_last=False, compile=False))
     oracle = open_oracle(address, Context(NAMES, compute), {"preset": preset})
     started = time.perf_counter()
     found = oracle.query(images).values

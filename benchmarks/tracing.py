@@ -48,7 +48,7 @@ def main(
     """Make the copies, train, trace, write the rows and print the table."""
     root = Root(out)
     config = build(read_json(root.metrics)["config"])
-    compute = Compute.resolve(config.compute)
+    compute = Compute.set_up(config.compute)
     copies = {name: recipients.protect(root, config, name) for name in (GUILTY, ACCOMPLICE)}
     sets = {name: load_split(copy.released, "train") for name, copy in copies.items()}
     images, labels = (torch.cat([getattr(one, part) for one in sets.values()]) for part in ("images", "labels"))

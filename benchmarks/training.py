@@ -142,7 +142,7 @@ def main(
     for profile, channels, size in (*PROFILES, *(ON_GPU if torch.cuda.is_available() else ())):
         config = load(profile=profile, overrides=overrides or ())
         user = replace(config.user, epochs=epochs)
-        compute = Compute.resolve(config.compute)
+        compute = Compute.set_up(config.compute)
         data = images(count or IMAGES[user.model], channels, size)
         found: dict[str, list[float]] = {kind: [] for kind in kinds}
         for run in (bare, ours):

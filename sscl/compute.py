@@ -29,8 +29,24 @@ class Compute:
     compile: bool
 
     @classmethod
+    def set_up(cls, config: ComputeConfig) -> Compute:
+        """The same as ``resolve``, and the whole process set up for it: threads, cuDNN, and how memory is reused.
+
+        Raises:
+            ConfigError: the named device does not exist here.
+        """
+        found = cls.resolve(config)
+        if (threads := config.threads or USUAL_THREADS) != torch.get_num_threads():
+            torch.set_num_threads(threads)
+        _keep_freed_memory()
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False  # answers are evidence; training has bf16
+        return found
+
+    @classmethod
     def resolve(cls, config: ComputeConfig) -> Compute:
-        """Pick the device and the switches; sets thread count, cuDNN and memory allocation for the whole process.
+        """Pick the device and the switches; whoever computes with them calls ``set_up`` instead.
 
         Raises:
             ConfigError: the named device does not exist here.
@@ -43,12 +59,6 @@ class Compute:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError):
             raise ConfigError(f"compute.device: {config.device!r} is not usable here; use auto or cpu") from None
-        if (threads := config.threads or USUAL_THREADS) != torch.get_num_threads():
-            torch.set_num_threads(threads)
-        _keep_freed_memory()
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.allow_tf32 = False  # answers are evidence; training has bf16
         bf16 = native_bf16(device) if config.bf16 == "auto" else config.bf16
         return cls(device, bf16, config.channels_last, config.compile)
 

@@ -157,7 +157,7 @@ def _no_global_randomness() -> Iterator[None]:
 def compute() -> Compute:
     """The CPU, or the device that SSCL_TEST_DEVICE names, e.g. cuda."""
     device = os.environ.get("SSCL_TEST_DEVICE", "cpu")
-    return Compute.resolve(ComputeConfig(device, threads=None, bf16=False, channels_last=False, compile=False))
+    return Compute.set_up(ComputeConfig(device, threads=None, bf16=False, channels_last=False, compile=False))
 
 
 @pytest.fixture(scope="session")

@@ -150,12 +150,12 @@ def test_a_gpu_that_emulates_bf16_does_not_train_in_it(
 def test_switches_on_a_cpu(can: dict[str, bool], bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
     threads = torch.get_num_threads()
-    resolved = Compute.resolve(ComputeConfig("cpu", threads, "auto", channels_last=True, compile=False))
+    resolved = Compute.set_up(ComputeConfig("cpu", threads, "auto", channels_last=True, compile=False))
     assert (resolved.bf16, resolved.channels_last, resolved.compile) == (bf16, True, False)
     monkeypatch.setattr("sscl.compute.USUAL_THREADS", threads)
-    Compute.resolve(ComputeConfig("cpu", threads + 1, "auto", channels_last=True, compile=False))
+    Compute.set_up(ComputeConfig("cpu", threads + 1, "auto", channels_last=True, compile=False))
     assert torch.get_num_threads() == threads + 1
-    Compute.resolve(ComputeConfig("cpu", None, "auto", channels_last=True, compile=False))
+    Compute.set_up(ComputeConfig("cpu", None, "auto", channels_last=True, compile=False))
     assert torch.get_num_threads() == threads, "no count means the process's own, whatever was asked for before"
     with pytest.raises(ConfigError, match=r"compute\.device: 'cuda:99' is not usable here; use auto or cpu"):
-        Compute.resolve(ComputeConfig("cuda:99", None, "auto", "auto", compile=False))
+        Compute.set_up(ComputeConfig("cuda:99", None, "auto", "auto", compile=False))

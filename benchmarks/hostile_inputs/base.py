@@ -78,6 +78,6 @@ def seen(attempt: Input, place: Place) -> str:
 def asked(place: Place, address: str, settings: dict[str, object] | None = None, names: str = "abc") -> str:
     """Open a suspect and ask it about four images."""
     images = np.zeros((4, 28, 28, 1), dtype=np.uint8)
-    context = Context(tuple(names), Compute.resolve(COMPUTE), place.folder / "state")
+    context = Context(tuple(names), Compute.set_up(COMPUTE), place.folder / "state")
     answers = open_oracle(address, context, settings).query(images)
     return f"{int(answers.valid.sum())} of {len(answers)} answered"

@@ -36,7 +36,7 @@ def innocent(study: Study, kind: str, architecture: str, number: int) -> Classif
     made = {"data": study.data, "how": kind, "training": vars(config), "number": number}
     if kind == "other word":
         made |= {"secret": study.release / "private" / GENERATOR, "embed": asdict(study.config.embed)}
-    made |= {"recipe": Path(__file__), **precision(study.config.compute, study.compute)}
+    made |= {"recipe": Path(__file__), **precision(study.config.compute)}
     # The module imports all that trains or marks; the recipe is in this file.
     slot = study.bench.workshop.slot("innocents", "sscl.benchmark.run", **made)
 

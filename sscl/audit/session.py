@@ -58,7 +58,7 @@ def audit_suspect(
     if bundle and bundle.exists() and not overwrite:
         raise InputError(f"{bundle}: there already, and evidence is not replaced; name another file, or --overwrite")
     key, readers = load_key(sign) if sign else None, public_keys(seal_to, "--seal-to")
-    resolved = Compute.resolve(compute)
+    resolved = Compute.set_up(compute)
     under = Root(root)
     if not under.opening.is_file():
         raise InputError(

@@ -205,7 +205,7 @@ class EncoderStudy:
         study, (watermark, state) = self.study, self.study.secret
         code = Code(watermark, with_word(state, word))
         parts = {"word": word.tolist(), "imprint": vars(study.config.imprint), "generator": vars(watermark.options)}
-        parts |= {"key": key.part("name").take(16).hex(), **precision(study.config.compute, study.compute)}
+        parts |= {"key": key.part("name").take(16).hex(), **precision(study.config.compute)}
         slot = study.bench.workshop.slot(
             "imprinted", "sscl.encoders.imprint", surrogate=study.surrogate, seed=study.seed, **parts
         )

@@ -103,7 +103,7 @@ class Bench:
     def slot(self, cell: Cell) -> Slot:
         """Where the cell's row is."""
         config = self.config(cell)
-        where = precision(config.compute, Compute.resolve(config.compute))
+        where = precision(config.compute)
         files = listing(config.data)
         whole = dump(config)
         read_here = {name: whole[name] for name in READ}
@@ -134,19 +134,19 @@ class Bench:
     def trained(self, config: Config, which: str, data: Path) -> Path:
         """A model on a stored dataset, by the ``surrogate`` or ``user`` section."""
         training = config.surrogate if which == "surrogate" else config.user
-        compute = Compute.resolve(config.compute)
         slot = self.workshop.slot(
             "models",
             "sscl.learning.learn",
             which=which,
             training=asdict(training),
-            **precision(config.compute, compute),
+            **precision(config.compute),
             seed=config.seed,
             data=data,
             **of_training(training),
         )
 
         def build(out: Path, checkpoint: Checkpoint) -> None:
+            compute = Compute.set_up(config.compute)
             train_and_save(training, compute, config.seed, use=which, data=data, out=out, checkpoint=checkpoint)
 
         return self.workshop.make(slot, build) / MODEL
@@ -156,7 +156,7 @@ class Bench:
         method = {"generator": dump(config)["generator"], "target": config.target_class, "seed": config.seed}
         if variant != "release":
             method |= asdict(config.independent)
-        where = precision(config.compute, Compute.resolve(config.compute))
+        where = precision(config.compute)
         fit = self.workshop.slot("secrets", "sscl.stages.generator", data=data, surrogate=surrogate, **method, **where)
         secret = self.workshop.make(
             fit,
@@ -203,7 +203,7 @@ def _embed(config: Config, data: Path, secret: Path, *, out: Path, variant: str)
         "benchmark", variant
     )
     watermark, state = load_watermark(
-        secret / GENERATOR, len(Card.read(data).class_names), Compute.resolve(config.compute)
+        secret / GENERATOR, len(Card.read(data).class_names), Compute.set_up(config.compute)
     )
     if isinstance(watermark, OwnershipCode):
         state = throw_away(watermark, state, Card.read(data), key.part("word"))
@@ -212,7 +212,7 @@ def _embed(config: Config, data: Path, secret: Path, *, out: Path, variant: str)
 
 
 def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
-    compute = Compute.resolve(config.compute)
+    compute = Compute.set_up(config.compute)
     data = bench.data(config)
     surrogate = bench.trained(config, "surrogate", data)
     released, fit_seconds = bench.released(config, data, surrogate)

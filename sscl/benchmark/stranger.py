@@ -20,7 +20,7 @@ from sscl.models.io import save_classifier
 def stranger(study: Study, config: TrainConfig, number: int) -> Classifier:
     """An encoder trained on ``stranger_images``."""
     made = {"data": study.data, "training": vars(config), "number": number}
-    made |= precision(study.config.compute, study.compute)
+    made |= precision(study.config.compute)
     slot = study.bench.workshop.slot("strangers", __name__, **made)
 
     def build(out: Path, checkpoint: Checkpoint) -> None:

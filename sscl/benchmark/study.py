@@ -60,7 +60,7 @@ class Study:
 
     @cached_property
     def compute(self) -> Compute:
-        return Compute.resolve(self.config.compute)
+        return Compute.set_up(self.config.compute)
 
     @cached_property
     def data(self) -> Path:

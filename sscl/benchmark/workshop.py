@@ -15,8 +15,9 @@ from sscl.provenance import code_digest
 from sscl.slots import Slot, building
 
 
-def precision(config: ComputeConfig, compute: Compute) -> dict[str, Any]:
+def precision(config: ComputeConfig) -> dict[str, Any]:
     """Parts of the key of a piece whose numbers depend on where and how they are computed."""
+    compute = Compute.resolve(config)
     return {"compute": asdict(config), "device": compute.device.type, "bf16": compute.bf16}
 
 

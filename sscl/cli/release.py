@@ -246,7 +246,7 @@ def trace(
         root = Root(out)
         case = prepare(root.watermark, root.opening, root.commitment)
         kept = answers(root, case.commitment, f"trace{occasion or ''}")
-        context = Context(case.suspects_classes, Compute.resolve(load(params, profile, set_ or ()).compute), kept)
+        context = Context(case.suspects_classes, Compute.set_up(load(params, profile, set_ or ()).compute), kept)
         found = recipients.trace(root, case, open_oracle(suspect, context, read_settings(oracle)), occasion)
         if json_:
             typer.echo(json.dumps([vars(row) for row in found]))

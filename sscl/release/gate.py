@@ -115,7 +115,7 @@ def _clean_accuracy(root: Root, metrics: dict[str, Any]) -> float:
 
 
 def _measured(root: Root, config: Config) -> dict[str, float | None]:
-    compute = Compute.resolve(config.compute)
+    compute = Compute.set_up(config.compute)
     train, test = (load_split(root.clean, split) for split in ("train", "test"))
     watermark, state = load_watermark(root.rehearsal / "secret" / GENERATOR, test.classes, compute)
     marked = load_tensors(root.rehearsal / "secret" / INDICES)[0]["indices"]

@@ -102,7 +102,7 @@ def _write_plan(root: Root, config: Config, out: Root, *, card: Card, source: Da
     secret, classes = root.watermark / GENERATOR, len(card.class_names)
     shutil.rmtree(out.path, ignore_errors=True)
     labels, _ = (_labels(source, split, classes) for split in SPLITS)
-    watermark, state = load_watermark(secret, classes, Compute.resolve(config.compute))
+    watermark, state = load_watermark(secret, classes, Compute.set_up(config.compute))
     indices = watermark.select(
         labels, config.embed, state, seeds.secret(config.seed, config.key_file).part("embed", USE)
     )
@@ -156,7 +156,7 @@ def mark(out: Root, number: int) -> File:
         records = (resized(record, config.data.image_size) for record in records)
     if shard.split == "train":
         watermark, state = load_watermark(
-            out.watermark / GENERATOR, len(card.class_names), Compute.resolve(config.compute)
+            out.watermark / GENERATOR, len(card.class_names), Compute.set_up(config.compute)
         )
         indices = _marked(out.path)
         first, last = torch.searchsorted(indices, torch.tensor([shard.start, shard.stop])).tolist()
@@ -176,7 +176,7 @@ def assemble(out: Root, shards: Sequence[File]) -> Candidate:
     """
     config, card = build(read_json(out.state / PLAN)), Card.read(out.path)
     marked = len(load_tensors(out.watermark / INDICES)[0]["indices"])
-    watermark, state = load_watermark(out.watermark / GENERATOR, len(card.class_names), Compute.resolve(config.compute))
+    watermark, state = load_watermark(out.watermark / GENERATOR, len(card.class_names), Compute.set_up(config.compute))
     for left in (out.packed / DATA).glob(".*.tmp-*"):
         shutil.rmtree(left)
     content = content_digest(list(shards))

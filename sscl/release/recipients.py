@@ -96,7 +96,7 @@ def _commit(root: Root, config: Config, recipient: str, *, public: Path, private
 
 def _embed(root: Root, config: Config, recipient: str, *, public: Path, private: Path) -> None:
     classes, copy = len(Card.read(root.clean).class_names), root.recipient(recipient)
-    loaded, state = load_watermark(root.marks / GENERATOR, classes, Compute.resolve(config.compute))
+    loaded, state = load_watermark(root.marks / GENERATOR, classes, Compute.set_up(config.compute))
     watermark = require_marks(loaded)
     opened = read_json(copy.opening)
     require_for(opened, "dataset")

@@ -37,7 +37,7 @@ def run(
     ``linear`` fits a linear layer on the encoder's features, ``full`` goes on to fine-tune everything; any other
     variant with an encoder is a removal, followed by ``linear``. Without an encoder the stranger trains its own.
     """
-    resolved, train = Compute.resolve(compute), load_split(data, "train")
+    resolved, train = Compute.set_up(compute), load_split(data, "train")
     order = torch.randperm(len(train), generator=seeds.generator(seed, "adopt", variant))
     mine = train.subset(order[: round(LABELLED * len(train))])
     if encoder is None:

@@ -28,7 +28,7 @@ def run(
     checkpoint: Checkpoint,
 ) -> None:
     """Write each attacked model to a folder of its own in ``out``. Until the last is made, the others are kept."""
-    resolved = Compute.resolve(compute)
+    resolved = Compute.set_up(compute)
     train, test = load_split(data, "train"), load_split(data, "test")
     known = known_clean(len(train), attacks.clean_share, seed)
     file = first_file(release)

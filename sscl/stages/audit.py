@@ -17,7 +17,7 @@ UNTESTED = "This method has no exact test: there is nothing random that an innoc
 
 def run(*, compute: ComputeConfig, watermark: Path, commitment: Path, opening: Path, model: Path, out: Path) -> None:
     """Write finding and (unsigned) bundle of the model in ``model``, or of each in a folder of its own there."""
-    resolved, exact = Compute.resolve(compute), "groups" in read_json(opening / OPENING)
+    resolved, exact = Compute.set_up(compute), "groups" in read_json(opening / OPENING)
     case = prepare(watermark, opening / OPENING, commitment / COMMITMENT) if exact else None
     out.mkdir(parents=True)
     for file in sorted(model.rglob(MODEL)):

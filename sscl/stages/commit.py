@@ -41,7 +41,7 @@ def run(
     Raises:
         ConfigError: so few marks that no answer could be evidence enough.
     """
-    resolved = Compute.resolve(compute)
+    resolved = Compute.set_up(compute)
     public.mkdir(parents=True)
     private.mkdir(parents=True)
     card, test_split = Card.read(data), load_split(data, "test")

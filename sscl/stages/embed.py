@@ -49,7 +49,7 @@ def run(
         SSCLError: the beacon's pulse is not published yet, or cannot be fetched.
     """
     key = seeds.secret(seed, key_file) if opening else seeds.secret(independent.seed, None)
-    watermark, state = load_watermark(generator / GENERATOR, len(Card.read(data).class_names), Compute.resolve(compute))
+    watermark, state = load_watermark(generator / GENERATOR, len(Card.read(data).class_names), Compute.set_up(compute))
     pulse = None
     if isinstance(watermark, OwnershipCode) and opening and commitment:
         opened = read_json(opening / OPENING)

@@ -95,7 +95,7 @@ def _page(
 
 def _picture(config: Config, encoder: Path, watermark: Path, data: Path) -> str:
     """Features of clean images and of the same under the first mark, on the two main axes of both."""
-    compute, test = Compute.resolve(config.compute), load_split(data, "test")
+    compute, test = Compute.set_up(config.compute), load_split(data, "test")
     model = compute.place(load_classifier(encoder / MODEL)[0])
     loaded, state = load_watermark(watermark / GENERATOR, test.classes, compute)
     marks = require_marks(loaded)

@@ -37,7 +37,7 @@ def run(
     Raises:
         ConfigError: the target class does not exist.
     """
-    resolved = Compute.resolve(compute)
+    resolved = Compute.set_up(compute)
     train = load_split(data, "train")
     key = seeds.secret(seed, key_file)
     if variant == "independent":

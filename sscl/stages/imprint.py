@@ -48,7 +48,7 @@ def run(
         ConfigError: a method without an exact test, or a commitment for a dataset.
         SSCLError: the beacon's pulse is not published yet.
     """
-    resolved, train = Compute.resolve(compute), load_split(data, "train")
+    resolved, train = Compute.set_up(compute), load_split(data, "train")
     loaded, state = load_watermark(generator / GENERATOR, train.classes, resolved)
     watermark = require_marks(loaded)
     opened = read_json(opening / OPENING)

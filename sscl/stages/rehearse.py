@@ -40,7 +40,7 @@ def run(
     A shortened training has its equal on clean images beside it, in ``clean``: accuracy after few epochs says nothing
     by itself.
     """
-    resolved, card = Compute.resolve(compute), Card.read(data)
+    resolved, card = Compute.set_up(compute), Card.read(data)
     key = seeds.secret(seed, key_file).part("rehearsal")
     watermark, state = load_watermark(generator / GENERATOR, len(card.class_names), resolved)
     if isinstance(watermark, OwnershipCode):

@@ -14,4 +14,4 @@ def run(
     *, user: TrainConfig, compute: ComputeConfig, seed: int, data: Path, out: Path, variant: str, checkpoint: Checkpoint
 ) -> None:
     """Train the user's model on ``data``; ``variant`` (the scenario) names its random numbers."""
-    train_and_save(user, Compute.resolve(compute), seed, use=variant, data=data, out=out, checkpoint=checkpoint)
+    train_and_save(user, Compute.set_up(compute), seed, use=variant, data=data, out=out, checkpoint=checkpoint)

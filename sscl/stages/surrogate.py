@@ -14,6 +14,4 @@ def run(
     *, surrogate: TrainConfig, compute: ComputeConfig, seed: int, data: Path, out: Path, checkpoint: Checkpoint
 ) -> None:
     """Train on ``data``'s training split; writes the model, its benign accuracy and its loss curve to ``out``."""
-    train_and_save(
-        surrogate, Compute.resolve(compute), seed, use="surrogate", data=data, out=out, checkpoint=checkpoint
-    )
+    train_and_save(surrogate, Compute.set_up(compute), seed, use="surrogate", data=data, out=out, checkpoint=checkpoint)

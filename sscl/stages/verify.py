@@ -50,7 +50,7 @@ def run(
     other classes than their mark's (``verify.images`` of them, drawn at random). Image quality is that of the released
     files.
     """
-    resolved = Compute.resolve(compute)
+    resolved = Compute.set_up(compute)
     test_split = load_split(data, "test")
     mark, state = load_watermark(watermark / GENERATOR, test_split.classes, resolved)
     chosen, targets = verification_pairs(test_split, mark.targets(state), verify.images, seed)

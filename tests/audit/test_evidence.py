@@ -718,7 +718,7 @@ def test_an_api_pays_for_what_it_can_leave_out_before_it_is_asked(finished: Path
     case = prepare(root.watermark, root.opening, root.commitment)
     least = floor(len(case.sent) - 1, len(case.class_names))
     tight = replace(case, config=replace(case.config, alpha=1.2 * least))
-    context = Context(case.class_names, Compute.resolve(COMPUTE))
+    context = Context(case.class_names, Compute.set_up(COMPUTE))
     found, _ = examine(tight, open_oracle(str(finished / "models/malicious/model.safetensors"), context, {}))
     assert "No answer could decide" not in found.reason
     with pytest.raises(InputError, match=f"p cannot be below {4 / 3 * least:.3g}.* No answer could decide it"):

@@ -120,14 +120,14 @@ def test_a_licensees_word_differs_between_datasets() -> None:
 @pytest.mark.parametrize("whose", [*NAMES, None])
 def test_the_copy_that_a_model_knows_is_named(whose: str | None, copies: Root, config: Config) -> None:
     known = [word_of(copies, whose)] if whose else []
-    found = recipients.trace(copies, case_of(copies), Knows(copies, known, Compute.resolve(config.compute)))
+    found = recipients.trace(copies, case_of(copies), Knows(copies, known, Compute.set_up(config.compute)))
     assert {row.recipient for row in found} == {*NAMES, recipients.EVERYBODY}
     assert [row.recipient for row in found if row.named] == ([whose] if whose else [])
     assert all(row.adjusted >= row.p_value >= 1 / 630 for row in found)
 
 
 def test_a_suspect_that_can_leave_images_out_pays_for_it(copies: Root, config: Config) -> None:
-    suspect = Knows(copies, [word_of(copies, "ada"), word_of(copies, "bob")], Compute.resolve(config.compute))
+    suspect = Knows(copies, [word_of(copies, "ada"), word_of(copies, "bob")], Compute.set_up(config.compute))
     could = recipients.trace(copies, case_of(copies), suspect)
     suspect.kind = "classifier"
     for api, file in zip(could, recipients.trace(copies, case_of(copies), suspect), strict=True):
@@ -136,13 +136,13 @@ def test_a_suspect_that_can_leave_images_out_pays_for_it(copies: Root, config: C
 
 
 def test_the_release_for_everybody_is_traced_too(copies: Root, config: Config) -> None:
-    known = Knows(copies, [word_of(copies, None)], Compute.resolve(config.compute))
+    known = Knows(copies, [word_of(copies, None)], Compute.set_up(config.compute))
     found = recipients.trace(copies, case_of(copies), known)
     assert [row.recipient for row in found if row.named] == [recipients.EVERYBODY]
 
 
 def test_tracing_takes_as_many_queries_as_one_audit(copies: Root, config: Config) -> None:
-    oracle = Knows(copies, [], Compute.resolve(config.compute))
+    oracle = Knows(copies, [], Compute.set_up(config.compute))
     answer, asked = oracle.answer, []
 
     def counted(images: np.ndarray) -> Responses:
@@ -156,7 +156,7 @@ def test_tracing_takes_as_many_queries_as_one_audit(copies: Root, config: Config
 
 def test_a_suspect_with_classes_of_its_own_is_traced(copies: Root, config: Config) -> None:
     """Five classes, by a statistic that does not match them to the owner's."""
-    compute, words = Compute.resolve(config.compute), {name: word_of(copies, name) for name in NAMES}
+    compute, words = Compute.set_up(config.compute), {name: word_of(copies, name) for name in NAMES}
     case = case_of(copies)
     case = replace(case, config=replace(case.config, statistic="attraction"))
 
@@ -186,7 +186,7 @@ def test_evidence_against_one_copys_model_can_be_checked(copies: Root, config: C
 
 
 def test_what_cannot_be_traced(copies: Root, finished: Path, config: Config, tmp_path: Path) -> None:
-    oracle = Knows(copies, [], Compute.resolve(config.compute))
+    oracle = Knows(copies, [], Compute.set_up(config.compute))
     with pytest.raises(InputError, match="no recipients; `sscl release create VERSION --recipient NAME` makes one"):
         recipients.trace(Root(finished), case_of(Root(finished)), oracle)
     with pytest.raises(InputError, match=r"recipient: .* is not possible"):
@@ -202,7 +202,7 @@ def test_more_recipients_than_drawn_words_tell_apart(
 ) -> None:
     monkeypatch.setattr("sscl.statistics.words.DRAWN", 50)
     with pytest.raises(InputError, match=r"recipients are too many to name one at level 0\.02, .* a larger alpha"):
-        recipients.trace(copies, case_of(copies), Knows(copies, [], Compute.resolve(config.compute)))
+        recipients.trace(copies, case_of(copies), Knows(copies, [], Compute.set_up(config.compute)))
 
 
 def test_a_copy_whose_commitment_was_changed_names_nobody(copies: Root, config: Config, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_copy_whose_commitment_was_changed_names_nobody(copies: Root, config: 
     opening = other.recipient("ada").opening
     write_json(opening, read_json(opening) | {"secret": "00" * 32})
     with pytest.raises(InputError, match="ada: commitment: its SHA-256 is not the opening's; restore the copy"):
-        recipients.trace(other, case_of(other), Knows(copies, [], Compute.resolve(config.compute)))
+        recipients.trace(other, case_of(other), Knows(copies, [], Compute.set_up(config.compute)))
 
 
 def test_names_are_in_no_public_file(copies: Root) -> None:

@@ -26,7 +26,7 @@ from sscl.watermarks.sscl_bw import Options
 from tests.conftest import CLASSES, shapes, store
 
 COMPUTE = ComputeConfig("cpu", None, False, False, False)
-COMPUTED = Compute.resolve(COMPUTE)
+COMPUTED = Compute.set_up(COMPUTE)
 NO_BEACON = BeaconConfig("none", 600, None)
 OPTIONS = Options(eps=0.2, a=1, b=1, c=1, width=4, epochs=1, batch_size=8, learning_rate=1e-3, images=8)
 
@@ -109,7 +109,7 @@ def test_stream_is_the_in_memory_embedding(tmp_path: Path, generator: Path) -> N
     clean = prepared(tmp_path, "parquet")
     config = EmbedConfig(0.2, "dataset")
     embedded(0.2, clean, generator / "1", tmp_path / "public", tmp_path / "private")
-    watermark, state = load_watermark(generator / "1/generator.safetensors", 3, Compute.resolve(COMPUTE))
+    watermark, state = load_watermark(generator / "1/generator.safetensors", 3, Compute.set_up(COMPUTE))
     whole = watermark.embed(load_split(clean, "train"), config, state, seeds.secret(5, None).part("embed", "x"))
     streamed = load_split(tmp_path / "public", "train").images
     assert (streamed.int() - whole.data.images.int()).abs().max() <= 1  # float rounding differs by batch size

@@ -45,7 +45,7 @@ def test_both_models_differ_by_nothing_but_the_marks(config: Config, copy: Path)
     clean = load_tensors(rehearsed(config, copy, 1) / "clean" / MODEL)[0]
     again = copy / "again"
     short = replace(config.user, epochs=1)
-    compute = Compute.resolve(config.compute)
+    compute = Compute.set_up(config.compute)
     kept = Checkpoint(copy / "kept")
     train_and_save(short, compute, config.seed, use="rehearsal", data=copy / "clean", out=again, checkpoint=kept)
     assert all(torch.equal(clean[name], tensor) for name, tensor in load_tensors(again / MODEL)[0].items())
