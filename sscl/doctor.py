@@ -14,6 +14,7 @@ from sscl.data.sources.known import local
 from sscl.errors import SSCLError
 from sscl.perceptual import weights_path
 from sscl.permissions import copies
+from sscl.remote import shown
 from sscl.sandbox.process import ENDED, LATE, NOT_STARTED, Sandbox, SandboxError
 from sscl.sandbox.server import NO_SANDBOX
 
@@ -96,7 +97,12 @@ def _s3_endpoint() -> Finding:
         return Finding("S3 endpoint", False, type(error).__name__, "AWS_DEFAULT_REGION, or correct AWS_PROFILE")
     except ValueError:
         return Finding("S3 endpoint", False, "not a URL", "correct AWS_ENDPOINT_URL, e.g. http://127.0.0.1:9000")
-    return Finding("S3 endpoint", True, endpoint or "AWS", "" if endpoint else "AWS_ENDPOINT_URL for another server")
+    return Finding(
+        "S3 endpoint",
+        True,
+        shown(endpoint) if endpoint else "AWS",
+        "" if endpoint else "AWS_ENDPOINT_URL for another server",
+    )
 
 
 def _prefect() -> Finding:
@@ -113,7 +119,10 @@ def _prefect() -> Finding:
     except (httpx.HTTPError, httpx.InvalidURL):
         ok = False
     return Finding(
-        "Prefect API", ok, f"{url} {'answers' if ok else 'does not answer'}", "" if ok else "prefect server start"
+        "Prefect API",
+        ok,
+        f"{shown(url)} {'answers' if ok else 'does not answer'}",
+        "" if ok else "prefect server start",
     )
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from typing import Any
 
 import httpx
 
-from sscl.errors import SSCLError
+from sscl.errors import SSCLError, printable
+
+
+def shown(address: str) -> str:
+    """An address as messages and evidence may show it: without user, password, query and fragment."""
+    scheme, found, rest = address.partition("://")
+    if not found:
+        return printable(address if not re.search(":.*@", address) else f"***@{address.rpartition('@')[2]}")
+    place = re.split("[?#]", rest)[0].rpartition("@")[2]
+    authority = re.sub(r"^\[[^]]*\]", "", place.partition("/")[0])  # without an IPv6 address's own colons
+    cut = "@" in rest and not re.fullmatch(r"[^:]*(:\d*)?", authority)  # within a password that has one of /?#
+    return f"{printable(scheme)}://{'***' if cut else printable(place)}"
 
 
 def fetch(method: str, url: str, *, largest: int, seconds: float = 60, **request: Any) -> bytes:
@@ -29,7 +41,7 @@ def fetch(method: str, url: str, *, largest: int, seconds: float = 60, **request
         response.raise_for_status()
         content = bounded(response.iter_raw(), largest, end)
     if content is None:
-        raise SSCLError(f"{url}: its reply has more than {largest:,} bytes; is the address right?")
+        raise SSCLError(f"{shown(url)}: its reply has more than {largest:,} bytes; is the address right?")
     return content
 
 

@@ -11,8 +11,27 @@ import httpx
 import pytest
 
 from sscl.errors import SSCLError
-from sscl.remote import fetch
+from sscl.remote import fetch, shown
 from tests.serving import listening
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("https://host:8000/v1/models/m:predict?key=secret#x", "https://host:8000/v1/models/m:predict"),
+        ("https://user:secret@host/p", "https://host/p"),
+        ("https://host/v1/m:predict?who=a@b", "https://host/v1/m:predict"),
+        ("http://[::1]:80/p?who=a@b", "http://[::1]:80/p"),
+        ("http://user:sec?ret@host/p", "http://***"),
+        ("http://user:sec/ret@host/p", "http://host/p"),
+        ("http://user:sec#ret@host/p", "http://***"),
+        ("user:secret@host/p", "***@host/p"),
+        ("//user:secret@host/p", "***@host/p"),
+        ("a/model.onnx", "a/model.onnx"),
+    ],
+)
+def test_no_credential_of_an_address_is_shown(address: str, said: str) -> None:
+    assert shown(address) == said
 
 
 @pytest.fixture

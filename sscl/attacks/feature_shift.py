@@ -14,7 +14,7 @@ from sscl.models.base import initialise
 from sscl.models.features import last_linear
 from sscl.train import Practice
 
-AWAY = 0.1  # weight of the alignment with the old layer (the paper's for CIFAR-10)
+AWAY = 0.1  # weight of the inner product with the old layer (the authors' for CIFAR-10)
 
 
 class _Shifted(Practice):
@@ -22,11 +22,16 @@ class _Shifted(Practice):
         self.old = old
 
     def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-        weight = last_linear(model).weight
-        scaled = weight * (self.old.norm() / weight.norm().clamp_min(1e-12))
-        alignment = (scaled * self.old).sum() / self.old.norm().clamp_min(1e-12)
+        self.rescale(model)
+        alignment = (last_linear(model).weight * self.old).sum()
         loss: Tensor = self.cross_entropy(model(x), labels) + AWAY * alignment
         return loss
+
+    @torch.no_grad()
+    def rescale(self, model: Classifier) -> None:
+        """Give the new layer the old one's norm, as the authors do after every step."""
+        weight = last_linear(model).weight
+        weight.mul_(self.old.norm() / weight.norm().clamp_min(1e-12))
 
 
 class FeatureShiftTuning(Removal):
@@ -40,7 +45,10 @@ class FeatureShiftTuning(Removal):
         drawn = copy.deepcopy(last).cpu()  # where the random numbers are
         initialise(drawn, seeds.generator(attacker.seed, "feature-shift"))
         last.load_state_dict(drawn.state_dict())
-        return attacker.fine_tuned(model, int(strength), "feature-shift", _Shifted(old))
+        shifted = _Shifted(old)
+        tuned = attacker.fine_tuned(model, int(strength), "feature-shift", shifted)
+        shifted.rescale(tuned)
+        return tuned
 
 
 REMOVALS.register("feature_shift")(FeatureShiftTuning())

@@ -62,7 +62,9 @@ class SvmScreen(Screen):
     """By a one-class support vector machine (Schölkopf et al. 2001)."""
 
     def fitted(self, known: np.ndarray, share: float) -> Refuses:
-        machine = OneClassSVM(nu=share, gamma="scale").fit(known)
+        machine = OneClassSVM(nu=share, gamma="scale")
+        machine.random_state = 0  # else it draws a seed from numpy's global state, which this solver does not use
+        machine.fit(known)
         return lambda rows: np.asarray(machine.predict(rows) < 0)
 
 

@@ -9,10 +9,12 @@ import hashlib
 import io
 import json
 import re
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from securesystemslib.dsse import Envelope
@@ -29,6 +31,7 @@ PAYLOAD_TYPE, STATEMENT = "application/vnd.in-toto+json", "https://in-toto.io/St
 PREDICATE = "urn:sscl-bw:audit:1"
 LARGEST = 1 << 29  # bytes; most bundles are some megabytes, those with features of many views some hundred
 PARTS = 100
+LARGEST_LIST = 1 << 20  # bytes of a zip file's list of its entries
 LARGEST_ATTESTATION = 1 << 20  # bytes; it names every part
 
 
@@ -48,7 +51,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     """Raises ``InputError`` if the file is missing or holds no Ed25519 key."""
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         raise InputError(f"{path}: not a private key in PEM; `sscl keygen` makes one") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError(f"{path}: not an Ed25519 key; `sscl keygen` makes one")
@@ -100,9 +103,9 @@ def unpack(path: Path) -> tuple[dict[str, bytes], list[str]]:
     """
     try:
         content = content_of(path, LARGEST, "a bundle of evidence")
+        if _entries(content) > PARTS:
+            raise InputError(f"{path}: more than {PARTS} parts; a bundle has about ten")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if len(archive.infolist()) > PARTS:
-                raise InputError(f"{path}: more than {PARTS} parts; a bundle has about ten")
             if sum(info.file_size for info in archive.infolist()) > LARGEST:
                 raise InputError(f"{path}: implausibly large for a bundle")
             if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
@@ -112,6 +115,15 @@ def unpack(path: Path) -> tuple[dict[str, bytes], list[str]]:
         raise InputError(f"{path}: not an undamaged zip file ({error})") from None
     wrong = [] if pack(parts) == content else ["the file has bytes that are not of its parts"]
     return parts, wrong + _unattested(parts)
+
+
+def _entries(content: bytes) -> int:
+    """How many entries a zip file says that it has, before they are read; more than any for one in the long format."""
+    end = content.rfind(b"PK\5\6")
+    if end < 0 or b"PK\6\7" in content[max(0, end - 20) : end]:
+        return 0 if end < 0 else PARTS + 1
+    listed, size = struct.unpack("<HI", content[end + 10 : end + 16].ljust(6, b"\xff"))
+    return int(listed) if size <= LARGEST_LIST else PARTS + 1
 
 
 def signer(parts: dict[str, bytes]) -> str | None:

@@ -17,7 +17,7 @@ from sscl.audit.canonical import canonical
 from sscl.errors import InputError, SSCLError, printable
 from sscl.foreign import content_of
 from sscl.layout import COMMITTED, TIMESTAMP_REPLY, TIMESTAMP_REQUEST, Root
-from sscl.remote import fetch
+from sscl.remote import fetch, shown
 
 LARGEST = 1 << 20  # bytes of a reply; a real one has some thousands
 STAMP_MARGIN = timedelta(seconds=60)  # between time stamp and pulse: clocks differ, and tokens are cut to seconds
@@ -55,7 +55,7 @@ def stamp(root: Root, url: str) -> datetime:
         pulse = time_of(commitment["beacon"], commitment["pulse"])
         if moment + STAMP_MARGIN > pulse:
             raise InputError(
-                f"{url}: stamps at {moment:%H:%M:%S} UTC, and the pulse is of {pulse:%H:%M:%S}: a stamp must be "
+                f"{shown(url)}: stamps at {moment:%H:%M:%S} UTC, and the pulse is of {pulse:%H:%M:%S}: a stamp must be "
                 f"{STAMP_MARGIN.seconds} s older. It was not kept; an audit without it is better than one with it"
             )
     write_atomically(root.stamp, reply)
@@ -90,7 +90,7 @@ def _send(url: str, der: bytes) -> bytes:
         return fetch("POST", url, largest=LARGEST, content=der, headers=kind)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SSCLError(
-            f"{url}: no time stamp ({printable(str(error))}); try again, or send commitment.tsq by other means"
+            f"{shown(url)}: no time stamp ({printable(str(error))}); try again, or send commitment.tsq by other means"
         ) from None
 
 

@@ -17,6 +17,7 @@ from sscl.errors import printable
 CODECS = ("PNG", "JPEG", "BMP")  # what is kept as it is, where it means nothing besides its pixels
 READ = (*CODECS, "WEBP", "PPM", "TIFF", "GIF")  # a camera's MPO is opened as JPEG
 MOST_PIXELS = 50_000_000
+MOST_SCANS = 100  # of a JPEG file, each of which changes every pixel; progressive ones have about ten
 GAMMA = 1 / 2.2
 PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 PNG_COLOURS = {0: "L", 2: "RGB"}
@@ -51,13 +52,14 @@ def opened(data: bytes) -> tuple[np.ndarray, bool]:
     if _is_plain_png(data):
         with suppress(ValueError, MemoryError, OverflowError):  # damaged: said below
             return _plain_png(data), True
+    if data[:2] == b"\xff\xd8" and data.count(b"\xff\xda") > MOST_SCANS:
+        raise RefusedImageError("implausibly many scans")
     try:
         image = Image.open(io.BytesIO(data), formats=READ)
         if image.width * image.height > MOST_PIXELS:
             raise RefusedImageError("implausibly many pixels")
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # an MPO's first frame is the photograph
-            raise RefusedImageError(f"{frames} frames, expected one: save the one that counts")
+        if image.format != "MPO" and _has_frames(image):  # an MPO's first frame is the photograph
+            raise RefusedImageError("several frames, expected one: save the one that counts")
         plain = image.format in CODECS and image.mode in ("L", "RGB")
         upright = image.getexif().get(ORIENTATION, 1) == 1
         meant = _in_srgb(ImageOps.exif_transpose(image))
@@ -67,6 +69,17 @@ def opened(data: bytes) -> tuple[np.ndarray, bool]:
         raise RefusedImageError(f"damaged or not an image ({printable(said)})") from None
     except (Image.DecompressionBombError, MemoryError, OverflowError, struct.error, zlib.error):
         raise RefusedImageError("damaged, or implausibly large") from None
+
+
+def _has_frames(image: Image.Image) -> bool:
+    """Whether there is a second frame; counting them all could take long."""
+    if not hasattr(image, "n_frames"):
+        return False
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def _is_plain_png(data: bytes) -> bool:

@@ -15,7 +15,7 @@ VIEWS: Registry[Callable[[int, int], nn.Module]] = Registry("view")
 
 @VIEWS.register("views")
 def usual(channels: int, size: int) -> nn.Module:
-    """SimCLR's for CIFAR-10 (Chen et al. 2020, appendix B.9): crop, mirror, colours, grey; no blur."""
+    """SimCLR's for CIFAR-10 (Chen et al. 2020, appendix B.9), with MoCo's crops: of at least a fifth of the area."""
     return _views(channels, size, grey=0.2, blur=0.0)
 
 

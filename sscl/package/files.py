@@ -10,6 +10,8 @@ from sscl.artifacts import SHA256, digest
 
 DATA, COMMITMENTS = "data", "commitment"  # folders of the shards, and of the commitment with its time stamp
 
+MOST_BYTES = 1 << 50  # of a file
+
 
 @dataclass(frozen=True)
 class File:
@@ -21,7 +23,7 @@ class File:
 
     def __post_init__(self) -> None:
         """Raises ``ValueError`` for what a stranger's manifest may say instead."""
-        right = isinstance(self.path, str) and type(self.size) is int and self.size >= 0
+        right = isinstance(self.path, str) and type(self.size) is int and 0 <= self.size < MOST_BYTES
         if not right or not isinstance(self.sha256, str) or not SHA256.fullmatch(self.sha256):
             raise ValueError("a file is a path, a number of bytes and a SHA-256")
 

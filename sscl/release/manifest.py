@@ -122,7 +122,9 @@ def manifest_of(content: bytes) -> Manifest:
         raise ValueError(f"not of {FORMAT}")
     if not all(isinstance(raw.get(name), str) for name in TEXTS) or not isinstance(raw.get("source"), dict):
         raise TypeError(f"{', '.join(TEXTS)} are texts, and source is a mapping")
-    return Manifest(**raw)
+    found = Manifest(**raw)
+    _ = found.encoded()  # raises for what is nested too deep to be written again
+    return found
 
 
 def content_digest(files: list[File]) -> str:

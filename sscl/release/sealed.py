@@ -15,12 +15,14 @@ from pyrage import x25519
 
 from sscl.age import public_keys
 from sscl.artifacts import key_of, write_atomically
-from sscl.errors import InputError, printable
+from sscl.errors import InputError, SSCLError, printable
 
 SEALED = "secret-"  # what the names of sealed secrets start with
 
 LARGEST = 1 << 29  # bytes of a sealed secret; the images of an audit are most of it
 OVERHEAD = 1 << 20  # bytes that encryption adds, and more
+HEADER = 4096  # bytes of age's header, a line or two a recipient; the time to read it grows with its square
+MOST_RECIPIENTS = 30  # whose lines it has room for
 VARIABLE = "SSCL_SEAL_KEY"  # holds an identity, AGE-SECRET-KEY-1...
 KMS = "kms:"  # kms:FILE is an identity that AWS KMS encrypted
 
@@ -55,6 +57,8 @@ def keys_of(recipients: Sequence[str]) -> list[x25519.Recipient]:
     """Raises ``InputError`` if there are no recipients, or one that is not an age public key."""
     if not recipients:
         raise InputError("release.seal_to: no public key; `sscl keygen --seal FILE` makes one, put its age1... there")
+    if len(recipients) > MOST_RECIPIENTS:
+        raise InputError(f"release.seal_to: {len(recipients)} keys, expected at most {MOST_RECIPIENTS}")
     return public_keys(recipients, "release.seal_to")
 
 
@@ -70,7 +74,9 @@ def unseal(sealed: bytes, identity: str, out: Path) -> None:
         InputError: another key, a damaged file, or no identity there.
     """
     try:
-        content = pyrage.decrypt(sealed, [x25519.Identity.from_str(_identity(identity).strip())])
+        if b"\n--- " not in sealed[:HEADER]:
+            raise pyrage.DecryptError("no header, or a longer one than is read")
+        content = pyrage.decrypt(sealed, [x25519.Identity.from_str(_secret_line(_identity(identity)))])
     except (pyrage.IdentityError, pyrage.DecryptError):
         raise InputError(f"{shown(identity)}: not the key that opens this secret, or the file is damaged") from None
     temporary = out.with_name(f".{out.name}.tmp-{os.getpid()}")
@@ -97,6 +103,12 @@ def unseal_any(candidates: Iterable[bytes], identity: str, out: Path) -> None:
 def shown(where: str) -> str:
     """An identity's place for messages: who passes the key itself must not find it in a log."""
     return "AGE-SECRET-KEY-..." if where.upper().startswith("AGE-SECRET-KEY") else where
+
+
+def _secret_line(identity: str) -> str:
+    """Of an identity's file: age's own programs write comments above it."""
+    lines = [line.strip("\ufeff \t\r") for line in identity.splitlines()]
+    return next((line for line in lines if line.upper().startswith("AGE-SECRET-KEY-")), "")
 
 
 def _identity(where: str) -> str:
@@ -141,7 +153,7 @@ def _archive(content: bytes) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             yield archive
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f"no sealed secret is in it ({printable(str(error))}); ask its owner for another") from None
 
 
@@ -159,6 +171,6 @@ def _unpack(content: bytes, folder: Path) -> None:
                 (folder / path.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
                 write_atomically(folder / path, file.read())
                 (folder / path).chmod(0o600)
-            except OSError as error:  # such as a file where another entry has a folder, or too long a name
-                reason = error.strerror or type(error).__name__
+            except (OSError, SSCLError, ValueError) as error:  # such as a file where another entry has a folder
+                reason = getattr(error, "strerror", None) or type(error).__name__
                 raise InputError(f"{printable(entry.name)}: {reason}; ask the secret's owner for another") from None

@@ -23,7 +23,7 @@ from sscl.data.codec import RefusedImageError, decode, encode_png, opened, resiz
 from sscl.data.grouping import Grouped
 from sscl.data.sources import SOURCES
 from sscl.data.store import Card, writing
-from sscl.errors import ConfigError, InputError
+from sscl.errors import ConfigError, InputError, printable
 
 SMALLEST = 16  # pixels: smaller images have no room for the networks' poolings
 LOOKED_AT = 100  # images of each split from which the usual size is learnt
@@ -143,7 +143,12 @@ def resized(record: Record, size: int) -> Record:
 def _class_names(source: Dataset, data: DataConfig) -> tuple[str, ...]:
     if data.classes is not None and data.classes > len(source.class_names):
         raise ConfigError(f"data.classes: {data.classes}, but {data.source} has {len(source.class_names)}; lower it")
-    return source.class_names[: data.classes]
+    names = source.class_names[: data.classes]
+    if strange := next((name for name in names if name != printable(name, len(name))), None):
+        raise InputError(
+            f"{data.path or data.source}: class {printable(strange)!r} has characters that cannot be shown; rename it"
+        )
+    return names
 
 
 def _subset(source: Dataset, split: str, wanted: int | None, *, classes: int | None, seed: int) -> torch.Tensor | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from sscl.compute import Compute
 from sscl.errors import ConfigError, InputError, SuspectError, printable
 from sscl.parsing import parse
 from sscl.registry import Registry
+from sscl.remote import shown
 from sscl.types import Responses
 
 MOST_COLUMNS = 100_000  # of an answer
@@ -40,14 +40,6 @@ class Context:
 @dataclass(frozen=True)
 class NoOptions:
     """An oracle without settings."""
-
-
-def shown(address: str) -> str:
-    """An address as messages and evidence may show it: without user, password, query and fragment."""
-    scheme, found, rest = address.partition("://")
-    if not found:
-        return printable(address)
-    return printable(f"{scheme}://{re.split('[?#]', rest)[0].rpartition('@')[2]}")
 
 
 class Oracle(ABC):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -18,11 +19,11 @@ import tenacity
 
 from sscl.answers.replies import LARGEST_REPLY, REFUSALS, Reader
 from sscl.errors import BudgetError, ConfigError, InputError, SSCLError, SuspectError, printable
-from sscl.remote import bounded
-from sscl.suspects.base import ORACLES, Context, Oracle, shown
+from sscl.remote import bounded, shown
+from sscl.suspects.base import ORACLES, Context, Oracle
 from sscl.suspects.http_cache import ResponseCache
 from sscl.suspects.http_faults import TransientError, passes, retry_after, waiting
-from sscl.suspects.http_secrets import SECRET, SHORTEST, credential, echoes, hidden
+from sscl.suspects.http_secrets import SECRET, SHORTEST, credential, echoes, hidden, masked, split
 from sscl.suspects.http_settings import HttpOptions, settings
 from sscl.suspects.http_window import in_time, together
 from sscl.types import Responses
@@ -49,8 +50,8 @@ class HttpEndpoint(Oracle):
     def __init__(self, address: str, context: Context, options: HttpOptions) -> None:
         try:
             url = httpx.URL(address)
-        except httpx.InvalidURL as error:
-            raise InputError(f"{shown(address)}: not a URL ({error})") from None
+        except httpx.InvalidURL:  # whose text may have a part of a password
+            raise InputError(f"{shown(address)}: not a URL; expected one such as {self.example}") from None
         if context.class_names is None:
             raise ConfigError("oracle.columns: missing; say how many numbers an answer has, or list the API's classes")
         if url.userinfo:
@@ -65,10 +66,11 @@ class HttpEndpoint(Oracle):
         self._headers = {"Accept-Encoding": "identity"} | credential(options.auth_env, options.auth_header)
         value = self._headers.get(options.auth_header, "")
         parameters = url.params.multi_items()
-        keys = [said for name, said in parameters if SECRET.search(name) and len(said) >= SHORTEST]
+        pieces = [(name, said) for part in parameters for name, said in split(*part)]
+        keys = [said for name, said in pieces if SECRET.search(name) and len(said) >= SHORTEST]
         secrets = hidden(value).union(*(echoes(key) for key in keys))
         self._secrets = sorted(secrets, key=len, reverse=True)
-        self._query = [(name, "***" if SECRET.search(name) else said) for name, said in parameters]
+        self._query = [(name, "***" if SECRET.search(name) else masked(said)) for name, said in parameters]
         asked = json.dumps([str(url), asdict(options.asking)])
         name = f"responses-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.jsonl"
         self._cache = ResponseCache(context.state / name if context.state else None)
@@ -105,7 +107,8 @@ class HttpEndpoint(Oracle):
     def _rows(self, images: np.ndarray) -> Iterator[np.ndarray | None]:
         """Answers in order. What fails among several requests at a time is tried again by itself."""
         self._stop.clear()
-        client = httpx.Client(timeout=self.options.timeout, headers=self._headers)
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # by them, a server could tell who asks
+        client = httpx.Client(timeout=self.options.timeout, headers=self._headers, cookies=no_cookies)
         done = 0
         with client, ThreadPoolExecutor(self.options.parallel) as pool:
             try:
@@ -224,7 +227,7 @@ class HttpEndpoint(Oracle):
         try:
             response, body = in_time(self.options.timeout, lambda: self._exchange(client, request, end), self._stop)
         except httpx.TransportError as error:
-            raise TransientError(f"{type(error).__name__} ({printable(str(error), 100)})") from None
+            raise TransientError(f"{type(error).__name__} ({printable(self._masked(str(error)), 100)})") from None
         status = response.status_code
         if status in SLOW or status >= 500:
             self._crowded |= status in CROWDED
@@ -236,7 +239,7 @@ class HttpEndpoint(Oracle):
         if status in REFUSALS:
             return status, body, None
         if response.is_redirect:
-            target = shown(response.headers.get("Location", "?"))
+            target = self._target(response.headers.get("Location", ""))
             raise InputError(
                 f"{self.address}: HTTP {status}, it has moved to {target}; use that address if you trust it"
             )
@@ -262,7 +265,17 @@ class HttpEndpoint(Oracle):
         content = bounded(response.iter_bytes(), LARGEST_REPLY, end)
         if content is None:
             raise SuspectError(f"{self.address}: a reply of more than {LARGEST_REPLY >> 10} KiB; is the URL right?")
-        text = content.decode("utf-8", errors="replace")
-        for secret in self._secrets:  # some servers repeat what they were sent
+        return self._masked(content.decode("utf-8-sig", errors="replace"))
+
+    def _target(self, location: str) -> str:
+        """Where a redirect leads, as a message may show it."""
+        try:
+            return self._masked(shown(str(httpx.URL(self._url).join(location))))
+        except httpx.InvalidURL:
+            return "what is no address"
+
+    def _masked(self, text: str) -> str:
+        """Without credentials: some servers repeat what they were sent."""
+        for secret in self._secrets:
             text = text.replace(secret, "***")
         return text

@@ -6,10 +6,12 @@ import json
 import os
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sscl.artifacts import disk_error
+from sscl.permissions import close
 
 
 class ResponseCache:
@@ -32,6 +34,7 @@ class ResponseCache:
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
+        close(path.parent)  # replies show the marks' effects
         content = path.read_bytes() if path.is_file() else b""
         for line in content.splitlines():
             self.requests += 1
@@ -73,7 +76,7 @@ class ResponseCache:
         if self._path is None:
             return
         try:
-            with open(self._path, "ab") as file:
+            with open(self._path, "ab", opener=partial(os.open, mode=0o600)) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

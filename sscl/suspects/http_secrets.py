@@ -45,6 +45,22 @@ def hidden(header: str) -> set[str]:
     return {form for part in found if len(part) > SHOWN for form in echoes(part)}
 
 
+def split(name: str, value: str) -> list[tuple[str, str]]:
+    """A parameter of an address as servers may read it that take a semicolon for the end of a parameter."""
+    first, *others = value.split(";")
+    return [(name, first), *((left.strip(), right) for left, _, right in (other.partition("=") for other in others))]
+
+
+def masked(value: str) -> str:
+    """A parameter's value without the credentials that stand behind a semicolon."""
+    first, *others = value.split(";")
+    told = (
+        f"{left}=***" if SECRET.search(left) else f"{left}{sign}{right}"
+        for left, sign, right in (other.partition("=") for other in others)
+    )
+    return ";".join((first, *told))
+
+
 def credential(variable: str | None, header: str) -> dict[str, str]:
     """The header with the credential, whose value is never shown."""
     if not variable:

@@ -287,6 +287,20 @@ def test_how_an_api_was_asked_is_said_in_full() -> None:
     assert "not named by its URL alone" in unclear({**API, "sha256": "a" * 64}, asked, {})[0]
 
 
+@pytest.mark.parametrize("said", [10, 2000])
+def test_a_long_list_of_parts_is_not_read(said: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The defect: it was read whole before its parts were counted."""
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for number in range(2000):
+            archive.writestr(f"{number:0600}", b"")
+    content = bytearray((tmp_path / "b.zip").read_bytes())
+    content[-14:-10] = said.to_bytes(2, "little") * 2
+    (tmp_path / "b.zip").write_bytes(content)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("the list was read"))
+    with pytest.raises(InputError, match="more than 100 parts"):
+        bundle.unpack(tmp_path / "b.zip")
+
+
 def test_a_file_has_no_replies_that_are_read(signed: Path, tmp_path: Path) -> None:
     """The defect: how an API's replies were read was a further choice, which p was not multiplied for."""
     reader = rewritten(signed, tmp_path / "r.zip", AUDIT, lambda v: v.update(reader={"probabilities": "$.p"}))

@@ -53,6 +53,15 @@ def test_lossy_kinds(kind: str) -> None:
     assert plain == (kind == "JPEG")
 
 
+def test_a_jpeg_of_many_scans_is_not_decoded() -> None:
+    """The defect: every few bytes of another scan cost as much time as a whole image."""
+    photograph = saved(SMOOTH, "JPEG", progressive=True)
+    start = photograph.rindex(b"\xff\xda")
+    assert opened(photograph)[1]
+    with pytest.raises(RefusedImageError, match="implausibly many scans"):
+        opened(photograph[:-2] + photograph[start:-2] * 100 + photograph[-2:])
+
+
 @pytest.mark.parametrize("turn", range(2, 9))
 def test_orientation_is_applied(turn: int) -> None:
     """Against what Pillow writes for a viewer; the defect: a camera's upright pictures lay on their side."""

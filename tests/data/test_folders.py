@@ -118,6 +118,25 @@ def test_a_name_that_is_not_utf_8(folder: Path, tmp_path: Path) -> None:
     assert "across/caf%E9.png" in names
 
 
+@pytest.mark.parametrize("there", ["x.gif.png", "x.gif.png/y.png"])
+def test_two_images_of_one_name_are_named(there: str, folder: Path, tmp_path: Path) -> None:
+    """The defect: one of them vanished, and no later stage could read the set."""
+    images = sorted((folder / "train/across").glob("*.png"))
+    Image.open(images[0]).save(folder / "train/across/x.gif")
+    (folder / "train/across" / there).parent.mkdir(exist_ok=True)
+    images[1].rename(folder / "train/across" / there)
+    with pytest.raises(InputError, match=r"train/across/x\.gif.*: another image has this name .*; rename one"):
+        prepared(folder, tmp_path)
+
+
+def test_a_class_that_cannot_be_shown_is_renamed_first(folder: Path, tmp_path: Path) -> None:
+    """Its name goes into the dataset's published card."""
+    for split in ("train", "test"):
+        (folder / split / "across").rename(folder / split / "across\n# A heading")
+    with pytest.raises(InputError, match=r"class 'across # A heading' has characters that cannot be shown"):
+        prepared(folder, tmp_path)
+
+
 def test_the_odd_image_is_named_and_not_all_others(folder: Path, tmp_path: Path) -> None:
     first = sorted((folder / "test").rglob("*.png"))[0]
     Image.new("RGB", (32, 32)).save(first)

@@ -8,11 +8,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from sscl.data.codec import encode_png, to_pixels
+from sscl.data.formats import FORMATS
 from sscl.data.store import Card
 from sscl.errors import InputError
 from sscl.stages import prepare
@@ -50,6 +52,16 @@ def test_labels_that_are_names(tmp_path: Path) -> None:
     folder = written(tmp_path / "s", None, label=lambda s, i, labels: pa.array([CLASSES[x] for x in labels]))
     card = prepared(folder, tmp_path)
     assert (card.class_names, card.counts) == (CLASSES, {"train": 30, "test": 9})
+
+
+def test_labels_that_are_no_names_are_not_kept(tmp_path: Path) -> None:
+    """The defect: a few bytes in a dictionary became gigabytes of labels."""
+    image = encode_png(np.zeros((28, 28), np.uint8))
+    table = pa.table({"image": [{"bytes": image, "path": "x"}] * 3, "label": ["x" * 1001] * 3})
+    for split in ("train", "test"):
+        pq.write_table(table, tmp_path / f"{split}.parquet")
+    with pytest.raises(InputError, match="a label of 1,001 characters; is it the label column"):
+        FORMATS["parquet"].read(tmp_path)
 
 
 def test_a_file_that_is_damaged_in_the_middle_is_named(tmp_path: Path) -> None:

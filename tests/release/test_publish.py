@@ -237,6 +237,15 @@ def test_a_folder_with_more_than_the_release(bucket: str, tmp_path: Path) -> Non
     found = reader.check_folder(tmp_path / "out")
     assert found[0] == "release.json: its digest is not that of its files"
     assert len(found) == 5
+    size = json.loads(original)
+    size["files"][0]["size"] = 10**400
+    nested = original.replace(
+        '"source": {', '"source": {"x": ' + "[" * 900 + "]" * 900 + ("," if size["source"] else "")
+    )
+    for text in (json.dumps(size), nested):
+        manifest.write_text(text)
+        with pytest.raises(InputError, match="not a manifest"):
+            reader.check_folder(tmp_path / "out")
     manifest.write_text("[" * 100_000)
     with pytest.raises(InputError, match="not a manifest"):
         reader.check_folder(tmp_path / "out")

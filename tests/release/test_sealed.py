@@ -12,7 +12,7 @@ import pytest
 from pyrage import x25519
 
 from sscl.errors import InputError
-from sscl.release.sealed import new_identity, seal, unseal
+from sscl.release.sealed import MOST_RECIPIENTS, new_identity, seal, unseal, unseal_any
 
 
 @pytest.fixture
@@ -104,6 +104,45 @@ def test_a_sealed_bomb_is_not_unpacked(packed: bool, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no sealed secret is in it"):
         unseal(sealed, str(tmp_path / "key"), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_header_that_takes_long_to_read_is_not_read(tmp_path: Path) -> None:
+    """The defect: the time grows with its square, and a header may be as long as the file."""
+    identity, public = new_identity()
+    (tmp_path / "key").write_text(identity)
+    sealed = pyrage.encrypt(b"", [x25519.Recipient.from_str(public)])
+    head, rest = sealed.split(b"\n", 1)
+    with pytest.raises(InputError, match="not the key that opens this secret, or the file is damaged"):
+        unseal(head + b"\n" + b"-> x y\nAAAA\n" * 1000 + rest, str(tmp_path / "key"), tmp_path / "out")
+    most = [new_identity()[1] for _ in range(MOST_RECIPIENTS)]
+    (tmp_path / "secret").mkdir()
+    seal(tmp_path, ["secret"], [public, *most[1:]], tmp_path / "sealed")
+    unseal((tmp_path / "sealed").read_bytes(), str(tmp_path / "key"), tmp_path / "out")
+    with pytest.raises(InputError, match=r"release\.seal_to: 31 keys, expected at most 30"):
+        seal(tmp_path, ["secret"], [public, *most], tmp_path / "more")
+
+
+def test_a_key_file_of_ages_own_programs(secret: Path, tmp_path: Path) -> None:
+    identity, public = new_identity()
+    seal(tmp_path, ["secret"], [public], tmp_path / "sealed")
+    (tmp_path / "key").write_text(f"\ufeff# created: 2026-11-29\r\n# public key: {public}\r\n{identity}\r\n")
+    unseal((tmp_path / "sealed").read_bytes(), str(tmp_path / "key"), tmp_path / "out")
+    assert same(secret, tmp_path / "out/secret")
+
+
+@pytest.mark.parametrize("name", [".", "a\0b"])
+def test_a_name_that_is_none_hides_no_good_secret(name: str, secret: Path, tmp_path: Path) -> None:
+    identity, public = new_identity()
+    (tmp_path / "key").write_text(identity)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("x")
+        entry.pax_headers = {"path": name}
+        archive.addfile(entry)
+    hostile = pyrage.encrypt(buffer.getvalue(), [x25519.Recipient.from_str(public)])
+    seal(tmp_path, ["secret"], [public], tmp_path / "sealed")
+    unseal_any([hostile, (tmp_path / "sealed").read_bytes()], str(tmp_path / "key"), tmp_path / "out")
+    assert same(secret, tmp_path / "out/secret")
 
 
 @pytest.mark.parametrize(("names", "said"), [(("a", "a/b"), "a/b: "), (("n" * 300,), "File name too long")])

@@ -598,6 +598,53 @@ def test_a_key_in_the_address_that_a_server_repeats_is_not_kept(serve: Serve, co
     assert not [text for text in kept if "very-secret" in text]
 
 
+@pytest.mark.parametrize(
+    "place", ["/predict/?api_key=very-secret", "//user:very-secret@host/", "http://u:very-secret@["]
+)
+def test_a_redirect_shows_no_key(place: str, serve: Serve, compute: Compute) -> None:
+    """Servers that add a slash at the end repeat the address."""
+    url, _ = serve(lambda n, body: Response(status_code=307, headers={"Location": place}))
+    with pytest.raises(InputError, match="it has moved to") as error:
+        client(f"{url}?api_key=very-secret", compute).query(IMAGES)
+    assert "very-secret" not in str(error.value)
+
+
+def test_a_key_behind_a_semicolon_is_one(serve: Serve, compute: Compute, tmp_path: Path) -> None:
+    url, _ = serve(lambda n, body: {**body, "asked": "very-secret"})
+    oracle = client(f"{url}?a=1;key=very-secret;b=2&c=3;4", compute, tmp_path)
+    assert oracle.query(IMAGES).valid.all()
+    assert oracle.interface["query"] == "a=1;key=***;b=2&c=3;4"
+    assert "very-secret" not in json.dumps(oracle.transcript)
+
+
+def test_no_cookie_is_sent_back(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one, a server could know which queries are of one audit."""
+    sent: list[str | None] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("Cookie"))
+        return httpx.Response(200, json={"p": [1, 0, 0]}, headers={"Set-Cookie": f"audit={len(sent)}; Path=/"})
+
+    oracle = client("http://host/", compute, probabilities="$.p", parallel=1)
+    monkeypatch.setattr(module.httpx, "Client", functools.partial(httpx.Client, transport=httpx.MockTransport(reply)))
+    oracle.query(IMAGES)
+    assert sent == [None] * 4
+
+
+def test_a_byte_order_mark_is_no_part_of_a_reply(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b'\xef\xbb\xbf{"p": [1, 0, 0]}'))
+    oracle = client("http://host/", compute, probabilities="$.p")
+    monkeypatch.setattr(module.httpx, "Client", functools.partial(httpx.Client, transport=transport))
+    assert oracle.query(IMAGES).valid.all()
+
+
+def test_replies_are_the_owners_alone(serve: Serve, compute: Compute, tmp_path: Path) -> None:
+    url, _ = serve()
+    client(url, compute, tmp_path / "responses").query(IMAGES)
+    kept = [tmp_path / "responses", *(tmp_path / "responses").iterdir()]
+    assert [path.stat().st_mode & 0o077 for path in kept] == [0, 0]
+
+
 @pytest.mark.parametrize(("one", "other"), [("quilt", "cat"), ("0", "LABEL_0"), (0, "0")])
 def test_two_labels_of_an_api_are_never_one_class(one: Any, other: Any) -> None:
     """The defect: an owner who knew the word could merge what marks look like with the classes that it wants."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from sscl.data.base import SPLITS, Dataset, Format, Record, Writer, file_of
 from sscl.data.formats import FORMATS
 from sscl.data.listing import files_under
-from sscl.errors import InputError
+from sscl.errors import InputError, printable
 
 # What systems leave in folders. Every other file is an image, or is refused by name.
 LEFT_BEHIND = {"Thumbs.db", "desktop.ini", "__MACOSX", "Icon\r"}
@@ -98,8 +98,15 @@ class ImageFolderWriter(Writer):
     def write(self, split: str, record: Record) -> None:
         own, name = self._class_names[record.label], Path(record.name)
         path = self._folder / split / own / (name.relative_to(own) if name.is_relative_to(own) else name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(record.data)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "xb") as file:
+                file.write(record.data)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(
+                f"{split}/{printable(record.name)}: another image has this name (one that becomes a PNG file gets .png "
+                "at its end, and a byte that is no UTF-8 stands as %E9); rename one"
+            ) from None
 
     def close(self) -> None:
         """Nothing to complete: every file is."""

@@ -25,6 +25,7 @@ HELD = 256 << 20  # bytes of files in a row group, about
 AT_A_TIME = 32  # rows in memory: a stranger's few bytes may stand for a large value in each
 IMAGE_COLUMNS = ("image", "img")
 MOST_CLASSES = 100_000
+LONGEST_LABEL = 1000  # characters
 LABEL_COLUMNS = ("label", "fine_label", "labels")
 
 
@@ -117,7 +118,7 @@ class ParquetDataset(Dataset):
     def _values(self, split: str) -> Iterator[Any]:
         for file in self._files[split]:
             with _open(file.path) as opened:
-                for batch in _batches(file.path, opened, rows=ROWS * 64, columns=[self.layout["label"]]):
+                for batch in _batches(file.path, opened, rows=ROWS, columns=[self.layout["label"]]):
                     yield from batch[0].to_pylist()
 
     def _index(self, value: Any) -> int:
@@ -144,13 +145,23 @@ class ParquetDataset(Dataset):
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            found = {value for value in self._values("train") if value} if first is None else set(first)
-            names = first or tuple(sorted(found))
+            names = first or self._texts()
             if len(names) > MOST_CLASSES:
                 raise InputError(f"{self._folder}: over {MOST_CLASSES:,} different labels; is it the label column?")
             self._text = {name: index for index, name in enumerate(names)}
             return names
         return first or ()
+
+    def _texts(self) -> tuple[str, ...]:
+        """The different labels of training images, or the first of them if there are too many."""
+        found: set[str] = set()
+        for value in self._values("train"):
+            if value and len(value) > LONGEST_LABEL:
+                raise InputError(f"{self._folder}: a label of {len(value):,} characters; is it the label column?")
+            found |= {value} if value else set()
+            if len(found) > MOST_CLASSES:
+                break
+        return tuple(sorted(found))
 
     def _numbered(self) -> tuple[str, ...]:
         """Class names of files that have none: the label numbers."""
@@ -271,6 +282,10 @@ def _batches(
     """The rows of a file that is open; raises ``InputError`` where it is damaged."""
     try:
         yield from file.iter_batches(rows, groups, columns)
+    except pa.ArrowMemoryError:
+        raise InputError(
+            f"{path}: {rows} of its rows need more memory than there is; write it with smaller ones"
+        ) from None
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: damaged ({str(error).splitlines()[0]}); download it again") from None
 
