@@ -21,6 +21,7 @@ from sscl.types import Responses
 
 LARGEST = 1 << 31  # bytes of a file
 BATCH = 256
+MOST_SENT = 1 << 28  # bytes of images that are handed over at a time
 DTYPES = {
     "float": np.float32,
     "float32": np.float32,
@@ -96,7 +97,7 @@ class ModelFile(Oracle):
 
     def answer(self, images: np.ndarray) -> Responses:
         given = self._takes.of_images(images)
-        size = self._takes.batch or BATCH
+        size = self._batch_of(given)
         sandbox, self._unused = self._unused or self._opened(), None
         with closing(sandbox):
             parts = [self._rows(sandbox, given[start : start + size], size) for start in range(0, len(given), size)]
@@ -106,6 +107,21 @@ class ModelFile(Oracle):
         if self._scale is None:
             self._scale = scale_of(rows)
         return Responses(as_probabilities(rows, self._scale))
+
+    def _batch_of(self, given: np.ndarray) -> int:
+        """How many of these images are handed over at a time.
+
+        Raises:
+            InputError: the model takes so many at a time, and no others, that they need too much memory.
+        """
+        each = max(1, given[:1].nbytes)
+        if self._takes.batch and self._takes.batch * each > MOST_SENT:
+            needed = self._takes.batch * each >> 20
+            raise InputError(
+                f"{self.address}: takes {self._takes.batch} images at a time, {needed} MiB, and at most "
+                f"{MOST_SENT >> 20} are handed over; export it for any number of images, or for one"
+            )
+        return self._takes.batch or max(1, min(BATCH, MOST_SENT // each))
 
     def identity(self) -> dict[str, str]:
         return {"kind": "model file", "sha256": self._sha256}

@@ -117,6 +117,18 @@ def test_onnx(
     )
 
 
+def test_a_batch_that_needs_too_much_memory_is_refused(
+    model: Classifier, images: np.ndarray, tmp_path: Path, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The defect: missing images of a fixed batch were padded in this process, whatever the batch."""
+    path = to_onnx(Export(model, "logits").eval(), tmp_path / "m.onnx", torch.zeros(8, 1, 28, 28), True)
+    monkeypatch.setattr("sscl.suspects.model_file.MOST_SENT", 8 * 28 * 28 * 4 - 1)
+    with pytest.raises(InputError, match=r"takes 8 images at a time, 0 MiB, .* export it for any number of images"):
+        open_oracle(str(path), Context(NAMES, compute), {}).query(images)
+    path = to_onnx(Export(model, "logits").eval(), tmp_path / "any.onnx", torch.zeros(1, 1, 28, 28), False)
+    assert len(open_oracle(str(path), Context(NAMES, compute), {}).query(images)) == len(images)
+
+
 def test_the_scale_is_decided_once(model: Classifier, images: np.ndarray, tmp_path: Path, compute: Compute) -> None:
     """The defect: a batch whose rounded rows add up to 0.998 got a second softmax, and the others none."""
     path = to_onnx(Export(model, "eight bits").eval(), tmp_path / "m.onnx", torch.zeros(1, 1, 28, 28))
