@@ -69,6 +69,23 @@ def bytes_of(data: bytes) -> Callable[[Place], str]:
     return first(lambda path: path.write_bytes(data))
 
 
+def scans() -> bytes:
+    """A progressive JPEG whose last scan stands there again and again."""
+    data = encoded(picture(0), "JPEG", progressive=True)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 1000 + data[-2:]
+
+
+def one_name(root: Path) -> None:
+    """An image that becomes x.gif.png, beside one that is called so."""
+    (root / "train/a/x.gif").write_bytes(encoded(picture(20), "GIF"))
+    (root / "train/a/x.gif.png").write_bytes(encoded(picture(21)))
+
+
+def heading(root: Path) -> None:
+    for split in ("train", "test"):
+        (root / split / "a").rename(root / split / "a\n# Heading")
+
+
 def table(columns: Columns, metadata: dict[str, str] | None = None) -> Callable[[Place], str]:
     """A parquet dataset with some columns changed."""
 
@@ -112,7 +129,8 @@ INPUTS = [
     Input("camera JPEG with a second picture", "image", USED, bytes_of(encoded(picture(0), "MPO", save_all=True, append_images=[picture(1)]))),
     Input("JPEG that lies on its side", "image", USED, bytes_of(turned())),
     Input("transparent", "image", "transparent", bytes_of(encoded(Image.new("RGBA", (28, 28))))),
-    Input("animated", "image", "2 frames", bytes_of(encoded(picture(0), "GIF", save_all=True, append_images=[picture(1)]))),
+    Input("animated", "image", "several frames", bytes_of(encoded(picture(0), "GIF", save_all=True, append_images=[picture(1)]))),
+    Input("JPEG of a thousand scans", "image", "implausibly many scans", bytes_of(scans())),
     Input("CMYK", "image", "CMYK image", bytes_of(encoded(picture(0).convert("CMYK"), "JPEG"))),
     Input("16 bits", "image", "16-bit image", bytes_of(encoded(Image.new("I;16", (28, 28))))),
     Input("cut off", "image", "damaged", bytes_of(encoded(picture(0))[:200])),
@@ -126,6 +144,8 @@ INPUTS = [
     Input("folder that contains itself", "image folder", USED, folder(lambda root: (root / "train/a/again").symlink_to(root / "train/a"))),
     Input("__MACOSX", "image folder", USED, folder(lambda root: (root / "train/__MACOSX").mkdir())),
     Input("name in Latin-1", "image folder", USED, folder(lambda root: os.rename(os.fsencode(root / "train/a/00.png"), os.fsencode(root / "train/a") + b"/caf\xe9.png"))),
+    Input("two images of one name", "image folder", "another image has this name", folder(one_name)),
+    Input("heading as a class's name", "image folder", "cannot be shown", folder(heading)),
     Input("text among images", "image folder", "notes.txt: damaged", folder(lambda root: (root / "train/a/notes.txt").write_text("notes"))),
     Input("the first image of another size", "image folder", "32x32 px", bytes_of(encoded(picture(0, 32)))),
     Input("labels that are names", "parquet", USED, labels(lambda label: CLASSES[label])),
