@@ -14,7 +14,7 @@ from sscl.functions import names_function
 from sscl.models.base import CLASSIFIERS, Classifier, Pretrained, build
 
 BACKBONE = "backbone."  # what names of a classifier's weights begin with
-LARGEST = (2048, 100_000)  # pixels, classes: a stranger's file must not make this process allocate without end
+LARGEST_SIDE, MOST_CLASSES = 2048, 100_000  # a stranger's file must not make this process allocate without end
 
 
 def save_classifier(path: Path, model: Classifier, **metadata: Any) -> None:
@@ -75,10 +75,10 @@ def _fitting(path: Path, found: dict[str, list[int]], metadata: dict[str, Any], 
             f"{path}: a model of {metadata['classes']} classes, but the dataset has {classes}; train it on this dataset"
         )
     sizes = (metadata["channels"], metadata["size"], metadata["classes"])
-    if not all(type(size) is int for size in sizes) or sizes[0] not in (1, 3) or not 1 <= sizes[1] <= LARGEST[0]:
+    if not all(type(size) is int for size in sizes) or sizes[0] not in (1, 3) or not 1 <= sizes[1] <= LARGEST_SIDE:
         raise InputError(f"{path}: channels, size or classes are those of no classifier; expected one that sscl wrote")
-    if not 1 <= sizes[2] <= LARGEST[1]:
-        raise InputError(f"{path}: {sizes[2]} classes; at most {LARGEST[1]:,} are read")
+    if not 1 <= sizes[2] <= MOST_CLASSES:
+        raise InputError(f"{path}: {sizes[2]} classes; at most {MOST_CLASSES:,} are read")
     if names_function(metadata["model"]):  # known, so the configuration names it
         model = build(metadata["model"], *sizes[:2], classes=sizes[2])
     else:

@@ -60,7 +60,7 @@ class Stage:
 
     Attributes:
         name: unique; ``verb@variant`` where a verb has variants, as in DVC's matrix.
-        sections: top-level keys of the config that the stage's function receives, in the order of its parameters.
+        sections: top-level keys of the config that the stage's function receives, by its parameters' names.
         inputs, outputs: names of the function's path parameters to paths under the output root.
         gpu: whether it trains or runs networks (Prefect limits how many of these run at once).
         stamped: whether it also reads the time stamp of the commitment, where there is one.

@@ -46,7 +46,7 @@ def embed_under(
     private: Path,
     label: str,
 ) -> None:
-    """Mark the dataset in ``data`` under a complete secret; see ``run``. ``label`` names the release in progress."""
+    """Mark the dataset in ``data`` under a complete secret; ``label`` names the release to whoever watches."""
     card, dataset = open_dataset(data)
     labels = torch.from_numpy(np.fromiter(dataset.labels("train"), np.int64, card.counts["train"]))
     indices = watermark.select(labels, embed, state, key.part("select"))
