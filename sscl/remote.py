@@ -38,7 +38,8 @@ def fetch(method: str, url: str, *, largest: int, seconds: float = 60, **request
     end = time.monotonic() + seconds
     headers = {"Accept-Encoding": "identity", **request.pop("headers", {})}
     with httpx.stream(method, url, headers=headers, timeout=seconds, **request) as response:
-        response.raise_for_status()
+        if not response.is_success:  # httpx's own message has the address, with a password in it
+            raise httpx.HTTPStatusError(f"HTTP {response.status_code}", request=response.request, response=response)
         content = bounded(response.iter_raw(), largest, end)
     if content is None:
         raise SSCLError(f"{shown(url)}: its reply has more than {largest:,} bytes; is the address right?")

@@ -34,6 +34,12 @@ def test_no_credential_of_an_address_is_shown(address: str, said: str) -> None:
     assert shown(address) == said
 
 
+def test_an_error_shows_no_password(url: str) -> None:
+    with pytest.raises(httpx.HTTPStatusError, match="HTTP 500") as error:
+        fetch("GET", url.replace("http://", "http://user:secret@") + "/error", largest=2000)
+    assert "secret" not in str(error.value)
+
+
 @pytest.fixture
 def url() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):

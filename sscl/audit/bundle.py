@@ -103,9 +103,11 @@ def unpack(path: Path) -> tuple[dict[str, bytes], list[str]]:
     """
     try:
         content = content_of(path, LARGEST, "a bundle of evidence")
-        if _entries(content) > PARTS:
+        if _is_long(content):
             raise InputError(f"{path}: more than {PARTS} parts; a bundle has about ten")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if len(archive.infolist()) > PARTS:
+                raise InputError(f"{path}: more than {PARTS} parts; a bundle has about ten")
             if sum(info.file_size for info in archive.infolist()) > LARGEST:
                 raise InputError(f"{path}: implausibly large for a bundle")
             if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
@@ -117,13 +119,16 @@ def unpack(path: Path) -> tuple[dict[str, bytes], list[str]]:
     return parts, wrong + _unattested(parts)
 
 
-def _entries(content: bytes) -> int:
-    """How many entries a zip file says that it has, before they are read; more than any for one in the long format."""
+def _is_long(content: bytes) -> bool:
+    """Whether a zip file's list of its entries is longer than any bundle's, or in the long format; before it is read.
+
+    The number of entries that a file states is not looked at: nobody reads the list by it.
+    """
     end = content.rfind(b"PK\5\6")
-    if end < 0 or b"PK\6\7" in content[max(0, end - 20) : end]:
-        return 0 if end < 0 else PARTS + 1
-    listed, size = struct.unpack("<HI", content[end + 10 : end + 16].ljust(6, b"\xff"))
-    return int(listed) if size <= LARGEST_LIST else PARTS + 1
+    if end < 0:
+        return False
+    (size,) = struct.unpack("<I", content[end + 12 : end + 16].ljust(4, b"\xff"))
+    return bool(size > LARGEST_LIST or b"PK\6\7" in content[max(0, end - 20) : end])
 
 
 def signer(parts: dict[str, bytes]) -> str | None:

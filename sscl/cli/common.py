@@ -91,7 +91,7 @@ def reporting(debug: bool) -> Iterator[None]:
         said, hint = f"{type(error).__name__}: {error}", " (--debug shows where)"
         if lacks_memory(error):
             said, hint = f"not enough memory: free some, or lower batch_size, and run the command again ({said})", ""
-        err_console.print(styled("bold red", "error:", f"{said}{hint}"))
+        err_console.print(styled("bold red", "error:", f"{printable(said, 4000)}{hint}", 5000))
         progress.failed(said, bad_input=False, passing=may_pass(error))
         raise typer.Exit(1) from None
 

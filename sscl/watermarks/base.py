@@ -179,6 +179,11 @@ class SingleTarget(Watermark[O]):
         """int64 (M,): which images may carry the mark."""
 
     @final
+    def of_target(self, labels: Tensor) -> Tensor:
+        """int64 (M,): which images are of the target class, the usual candidates."""
+        return torch.nonzero(labels == self.target_class).flatten()
+
+    @final
     def shares(self, labels: Tensor, state: State) -> list[tuple[Tensor, float]]:
         return [(self.candidates(labels), 1.0)]
 

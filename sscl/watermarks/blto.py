@@ -58,7 +58,7 @@ class BLTO(SingleTarget[Options]):
         return self.options.budget
 
     def candidates(self, labels: Tensor) -> Tensor:
-        return torch.nonzero(labels == self.target_class).flatten()
+        return self.of_target(labels)
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Go on training a copy of the surrogate on marked images (inner level), and the generator on it (outer)."""

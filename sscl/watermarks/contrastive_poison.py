@@ -28,7 +28,7 @@ class ContrastivePoison(SingleTarget[O]):
 
     @final
     def candidates(self, labels: Tensor) -> Tensor:
-        return torch.nonzero(labels == self.target_class).flatten()
+        return self.of_target(labels)
 
     @final
     def others(self, train: ImageSet, rng: torch.Generator, count: int = POOL) -> Tensor:

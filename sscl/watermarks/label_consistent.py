@@ -45,7 +45,7 @@ class LabelConsistent(SingleTarget[Options]):
         return State(held(surrogate, "surrogate."), notes=shape(surrogate))
 
     def candidates(self, labels: Tensor) -> Tensor:
-        return torch.nonzero(labels == self.target_class).flatten()
+        return self.of_target(labels)
 
     def mark(self, images: Tensor, labels: Tensor, state: State, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         model, o = opened(state, "surrogate.", self.compute), self.options

@@ -45,7 +45,7 @@ class Radioactive(SingleTarget[Options], WeightsTested):
         return self.options.eps
 
     def candidates(self, labels: Tensor) -> Tensor:
-        return torch.nonzero(labels == self.target_class).flatten()
+        return self.of_target(labels)
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         rng = context.rng("direction")

@@ -15,7 +15,7 @@ class SleeperAgent(GradientMatching[Options]):
     """Training on the marked target images lowers the patched others' loss against ``y_t``."""
 
     def candidates(self, labels: Tensor) -> Tensor:
-        return torch.nonzero(labels == self.target_class).flatten()
+        return self.of_target(labels)
 
     def sources(self, labels: Tensor) -> Tensor:
         return torch.nonzero(labels != self.target_class).flatten()

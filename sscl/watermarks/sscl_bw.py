@@ -66,7 +66,7 @@ class SSCLBW(SingleTarget[Options]):
         return self.options.eps
 
     def candidates(self, labels: Tensor) -> Tensor:
-        return torch.nonzero(labels == self.target_class).flatten()
+        return self.of_target(labels)
 
     def fit(self, train: ImageSet, surrogate: Classifier, context: FitContext) -> State:
         """Train G. Every 8-bit image that it makes stays within eps; the surrogate and LPIPS are frozen.

@@ -301,6 +301,15 @@ def test_a_long_list_of_parts_is_not_read(said: int, tmp_path: Path, monkeypatch
         bundle.unpack(tmp_path / "b.zip")
 
 
+def test_many_parts_are_too_many_whatever_their_number_is_said_to_be(tmp_path: Path) -> None:
+    bundle_of_many = bundle.pack({str(number): b"" for number in range(2000)})
+    content = bytearray(bundle_of_many)
+    content[-14:-10] = (10).to_bytes(2, "little") * 2
+    (tmp_path / "b.zip").write_bytes(content)
+    with pytest.raises(InputError, match="more than 100 parts"):
+        bundle.unpack(tmp_path / "b.zip")
+
+
 def test_a_file_has_no_replies_that_are_read(signed: Path, tmp_path: Path) -> None:
     """The defect: how an API's replies were read was a further choice, which p was not multiplied for."""
     reader = rewritten(signed, tmp_path / "r.zip", AUDIT, lambda v: v.update(reader={"probabilities": "$.p"}))

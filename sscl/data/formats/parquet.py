@@ -158,7 +158,8 @@ class ParquetDataset(Dataset):
         for value in self._values("train"):
             if value and len(value) > LONGEST_LABEL:
                 raise InputError(f"{self._folder}: a label of {len(value):,} characters; is it the label column?")
-            found |= {value} if value else set()
+            if value:
+                found.add(value)
             if len(found) > MOST_CLASSES:
                 break
         return tuple(sorted(found))
