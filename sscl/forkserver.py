@@ -67,7 +67,7 @@ def address(preload: str, environment: Mapping[str, str]) -> Path:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise PermissionError(f"{folder}: not a folder of this user alone")
     inherited = {
-        "executable": sys.executable,
+        "executable": [sys.prefix, os.path.realpath(sys.executable)],  # `python` and `python3.11` are one
         "code": _code(),
         "preload": preload,
         "environment": {name: value for name, value in environment.items() if not _volatile(name)},

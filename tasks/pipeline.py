@@ -213,7 +213,8 @@ class Pipeline:
                 forkserver.start(PRELOAD, environment)
 
     def _environment(self, watch: Path) -> dict[str, str]:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        path, first = os.environ.get("PATH", ""), f"{Path(sys.executable).parent}{os.pathsep}"
+        path = path if path.startswith(first) else f"{first}{path}"  # one path, one fork server
         ours = {WATCH: str(watch), PARENT: str(os.getpid())}
         return {**os.environ, "PATH": path, **ours, "DVC_NO_ANALYTICS": "1"}
 

@@ -42,6 +42,7 @@ os.environ |= {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "PYTHONPATH": str(Path(__file__).parent.parent),
+    "PYTHONSAFEPATH": "1",  # from this checkout, whatever folder they are started in
     "VIRTUAL_ENV": sys.prefix,
     "KMP_DUPLICATE_LIB_OK": "True",
     "KMP_INIT_AT_FORK": "FALSE",
@@ -241,7 +242,8 @@ def checkout(folder: Path) -> Path:
 def forks() -> Iterator[None]:
     """Keeps the fork server of this run, which would end when it is idle: it takes seconds to start."""
     command, silent = [sys.executable, "-m", "tests.script", "--hold"], subprocess.DEVNULL
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=silent, stderr=silent) as holding:
+    given = dict(os.environ)  # without it, also what C libraries have put there
+    with subprocess.Popen(command, cwd=ROOT, env=given, stdin=subprocess.PIPE, stdout=silent, stderr=silent) as holding:
         yield
         holding.kill()
 

@@ -151,6 +151,17 @@ def test_what_differs_between_stages_does_not_make_another_server() -> None:
     assert forkserver.address("slow", {**os.environ, "OMP_NUM_THREADS": "7"}) != forkserver.address("slow", os.environ)
 
 
+def test_python_by_another_name_has_the_same_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A script's first line may say python3.11 where a shell said python: the warm-up was for nothing."""
+    before = forkserver.address("slow", os.environ)
+    other = tmp_path / "python3"
+    other.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(other))
+    assert forkserver.address("slow", os.environ) == before
+    monkeypatch.setattr(sys, "prefix", "/elsewhere")
+    assert forkserver.address("slow", os.environ) != before
+
+
 def test_a_caller_that_ignores_a_signal_has_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)
     before = forkserver.address("slow", os.environ)

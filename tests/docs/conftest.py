@@ -74,8 +74,7 @@ def block(
         ports = {"prefect": urlsplit(extra.get("PREFECT_API_URL", "")).port, "suspect": suspect, "moto": free_port()}
         for theirs, ours in STAND_INS.items():
             text = text.replace(theirs, ours.format(**ports))
-        # The flow's own process imports from this checkout, as `sscl` does: both want the same fork server.
-        given = {**os.environ, "PYTHONSAFEPATH": "1", **extra}
+        given = {**os.environ, **extra}
         script = f"set -e; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{text}\n"
         command: list[str] = ["bash", "-c", script]
         with (
