@@ -205,10 +205,10 @@ CASES: dict[str, tuple[list[Arguments], bool]] = {
     ),
     "training": (
         [
-            lambda tiny: ["--images", "256", "--rounds", "1"],
+            lambda tiny: ["--images", "64", "--rounds", "1"],
             lambda tiny: [
                 "--images",
-                "256",
+                "64",
                 "--rounds",
                 "1",
                 "--epochs",
