@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sscl.attacks.base import REMOVALS
 from sscl.attacks.query_filters import QueryFilter
-from sscl.attacks.robust_training import Degraded, RobustTraining
-from sscl.train import Practice
+from sscl.attacks.training_filters import FilterTraining
 
 
 def median(x: Tensor, radius: int) -> Tensor:
@@ -18,13 +18,13 @@ def median(x: Tensor, radius: int) -> Tensor:
     return windows.flatten(-2).median(dim=-1).values
 
 
-class MedianTraining(RobustTraining):
+class MedianTraining(FilterTraining):
     """Half of the training images filtered."""
 
     unit, usual, grid, integral = "radius in pixels", 1, (1, 2), True
 
-    def practice(self, strength: float) -> Practice:
-        return Degraded(lambda x, _: median(x, int(strength)))
+    def change(self, x: Tensor, strength: float, rng: torch.Generator) -> Tensor:
+        return median(x, int(strength))
 
 
 class MedianQuery(QueryFilter):

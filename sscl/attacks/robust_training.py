@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,7 +11,6 @@ from torchvision.transforms import v2
 
 from sscl import seeds
 from sscl.attacks.base import REMOVALS, Attacker, Removal
-from sscl.attacks.query_filters import blur, jpeg, noise, resize
 from sscl.compute import pixels
 from sscl.models import Classifier
 from sscl.train import Practice
@@ -118,62 +116,7 @@ class GradientNoise(RobustTraining):
         return _NoisyGradients(strength)
 
 
-class Degraded(Practice):
-    """Half of each batch is changed."""
-
-    def __init__(self, change: Callable[[Tensor, torch.Generator], Tensor]) -> None:
-        self.change = change
-
-    def loss(self, model: Classifier, x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-        drawn = torch.rand(len(x), generator=rng) < 0.5
-        if drawn.any():
-            x, chosen = x.clone(), drawn.to(x.device)
-            with torch.autocast(x.device.type, enabled=False):
-                x[chosen] = self.change(x[chosen], rng)
-        return self.cross_entropy(model(x), labels)
-
-
-class JpegTraining(RobustTraining):
-    """Half of the training images through the encoder."""
-
-    unit, usual, grid, integral = "quality lost", 50, (25, 50, 75), True
-
-    def practice(self, strength: float) -> Practice:
-        return Degraded(lambda x, _: jpeg(x, strength))
-
-
-class BlurTraining(RobustTraining):
-    """Half of the training images blurred."""
-
-    unit, usual, grid = "sigma in pixels", 0.8, (0.5, 0.8, 1.2)
-
-    def practice(self, strength: float) -> Practice:
-        return Degraded(lambda x, _: blur(x, strength))
-
-
-class NoiseTraining(RobustTraining):
-    """Half of the training images under Gaussian noise, drawn anew for each batch."""
-
-    unit, usual, grid = "sigma of pixel values in [0, 1]", 0.1, (0.05, 0.1)
-
-    def practice(self, strength: float) -> Practice:
-        return Degraded(lambda x, rng: noise(x, strength, rng))
-
-
-class ResizeTraining(RobustTraining):
-    """Half of the training images made smaller and larger again."""
-
-    unit, usual, grid = "share of the size lost", 0.25, (0.25, 0.5)
-
-    def practice(self, strength: float) -> Practice:
-        return Degraded(lambda x, _: resize(x, strength))
-
-
 REMOVALS.register("mixup")(Mixup())
 REMOVALS.register("rand_augment")(RandAugment())
 REMOVALS.register("adversarial_training")(AdversarialTraining())
 REMOVALS.register("gradient_noise")(GradientNoise())
-REMOVALS.register("train_jpeg")(JpegTraining())
-REMOVALS.register("train_blur")(BlurTraining())
-REMOVALS.register("train_noise")(NoiseTraining())
-REMOVALS.register("train_resize")(ResizeTraining())

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from sscl.attacks.base import REMOVALS
-from sscl.attacks.robust_training import Degraded, RobustTraining
+from sscl.attacks.training_filters import FilterTraining
 from sscl.compute import pixels
-from sscl.train import Practice
 from sscl.watermarks.marks import FAMILIES
 
 
@@ -22,13 +21,13 @@ def strayed(x: Tensor, eps: float, rng: torch.Generator) -> Tensor:
     return (x + eps * change).clamp(0, 1)
 
 
-class StrayMarks(RobustTraining):
+class StrayMarks(FilterTraining):
     """Half of the training images under stray marks."""
 
     unit, usual, grid = "eps of 255", 16.0, (8.0, 16.0, 64.0)
 
-    def practice(self, strength: float) -> Practice:
-        return Degraded(lambda x, rng: strayed(x, strength / 255, rng))
+    def change(self, x: Tensor, strength: float, rng: torch.Generator) -> Tensor:
+        return strayed(x, strength / 255, rng)
 
 
 REMOVALS.register("train_stray_marks")(StrayMarks())

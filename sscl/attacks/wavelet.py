@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sscl.attacks.base import REMOVALS, Attacker
-from sscl.attacks.robust_training import Degraded, RobustTraining
-from sscl.train import Practice
+from sscl.attacks.training_filters import FilterTraining
 from sscl.types import ImageSet
 
 HAAR = ((1, 1, 1, 1), (1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1))  # 2 by 2 filters: the mean, and three details
@@ -37,13 +36,13 @@ def smoothed(attacker: Attacker, threshold: float) -> ImageSet:
     return attacker.rereleased(lambda x: shrunk(x, threshold))
 
 
-class WaveletTraining(RobustTraining):
+class WaveletTraining(FilterTraining):
     """Half of the training images shrunk."""
 
     unit, usual, grid = "threshold of pixel values in [0, 1]", 0.05, (0.02, 0.05, 0.1)
 
-    def practice(self, strength: float) -> Practice:
-        return Degraded(lambda x, _: shrunk(x, strength).clamp(0, 1))
+    def change(self, x: Tensor, strength: float, rng: torch.Generator) -> Tensor:
+        return shrunk(x, strength)
 
 
 REMOVALS.register("train_wavelet")(WaveletTraining())

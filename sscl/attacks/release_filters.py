@@ -1,0 +1,53 @@
+"""Filters on all of a release, once, before the training, as DATABench (Shao et al. 2025) has them.
+
+A model of these never sees a mark as it was published. ``training_filters`` leaves half of the images as they are.
+"""
+
+from __future__ import annotations
+
+from sscl import seeds
+from sscl.attacks.base import REMOVALS, Attacker
+from sscl.attacks.median import MedianTraining
+from sscl.attacks.training_filters import BlurTraining, FilterTraining, JpegTraining, NoiseTraining, ResizeTraining
+from sscl.attacks.wavelet import WaveletTraining
+from sscl.models import Classifier
+
+
+class ReleaseFilter(FilterTraining):
+    """From scratch on the filtered release; strengths and filter are those of the class beside it."""
+
+    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+        rng = seeds.generator(attacker.seed, "release filter")
+        return attacker.trained(attacker.rereleased(lambda x: self.change(x, strength, rng)), "filtered release")
+
+
+class ReleaseJpeg(ReleaseFilter, JpegTraining):
+    """All released images through the encoder."""
+
+
+class ReleaseBlur(ReleaseFilter, BlurTraining):
+    """All released images blurred."""
+
+
+class ReleaseNoise(ReleaseFilter, NoiseTraining):
+    """All released images under Gaussian noise, drawn once."""
+
+
+class ReleaseResize(ReleaseFilter, ResizeTraining):
+    """All released images made smaller and larger again."""
+
+
+class ReleaseMedian(ReleaseFilter, MedianTraining):
+    """All released images through a median filter."""
+
+
+class ReleaseWavelet(ReleaseFilter, WaveletTraining):
+    """All released images through wavelet shrinkage."""
+
+
+REMOVALS.register("release_jpeg")(ReleaseJpeg())
+REMOVALS.register("release_blur")(ReleaseBlur())
+REMOVALS.register("release_noise")(ReleaseNoise())
+REMOVALS.register("release_resize")(ReleaseResize())
+REMOVALS.register("release_median")(ReleaseMedian())
+REMOVALS.register("release_wavelet")(ReleaseWavelet())
