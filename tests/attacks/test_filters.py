@@ -11,12 +11,15 @@ from sscl import seeds
 from sscl.attacks import DETECTORS, REMOVALS, Attacker
 from sscl.attacks.ibd_psc import amplified, scaled_layers
 from sscl.attacks.median import median
+from sscl.attacks.release_filters import ReleaseFilter
 from sscl.attacks.stray_marks import strayed
+from sscl.attacks.training_filters import FilterTraining
 from sscl.attacks.wavelet import shrunk
 from sscl.compute import Compute
 from sscl.config import TrainConfig
 from sscl.models import Classifier, build
 from sscl.train import predict, train_classifier
+from sscl.types import ImageSet
 from tests.conftest import FILE, shapes
 
 pytestmark = pytest.mark.slow
@@ -55,6 +58,36 @@ def test_stray_marks_stay_within_their_budget_and_differ() -> None:
     change = strayed(x, 16 / 255, seeds.generator(0, "x")) - x
     assert change.abs().max() <= 16 / 255 + 1e-6
     assert len(torch.unique(change.flatten(1), dim=0)) == 6
+
+
+FILTERS = [name.removeprefix("release_") for name in REMOVALS if isinstance(REMOVALS[name], ReleaseFilter)]
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filtered_release_has_no_image_as_it_was(
+    name: str, model: Classifier, attacker: Attacker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a filter of the training leaves about half of them."""
+    attack, seen = REMOVALS[f"release_{name}"], list[ImageSet]()
+    monkeypatch.setattr(Attacker, "trained", lambda self, data, use: seen.append(data) or model)
+    attack(model, attacker)
+    before, after = attacker.released.images, seen[0].images
+    assert (before != after).flatten(1).any(dim=1).all()
+    assert (before.int() - after.int()).abs().float().mean() < 20  # it is the same image
+    assert torch.equal(seen[0].labels, attacker.released.labels)
+
+    batches = list[torch.Tensor]()
+    practice = REMOVALS[f"train_{name}"].practice(attack.usual)
+    monkeypatch.setattr(practice, "cross_entropy", lambda answers, labels: batches.append(answers))
+    x = attacker.compute.floats(before)
+    practice.loss(lambda images: images, x, attacker.released.labels, seeds.generator(0, "half"))
+    assert 0.3 < (batches[0] != x).flatten(1).any(dim=1).double().mean() < 0.7
+
+
+def test_every_filter_of_a_training_can_be_one_of_the_release() -> None:
+    assert {f"train_{name}" for name in FILTERS} | {"train_stray_marks"} == {
+        name for name in REMOVALS if isinstance(REMOVALS[name], FilterTraining) and not name.startswith("release_")
+    }
 
 
 @pytest.mark.parametrize("name", ["knn_screen", "svm_screen"])
