@@ -111,12 +111,14 @@ def store(folder: Path, train: ImageSet, test: ImageSet, format: str = "parquet"
 LONGEST = (
     "test_drivers",
     "benchmarks/test_scripts",
-    "test_serve",
     "docs/test_prefect_blocks",
     "docs/test_blocks",
-    "test_end_to_end",
-    "test_large_flow",
+    "test_serve",
+    "audit/test_verdict",
     "test_encoder_pipeline",
+    "test_end_to_end",
+    "statistics/test_doubt",
+    "test_large_flow",
     "benchmark/test_flow",
     "release/test_faults",
 )
