@@ -17,7 +17,7 @@ from sscl.parsing import parse
 from sscl.watermarks import WATERMARKS
 
 NONE = "none"  # the suspect as it was trained on the release
-STRANGER = "independent_watermark"  # Ind-W: a model trained on a stranger's release, asked about ours
+INDEPENDENT = "independent_watermark"  # Ind-W: a model trained on another owner's release, asked about ours
 
 
 def registered() -> list[str]:
@@ -92,10 +92,10 @@ class Block:
                 WATERMARKS[name]
         for name in self.attacks:
             require(
-                name in (NONE, STRANGER, "all", *registered()),
+                name in (NONE, INDEPENDENT, "all", *registered()),
                 "attacks",
                 name,
-                f"one of {NONE}, {STRANGER}, all, {', '.join(registered())}",
+                f"one of {NONE}, {INDEPENDENT}, all, {', '.join(registered())}",
             )
 
     def cells(self) -> Iterator[Cell]:

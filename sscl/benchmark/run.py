@@ -18,7 +18,7 @@ from sscl.audit.commitment import reference_effects
 from sscl.audit.questions import questions_for
 from sscl.audit.whole import exact_finding
 from sscl.benchmark.measure import craft_seconds, inversion_scores, suspect_scores
-from sscl.benchmark.plan import NONE, STRANGER, Cell, described
+from sscl.benchmark.plan import INDEPENDENT, NONE, Cell, described
 from sscl.benchmark.timing import estimated
 from sscl.benchmark.workshop import Workshop, precision
 from sscl.checkpoint import Checkpoint
@@ -152,7 +152,7 @@ class Bench:
         return self.workshop.make(slot, build) / MODEL
 
     def released(self, config: Config, data: Path, surrogate: Path, variant: str = "release") -> tuple[Path, float]:
-        """The released set with its secret beside it, ours or a stranger's; seconds to fit the method."""
+        """The released set with its secret beside it, ours or another owner's; seconds to fit the method."""
         method = {"generator": dump(config)["generator"], "target": config.target_class, "seed": config.seed}
         if variant != "release":
             method |= asdict(config.independent)
@@ -221,7 +221,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
     watermark, state = load_watermark(secret / GENERATOR, test.classes, compute)
     marked = load_tensors(secret / INDICES)[0]["indices"]
     seen_by_user = released
-    if cell.attack == STRANGER:
+    if cell.attack == INDEPENDENT:
         seen_by_user, _ = bench.released(config, data, surrogate, "independent")
     model = _users_model(bench, config, seen_by_user / "public", compute)
     attacker, known = _attacker(config, data, released / "public", compute)
@@ -279,7 +279,7 @@ def _measured(bench: Bench, cell: Cell, config: Config) -> dict[str, Any]:
 
 
 def _users_model(bench: Bench, config: Config, data: Path, compute: Compute) -> Classifier:
-    """What the user gets from a set: a release, a stranger's, or, for an innocent, the clean one."""
+    """What the user gets from a set: a release, another owner's, or, for an innocent, the clean one."""
     return load_frozen(bench.trained(config, "user", data), compute)
 
 

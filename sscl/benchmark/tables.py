@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sscl.attacks import DETECTORS, INVERSIONS, REMOVALS
-from sscl.benchmark.plan import NONE, STRANGER
+from sscl.benchmark.plan import INDEPENDENT, NONE
 from sscl.benchmark.sweeps import apart, before, usual
 from sscl.report.published import PUBLISHED
 from sscl.report.tables import p_text
@@ -51,7 +51,7 @@ def scenarios(found: pd.DataFrame) -> pd.DataFrame:
     p-values are not averaged: of several seeds, how many are at most ``ALPHA`` is counted.
     """
     rows = usual(found[found["attack"] == NONE])
-    parts = [usual(found[found["attack"] == STRANGER]).assign(scenario="Ind-W")]
+    parts = [usual(found[found["attack"] == INDEPENDENT]).assign(scenario="Ind-W")]
     for title, prefix in SCENARIOS.items():
         renamed = {f"{prefix}{name}": name for name in ("delta_p", *TESTS)}
         parts.append(rows[[*BY, "seed", "overrides", *renamed]].rename(columns=renamed).assign(scenario=title))

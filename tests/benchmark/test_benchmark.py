@@ -18,7 +18,7 @@ from sscl.artifacts import digest
 from sscl.attacks import INVERSIONS, REMOVALS
 from sscl.attacks.neural_cleanse import NeuralCleanse
 from sscl.benchmark import tables
-from sscl.benchmark.plan import NONE, STRANGER, Block, load_plan, registered
+from sscl.benchmark.plan import INDEPENDENT, NONE, Block, load_plan, registered
 from sscl.benchmark.run import Bench
 from sscl.cli import app
 from sscl.detection import recall_at
@@ -64,7 +64,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store(folder / "source", shapes(90, 1), shapes(45, 2))
     (folder / "plan.yaml").write_text(
         "toys:\n  - profiles: [demo]\n    methods: [toy]\n"
-        f"    attacks: [none, pruning, strip, spectral_signatures, neural_cleanse, {STRANGER}]\n"
+        f"    attacks: [none, pruning, strip, spectral_signatures, neural_cleanse, {INDEPENDENT}]\n"
     )
     return folder
 
@@ -103,7 +103,7 @@ def test_a_new_method_goes_through_everything_and_is_cached(place: Path, monkeyp
         "strip",
         "spectral_signatures",
         "neural_cleanse",
-        STRANGER,
+        INDEPENDENT,
     ]
     assert rows[0]["method"] == "toy"
     assert rows[0]["clean_label"] is False
