@@ -285,7 +285,7 @@ class Config:
             (self.independent.seed, self.independent.target_class) != (self.seed, self.target_class),
             "independent.seed",
             self.independent.seed,
-            "another seed or target_class than the release's: it stands for a stranger's watermark",
+            "another seed or target_class than the release's: it stands for another owner's watermark",
         )
         short = self.rehearsal.epochs
         require(

@@ -244,7 +244,7 @@ def checkout(folder: Path) -> Path:
 def forks() -> Iterator[None]:
     """Keeps the fork server of this run, which would end when it is idle: it takes seconds to start."""
     command, silent = [sys.executable, "-m", "tests.script", "--hold"], subprocess.DEVNULL
-    given = dict(os.environ)  # without it, also what C libraries have put there
+    given = dict(os.environ)  # the default would add what C libraries have set, such as COLUMNS
     with subprocess.Popen(command, cwd=ROOT, env=given, stdin=subprocess.PIPE, stdout=silent, stderr=silent) as holding:
         yield
         holding.kill()

@@ -10,12 +10,19 @@ from sscl.attacks.base import REMOVALS
 from sscl.attacks.query_filters import QueryFilter
 from sscl.attacks.training_filters import FilterTraining
 
+TOGETHER = 16  # images whose windows are in memory at a time
+
 
 def median(x: Tensor, radius: int) -> Tensor:
     """Each pixel's median over a window of ``2 radius + 1``, borders reflected, for floats (N, C, H, W)."""
     side = 2 * radius + 1
-    windows = F.pad(x, (radius,) * 4, mode="reflect").unfold(2, side, 1).unfold(3, side, 1)
-    return windows.flatten(-2).median(dim=-1).values
+    padded = F.pad(x, (radius,) * 4, mode="reflect")
+    return torch.cat(
+        [
+            some.unfold(2, side, 1).unfold(3, side, 1).flatten(-2).median(dim=-1).values
+            for some in torch.split(padded, TOGETHER)
+        ]
+    )
 
 
 class MedianTraining(FilterTraining):

@@ -1,6 +1,6 @@
-"""Filters on all of a release, once, before the training, as DATABench (Shao et al. 2025) has them.
+"""Filters on all of a release, once, before the training: blur, median and wavelets are DATABench's (Shao et al. 2025).
 
-A model of these never sees a mark as it was published. ``training_filters`` leaves half of the images as they are.
+The model never sees a mark as it was published, where ``training_filters`` leaves half of every batch as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sscl.models import Classifier
 
 
 class ReleaseFilter(FilterTraining):
-    """From scratch on the filtered release; strengths and filter are those of the class beside it."""
+    """From scratch on the filtered release. A subclass names the training filter whose change and strengths it has."""
 
     def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
         rng = seeds.generator(attacker.seed, "release filter")

@@ -42,7 +42,7 @@ def run(
     drawn, and the config.
 
     Args:
-        opening, commitment: of the release, whose word follows from them; a stranger's follows from a seed.
+        opening, commitment: of the release, whose word follows from them; another owner's follows from a seed.
 
     Raises:
         ConfigError: the classes cannot supply the rate, or the commitment is for an encoder.

@@ -1,4 +1,4 @@
-"""Stage ``generator``: train the watermark's secret, for our release or for a stranger's (Ind-W)."""
+"""Stage ``generator``: train the watermark's secret, for our release or for another owner's (Ind-W)."""
 
 from __future__ import annotations
 

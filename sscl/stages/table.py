@@ -27,7 +27,7 @@ from sscl.layout import (
 )
 
 EVERYTHING = tuple(field.name for field in fields(Config))
-ROLES = ("release", "independent")  # our watermark, and a stranger's (Ind-W)
+ROLES = ("release", "independent")  # our watermark, and another owner's (Ind-W)
 SCENARIOS = {  # suspicious model -> the dataset that it is trained on
     "malicious": RELEASED,
     "independent_model": "clean",
@@ -36,7 +36,7 @@ SCENARIOS = {  # suspicious model -> the dataset that it is trained on
 ABOUT = {  # verb -> what it does, in help texts and dvc.yaml
     "prepare": "Validate a dataset and write it once, clean and named by its content.",
     "surrogate": "Train the owner's classifier on clean data.",
-    "generator": "Make the marks, ours (release) or a stranger's (independent).",
+    "generator": "Make the marks, ours (release) or another owner's (independent).",
     "rehearse": "Release under a throw-away word and train on that; the quality gate looks at this alone.",
     "commit": "Fix marks, images, references and test before the word is drawn; publish a hash.",
     "embed": "Draw the word, and mark a share of the dataset: the released set and the owner's secret.",

@@ -11,11 +11,11 @@ import pytest
 
 from sscl.attacks import REMOVALS
 from sscl.benchmark import figures, results, sweeps, tables
-from sscl.benchmark.plan import NONE, STRANGER, Block, described
+from sscl.benchmark.plan import INDEPENDENT, NONE, Block, described
 
 BLOCKS = {
     "usual": Block(["demo", "cifar10-small"], ["sscl_bw", "ownership_code", "badnets"], seeds=2),
-    "strangers": Block(["demo"], ["sscl_bw"], attacks=[STRANGER]),
+    "strangers": Block(["demo"], ["sscl_bw"], attacks=[INDEPENDENT]),
     "attacked": Block(["demo"], ["sscl_bw", "badnets"], attacks=["mixup", "pruning", "strip"]),
     "rates": Block(["demo"], ["sscl_bw"], seeds=2, rates=[0.01, 0.1]),
     "eps": Block(["demo"], ["sscl_bw"], eps=[8 / 255, 16 / 255]),
