@@ -137,7 +137,13 @@ class Server:
     environment: dict[str, str]
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
-        answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=30)
+        for left in reversed(
+            range(5)
+        ):  # 503: its database was locked, and the client is to ask again, as Prefect's does
+            answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=30)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or not left:
+                break
+            time.sleep(1)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
