@@ -325,8 +325,6 @@ HELD = 'exec 3< "$2"; prefect server start --port "$1" 3<&- & read -r <&3; kill 
 @pytest.fixture(scope="session")
 def server(common: Path, prefect_home: Path) -> Iterator[None]:
     """Prefect's server for the flows of this run's tests, one for all processes."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
 
     present = common / "prefect-server"
@@ -351,10 +349,19 @@ def server(common: Path, prefect_home: Path) -> Iterator[None]:
         answering(f"{url}/health")
         with temporary_settings({PREFECT_API_URL: url, PREFECT_SERVER_DATABASE_CONNECTION_URL: database}):
             yield
-            for service in (APILogWorker, EventsWorker):
-                service.drain_all(timeout=10)
+            end_services()
     finally:
         os.close(holding)
+
+
+def end_services() -> None:
+    """End Prefect's services in this process: they would talk to the same server in later tests, too."""
+    from prefect.concurrency.services import ConcurrencySlotAcquisitionWithLeaseService
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for service in (APILogWorker, EventsWorker, ConcurrencySlotAcquisitionWithLeaseService):
+        service.drain_all(timeout=10)
 
 
 def answering(url: str) -> None:

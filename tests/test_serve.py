@@ -48,7 +48,7 @@ from tasks.audit import announce_verdict, read_suspects, run_audit
 from tasks.benchmark import measure
 from tasks.release import publish_release
 from tasks.retries import PATIENT, busy_or_io
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT, end_services, free_port
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"]
@@ -158,7 +158,9 @@ class Server:
     def here(self) -> Iterator[None]:
         """This process talks to the server, and sends it no logs: some would arrive after it has stopped."""
         with temporary_settings({PREFECT_API_URL: self.url, PREFECT_LOGGING_TO_API_ENABLED: False}):
+            end_services()
             yield
+            end_services()
 
     @contextmanager
     def serving(self) -> Iterator[None]:
