@@ -137,12 +137,10 @@ class Server:
     environment: dict[str, str]
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
-        for left in reversed(
-            range(5)
-        ):  # 503: its database was locked, and the client is to ask again, as Prefect's does
+        for left in reversed(range(5)):
             answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=30)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or not left:
-                break
+                break  # else its database was locked, and the client is to ask again, as Prefect's own does
             time.sleep(1)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
@@ -159,8 +157,10 @@ class Server:
         """This process talks to the server, and sends it no logs: some would arrive after it has stopped."""
         with temporary_settings({PREFECT_API_URL: self.url, PREFECT_LOGGING_TO_API_ENABLED: False}):
             end_services()
-            yield
-            end_services()
+            try:
+                yield
+            finally:
+                end_services()
 
     @contextmanager
     def serving(self) -> Iterator[None]:

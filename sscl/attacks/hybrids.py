@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sscl.attacks.autoencoder import AutoencoderTraining, redrawn
 from sscl.attacks.base import REMOVALS, Attacker, Removal
-from sscl.attacks.wavelet import WaveletTraining, smoothed
+from sscl.attacks.release_filters import ReleaseWavelet
 from sscl.models import Classifier
 from sscl.types import ImageSet
 
@@ -53,5 +53,6 @@ def part(name: str, model: Classifier, attacker: Attacker, strength: float) -> C
 REMOVALS.register("hybrid_autoencoder")(
     Hybrid(redrawn, AutoencoderTraining.usual, "adversarial_training", "reprogramming")
 )
-REMOVALS.register("hybrid_privacy")(Hybrid(smoothed, WaveletTraining.usual, "dp_sgd", "randomised_smoothing"))
-REMOVALS.register("hybrid_wavelet")(Hybrid(smoothed, WaveletTraining.usual, None, "reprogramming"))
+SHRUNK = ReleaseWavelet().filtered
+REMOVALS.register("hybrid_privacy")(Hybrid(SHRUNK, ReleaseWavelet.usual, "dp_sgd", "randomised_smoothing"))
+REMOVALS.register("hybrid_wavelet")(Hybrid(SHRUNK, ReleaseWavelet.usual, None, "reprogramming"))

@@ -11,14 +11,23 @@ from sscl.attacks.median import MedianTraining
 from sscl.attacks.training_filters import BlurTraining, FilterTraining, JpegTraining, NoiseTraining, ResizeTraining
 from sscl.attacks.wavelet import WaveletTraining
 from sscl.models import Classifier
+from sscl.train import Practice
+from sscl.types import ImageSet
 
 
 class ReleaseFilter(FilterTraining):
     """From scratch on the filtered release. A subclass names the training filter whose change and strengths it has."""
 
-    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+    def filtered(self, attacker: Attacker, strength: float) -> ImageSet:
+        """The release with every image changed."""
         rng = seeds.generator(attacker.seed, "release filter")
-        return attacker.trained(attacker.rereleased(lambda x: self.change(x, strength, rng)), "filtered release")
+        return attacker.rereleased(lambda x: self.change(x, strength, rng))
+
+    def practice(self, strength: float) -> Practice:
+        return Practice()  # the images are changed already
+
+    def run(self, model: Classifier, attacker: Attacker, strength: float) -> Classifier:
+        return attacker.trained(self.filtered(attacker, strength), "filtered release", self.practice(strength))
 
 
 class ReleaseJpeg(ReleaseFilter, JpegTraining):

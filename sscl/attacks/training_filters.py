@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import final
 
 import torch
 from torch import Tensor
@@ -18,7 +17,6 @@ from sscl.train import Practice
 class FilterTraining(RobustTraining):
     """From scratch, with half of the images of every batch changed."""
 
-    @final
     def practice(self, strength: float) -> Practice:
         return _HalfChanged(self, strength)
 

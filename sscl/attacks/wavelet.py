@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sscl.attacks.base import REMOVALS, Attacker
+from sscl.attacks.base import REMOVALS
 from sscl.attacks.training_filters import FilterTraining
-from sscl.types import ImageSet
 
 HAAR = ((1, 1, 1, 1), (1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1))  # 2 by 2 filters: the mean, and three details
 LEVELS = 2
@@ -29,11 +28,6 @@ def shrunk(x: Tensor, threshold: float, levels: int = LEVELS) -> Tensor:
     parts = torch.cat((means, details), dim=2).flatten(1, 2)
     whole = F.conv_transpose2d(parts, filters.repeat(channels, 1, 1, 1), stride=2, groups=channels)
     return whole[..., :height, :width]
-
-
-def smoothed(attacker: Attacker, threshold: float) -> ImageSet:
-    """The release with all images shrunk."""
-    return attacker.rereleased(lambda x: shrunk(x, threshold))
 
 
 class WaveletTraining(FilterTraining):

@@ -162,12 +162,13 @@ class Reading:
         placed = (doubtful(answers, self.benign)[0] - self.overall) @ self.axes.T
         found = placed @ weights.T - 0.5 * (self.centres * weights).sum(axis=1)
         rows, top = np.arange(len(found)), found.argmax(axis=1)
-        total = np.logaddexp.reduce(found, axis=1, keepdims=True)
         best, others = found[rows, top], found.copy()
         others[rows, top] = -np.inf
+        rest = np.logaddexp.reduce(others, axis=1)
+        total = np.logaddexp(best, rest)[:, None]
         shares = np.exp(others - total)  # at most a half; 0 for the best
         odds: np.ndarray = found - total - np.log1p(-shares)
-        odds[rows, top] = best - np.logaddexp.reduce(others, axis=1)  # infinite if there is one group
+        odds[rows, top] = best - rest  # infinite if there is one group
         return odds
 
     def doubt(self, answers: Responses) -> np.ndarray:

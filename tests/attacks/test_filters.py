@@ -69,7 +69,7 @@ def test_a_filtered_release_has_no_image_as_it_was(
 ) -> None:
     """And a filter of the training leaves about half of them."""
     attack, seen = REMOVALS[f"release_{name}"], list[ImageSet]()
-    monkeypatch.setattr(Attacker, "trained", lambda self, data, use: seen.append(data) or model)
+    monkeypatch.setattr(Attacker, "trained", lambda self, data, use, practice: seen.append(data) or model)
     attack(model, attacker)
     before, after = attacker.released.images, seen[0].images
     assert (before != after).flatten(1).any(dim=1).all()

@@ -21,8 +21,9 @@ from sscl.attacks.frequency import spectrum
 from sscl.attacks.nad import attention, maps_of
 from sscl.attacks.neural_cleanse import NeuralCleanse, anomaly_index, invert
 from sscl.attacks.query_filters import blur, jpeg, noise, resize
+from sscl.attacks.release_filters import ReleaseWavelet
 from sscl.attacks.spectral_signatures import spectral_scores
-from sscl.attacks.wavelet import shrunk, smoothed
+from sscl.attacks.wavelet import shrunk
 from sscl.compute import Compute
 from sscl.models import Classifier, build
 from sscl.models.features import all_features, features, last_linear
@@ -242,7 +243,7 @@ def test_noise_belongs_to_the_query_and_not_to_its_place(name: str, model: Class
 
 @pytest.mark.slow
 def test_a_hybrid_is_its_parts_one_after_another(model: Classifier, attacker: Attacker) -> None:
-    changed = replace(attacker, released=smoothed(attacker, 0.1))
+    changed = replace(attacker, released=ReleaseWavelet().filtered(attacker, 0.1))
     private = REMOVALS["dp_sgd"](model, changed, 2.0)
     expected = REMOVALS["randomised_smoothing"](private, changed, 0.2)
     found, x = REMOVALS["hybrid_privacy"](model, attacker, 2), attacker.compute.floats(attacker.released.images)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import groupby
-from pathlib import Path
 
 import pytest
 
@@ -21,6 +20,6 @@ def tables(text: str) -> set[str]:
 def test_every_table_is_in_some_page(rows: str, capsys: pytest.CaptureFixture[str]) -> None:
     ownership_tables.main(results=ROOT / f"docs/results/{rows}.json")
     printed = tables(capsys.readouterr().out)
-    shown = set[str]().union(*(tables(Path(page).read_text()) for page in (ROOT / "docs").glob("*.md")))
+    shown = set[str]().union(*(tables(page.read_text()) for page in (ROOT / "docs").glob("*.md")))
     assert printed
     assert printed - shown == set()
